@@ -1,0 +1,1 @@
+"""Comparisons of memory systems on long contexts."""

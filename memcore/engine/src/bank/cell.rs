@@ -1,0 +1,202 @@
+//! A bank's place in the catalogue: its identity, its published head, and its body if it is open.
+//!
+//! Readers take the published head *inside* the body's read lock, so that a body's clean-up, which keeps all that
+//! the published head can see, never runs between the two.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::{RwLock, RwLockReadGuard, RwLockUpgradableReadGuard};
+
+use super::{Body, Head, Intent, Planned};
+use crate::error::{Error, Result};
+use crate::model::{Bank, BankSettings, Micros, Revision};
+use crate::record::Stamped;
+use crate::text::Analyzer;
+
+/// Where a closed bank's records are read from.
+pub(crate) trait Records {
+    /// The bank's records in order of revisions, up to and including `last`.
+    fn replay(&self, key: i64, last: Revision, each: &mut dyn FnMut(Stamped)) -> Result<()>;
+}
+
+pub(crate) struct Cell {
+    /// Key of the bank's rows; 0 for a volatile bank.
+    pub key: i64,
+    pub bank_id: String,
+    pub bank_uid: String,
+    pub settings: BankSettings,
+    /// For preparing writes outside all locks.
+    pub analyzer: Arc<Analyzer>,
+    published: RwLock<Arc<Head>>,
+    body: RwLock<Option<Body>>,
+    deleted: AtomicBool,
+}
+
+impl Cell {
+    /// A bank with that head whose body is `body`, or closed.
+    pub fn new(
+        key: i64,
+        bank_id: String,
+        bank_uid: String,
+        settings: BankSettings,
+        head: Head,
+        body: Option<Body>,
+    ) -> Result<Self> {
+        let analyzer = match &body {
+            Some(body) => Arc::clone(&body.analyzer),
+            None => Body::new(&settings)?.analyzer,
+        };
+        Ok(Self {
+            key,
+            bank_id,
+            bank_uid,
+            settings,
+            analyzer,
+            published: RwLock::new(Arc::new(head)),
+            body: RwLock::new(body),
+            deleted: AtomicBool::new(false),
+        })
+    }
+
+    pub fn head(&self) -> Arc<Head> {
+        Arc::clone(&self.published.read())
+    }
+
+    pub fn is_volatile(&self) -> bool {
+        self.key == 0
+    }
+
+    pub fn mark_deleted(&self, deleted: bool) {
+        self.deleted.store(deleted, Ordering::Release);
+    }
+
+    /// NotFound once the bank is deleted, or if `bank_uid` names a namesake.
+    pub fn check_alive(&self, bank_uid: Option<&str>) -> Result<()> {
+        let other = bank_uid.is_some_and(|uid| uid != self.bank_uid);
+        if other || self.deleted.load(Ordering::Acquire) {
+            return Err(Error::new(
+                crate::ErrorKind::NotFound,
+                "BANK_RECREATED",
+                format!(
+                    "bank {:?} was deleted or re-created; its uid is no longer {:?}",
+                    self.bank_id,
+                    bank_uid.unwrap_or(&self.bank_uid)
+                ),
+            )
+            .with("bank_id", &self.bank_id));
+        }
+        Ok(())
+    }
+
+    pub fn bank(&self) -> Bank {
+        self.bank_at(&self.head())
+    }
+
+    pub fn bank_at(&self, head: &Head) -> Bank {
+        Bank {
+            bank_id: self.bank_id.clone(),
+            bank_uid: self.bank_uid.clone(),
+            settings: self.settings.clone(),
+            revision: head.revision,
+            memory_revision: head.memory_revision,
+            cursor: head.cursor,
+            cursor_token: head.cursor_token.clone(),
+            stats: head.stats,
+            failures: head.failures.clone(),
+            create_time: head.create_time,
+            update_time: head.time,
+        }
+    }
+
+    /// Opens the body if it is closed.
+    pub fn open(&self, records: &dyn Records) -> Result<()> {
+        if self.body.read().is_some() {
+            return Ok(());
+        }
+        let mut body = self.body.write();
+        if body.is_none() {
+            let opened = self.replay(records)?;
+            *self.published.write() = Arc::new(opened.head.clone());
+            *body = Some(opened);
+        }
+        Ok(())
+    }
+
+    fn replay(&self, records: &dyn Records) -> Result<Body> {
+        let mut body = Body::new(&self.settings)?;
+        let head = self.head();
+        let mut gap = None;
+        records.replay(self.key, head.revision, &mut |stamped| {
+            if stamped.revision == body.head.revision + 1 {
+                body.apply(&Arc::new(stamped), Vec::new(), Revision::MAX - 1);
+            } else {
+                gap.get_or_insert(stamped.revision);
+            }
+        })?;
+        if gap.is_some() || body.head.revision != head.revision {
+            return Err(Error::corruption(format!(
+                "bank {:?} should have {} records without a gap, but its history breaks after revision {}",
+                self.bank_id, head.revision, body.head.revision
+            ))
+            .with("bank_id", &self.bank_id));
+        }
+        Ok(body)
+    }
+
+    /// Reads the body at the published head.
+    pub fn read<T>(&self, records: &dyn Records, read: impl FnOnce(&Body, &Head) -> T) -> Result<T> {
+        loop {
+            let guard = self.body.read();
+            if let Some(body) = guard.as_ref() {
+                let head = self.head();
+                return Ok(read(body, &head));
+            }
+            RwLockReadGuard::unlock_fair(guard);
+            self.open(records)?;
+        }
+    }
+
+    /// Plans a write and stages it in the open body; `keep` stores the record. One thread at a time writes a bank.
+    ///
+    /// Outer error: `keep`'s, with the body ahead of the records until [`Self::forget_staged`]. Inner error: the
+    /// write is refused and nothing was staged.
+    pub fn stage(
+        &self,
+        intent: Intent,
+        now: Micros,
+        keep: impl FnOnce(&Stamped, &Head) -> Result<()>,
+    ) -> Result<Result<Planned>> {
+        let guard = self.body.upgradable_read();
+        let Some(body) = guard.as_ref() else {
+            return Ok(Err(Error::internal("a bank was closed while it was written")));
+        };
+        let mut planned = match intent.plan(body, &self.bank_uid, &self.settings, now) {
+            Ok(planned) => planned,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        if let Some(stamped) = &planned.stamped {
+            let published = self.head().revision;
+            let terms = std::mem::take(&mut planned.terms);
+            let mut guard = RwLockUpgradableReadGuard::upgrade(guard);
+            if let Some(body) = guard.as_mut() {
+                body.apply(stamped, terms, published);
+                keep(stamped, &body.head)?;
+            }
+        }
+        Ok(Ok(planned))
+    }
+
+    /// Shows staged writes to readers.
+    pub fn publish(&self) {
+        let body = self.body.read();
+        if let Some(body) = body.as_ref() {
+            *self.published.write() = Arc::new(body.head.clone());
+        }
+    }
+
+    /// Forgets staged writes that did not become durable; the next access replays what did.
+    pub fn forget_staged(&self) {
+        *self.body.write() = None;
+    }
+}

@@ -1,0 +1,70 @@
+//! A bank in RAM, derived from its records.
+//!
+//! Three parts keep writers and readers apart:
+//! * [`Head`] is everything about a bank at one revision that is small: counters, cursor, sizes.
+//! * [`Body`] holds the memories, the pending chunks and the search index, *with versions*: a write stamps birth
+//!   and death revisions, so a body that is ahead (staged, not yet durable) still answers for the head that was
+//!   published. Nothing staged is ever visible.
+//! * [`plan`] decides what a write comes to, as a record; [`Body::apply`] stores a record's outcome. Live writes and
+//!   replay go through the same `apply`.
+
+mod body;
+mod cell;
+mod plan;
+mod read;
+
+pub(crate) use body::Body;
+pub(crate) use cell::{Cell, Records};
+pub(crate) use plan::{Intent, Planned, Reply};
+
+use serde::{Deserialize, Serialize};
+
+use crate::index::Stats;
+use crate::model::{BankStats, ChunkFailures, MemoryType, Micros, Revision};
+
+/// A bank's counters at one revision. Also the catalogue's row, so that listing opens no bank.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Head {
+    pub revision: Revision,
+    pub memory_revision: Revision,
+    pub create_time: Micros,
+    pub time: Micros,
+    pub cursor: u64,
+    pub cursor_token: String,
+    pub next_id: u64,
+    pub stats: BankStats,
+    pub failures: Option<ChunkFailures>,
+    /// Arrival of the chunk at the cursor; 0 if nothing is pending.
+    pub oldest_pending: Micros,
+    /// Request id that created the bank; empty if none was given.
+    pub create_request: String,
+    /// Live documents of the memory index. Derived with the body, so not kept.
+    #[serde(skip)]
+    pub memory_index: Stats,
+    /// Live documents of the pending index.
+    #[serde(skip)]
+    pub pending_index: Stats,
+}
+
+impl Head {
+    pub fn parked(&self) -> bool {
+        self.failures.as_ref().is_some_and(|f| f.parked)
+    }
+}
+
+/// A memory type as the index's document kind.
+pub(crate) fn index_kind(kind: MemoryType) -> u8 {
+    match kind {
+        MemoryType::Core => 0,
+        MemoryType::Semantic => 1,
+        MemoryType::Episodic => 2,
+    }
+}
+
+pub(crate) fn type_name(kind: MemoryType) -> &'static str {
+    match kind {
+        MemoryType::Core => "core",
+        MemoryType::Semantic => "semantic",
+        MemoryType::Episodic => "episodic",
+    }
+}

@@ -1,0 +1,675 @@
+//! What a write comes to. Planning reads a body and makes a record; it changes nothing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::body::{Body, text_digest};
+use super::type_name;
+use crate::check;
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::model::{
+    AppendResult, Applied, BankSettings, Batch, Chunk, ChunkFailures, FailureReport,
+    Memory, MemoryType, Micros, NewChunk, Operation, OperationError, OperationErrorReason,
+    OperationResult, ParkedChunkAction, Provenance, RawOutput, Revision,
+};
+use crate::record::{Advance, Done, Record, Request, Stamped};
+use crate::text::{Analyzer, Terms, tokens};
+
+/// A write, with everything computed that needs no bank state.
+pub(crate) enum Intent {
+    Create {
+        bank_id: String,
+        settings: BankSettings,
+        request_id: String,
+    },
+    Append(Vec<PreparedChunk>),
+    Apply(Box<PreparedBatch>),
+    Fail(FailureReport),
+    Resolve(ParkedChunkAction),
+}
+
+pub(crate) struct PreparedChunk {
+    chunk: NewChunk,
+    token_count: u32,
+    terms: Terms,
+}
+
+pub(crate) struct PreparedBatch {
+    batch: Batch,
+    /// Token count and terms of each operation's content; `None` where there is none.
+    contents: Vec<Option<(u32, Terms)>>,
+    digest: String,
+}
+
+/// What the caller of a write gets.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    Created,
+    /// One for each chunk, and the bank's revision afterwards.
+    Appended(Vec<AppendResult>, Revision),
+    Applied(Applied),
+    /// The request was answered before, by the record of this revision.
+    Repeated(Revision),
+    Failed(ChunkFailures, Revision),
+    Resolved,
+}
+
+/// A record to keep, if anything is to be kept, and the reply once it is.
+pub(crate) struct Planned {
+    pub stamped: Option<Arc<Stamped>>,
+    pub terms: Vec<Option<Terms>>,
+    pub reply: Reply,
+}
+
+impl Intent {
+    pub fn append(chunks: Vec<NewChunk>, analyzer: &Analyzer) -> Self {
+        let prepare = |chunk: NewChunk| PreparedChunk {
+            token_count: tokens::count_tokens(&chunk.text) as u32,
+            terms: analyzer.analyze(&chunk.text),
+            chunk,
+        };
+        Self::Append(chunks.into_iter().map(prepare).collect())
+    }
+
+    pub fn apply(batch: Batch, analyzer: &Analyzer) -> Self {
+        let prepare = |operation: &Operation| match operation {
+            Operation::Insert { content, .. } | Operation::Update { content, .. } => {
+                let fits = content.len() <= limits::CONTENT_BYTES;
+                fits.then(|| (tokens::count_tokens(content) as u32, analyzer.analyze(content)))
+            }
+            _ => None,
+        };
+        let contents = batch.operations.iter().map(prepare).collect();
+        let digest = if batch.request_id.is_empty() {
+            String::new()
+        } else {
+            hex_sha256(format!("{batch:?}").as_bytes())
+        };
+        Self::Apply(Box::new(PreparedBatch {
+            batch,
+            contents,
+            digest,
+        }))
+    }
+
+    /// Decides the write on `body`; `now` is the clock's time.
+    pub fn plan(self, body: &Body, bank_uid: &str, settings: &BankSettings, now: Micros) -> Result<Planned> {
+        let next = Next {
+            revision: body.head.revision + 1,
+            time: now.max(body.head.time + 1),
+        };
+        match self {
+            Self::Create {
+                bank_id,
+                settings,
+                request_id,
+            } => Ok(next.record(
+                Record::BankCreated {
+                    bank_id,
+                    settings,
+                    request_id,
+                    cursor_token: cursor_token(bank_uid, next.revision),
+                },
+                Vec::new(),
+                Reply::Created,
+            )),
+            Self::Append(chunks) => plan_append(chunks, body, next),
+            Self::Apply(prepared) => plan_apply(*prepared, body, bank_uid, settings, next),
+            Self::Fail(report) => plan_failure(report, body, settings, next),
+            Self::Resolve(action) => plan_resolve(action, body, bank_uid, next),
+        }
+    }
+}
+
+/// Revision and time of the record being planned.
+#[derive(Clone, Copy)]
+struct Next {
+    revision: Revision,
+    time: Micros,
+}
+
+impl Next {
+    fn record(self, record: Record, terms: Vec<Option<Terms>>, reply: Reply) -> Planned {
+        let stamped = Arc::new(Stamped {
+            revision: self.revision,
+            time: self.time,
+            record,
+        });
+        Planned {
+            stamped: Some(stamped),
+            terms,
+            reply,
+        }
+    }
+}
+
+fn unrecorded(reply: Reply) -> Planned {
+    Planned {
+        stamped: None,
+        terms: Vec::new(),
+        reply,
+    }
+}
+
+/// Opaque, and new at each movement since revisions are never reused in a bank.
+fn cursor_token(bank_uid: &str, revision: Revision) -> String {
+    let check = crc32fast::hash(format!("{bank_uid}/{revision}").as_bytes());
+    format!("{revision:x}.{check:08x}")
+}
+
+fn plan_append(chunks: Vec<PreparedChunk>, body: &Body, next: Next) -> Result<Planned> {
+    let mut results = Vec::with_capacity(chunks.len());
+    let mut fresh: Vec<Chunk> = Vec::new();
+    let mut terms = Vec::new();
+    let mut placed: HashMap<String, u64> = HashMap::new();
+    for prepared in chunks {
+        let chunk = prepared.chunk;
+        let earlier = body.chunk_ids.get(chunk.chunk_id.as_str()).copied();
+        let known = earlier.or_else(|| placed.get(&chunk.chunk_id).copied());
+        if let Some(position) = known {
+            let digest = match body.chunks.get(position as usize) {
+                Some(place) => place.digest,
+                None => text_digest(&fresh[position as usize - body.chunks.len()].text),
+            };
+            same_text(&chunk, digest)?;
+            results.push(AppendResult {
+                position,
+                already_stored: true,
+            });
+            continue;
+        }
+        let position = (body.chunks.len() + fresh.len()) as u64;
+        placed.insert(chunk.chunk_id.clone(), position);
+        results.push(AppendResult {
+            position,
+            already_stored: false,
+        });
+        terms.push(Some(prepared.terms));
+        fresh.push(Chunk {
+            chunk_id: chunk.chunk_id,
+            position,
+            text: chunk.text,
+            token_count: prepared.token_count,
+            event_time: chunk.event_time,
+            source: chunk.source,
+            metadata: chunk.metadata,
+            create_time: next.time,
+        });
+    }
+    if fresh.is_empty() {
+        return Ok(unrecorded(Reply::Appended(results, body.head.revision)));
+    }
+    let reply = Reply::Appended(results, next.revision);
+    Ok(next.record(Record::ChunksAppended { chunks: fresh }, terms, reply))
+}
+
+fn same_text(chunk: &NewChunk, digest: [u8; 16]) -> Result<()> {
+    if text_digest(&chunk.text) == digest {
+        return Ok(());
+    }
+    Err(Error::conflict(
+        "CHUNK_ID_REUSED",
+        format!(
+            "chunk_id {:?} is already stored with another text; a chunk_id names one text for ever",
+            chunk.chunk_id
+        ),
+    )
+    .with("chunk_id", &chunk.chunk_id))
+}
+
+fn plan_apply(
+    prepared: PreparedBatch,
+    body: &Body,
+    bank_uid: &str,
+    settings: &BankSettings,
+    next: Next,
+) -> Result<Planned> {
+    let PreparedBatch {
+        batch,
+        contents,
+        digest,
+    } = prepared;
+    if let Some(answered) = body.requests.get(&batch.request_id) {
+        return repeat(&batch.request_id, &digest, &answered.digest, answered.revision);
+    }
+    expect_cursor(batch.cursor_token.as_deref(), body)?;
+    expect_memories(batch.memory_revision, body)?;
+    let advance = plan_advance(batch.advance_to, body)?;
+    let mut draft = Draft::new(body, settings, next, &batch, advance.as_ref());
+    let mut terms = Vec::with_capacity(contents.len());
+    let mut operations = Vec::with_capacity(contents.len());
+    for (index, (operation, content)) in batch.operations.iter().zip(contents).enumerate() {
+        let (token_count, content_terms) = content.map_or((0, None), |(n, t)| (n, Some(t)));
+        operations.push(draft.run(index as u32, operation, token_count));
+        terms.push(content_terms);
+    }
+    let failed = |done: &Done| done.result.outcome.is_err();
+    if batch.atomic && operations.iter().any(failed) {
+        return Ok(unrecorded(Reply::Applied(aborted(operations, body))));
+    }
+    let changed = !operations.iter().all(failed);
+    let memory_revision = if changed {
+        next.revision
+    } else {
+        body.head.memory_revision
+    };
+    let (cursor, cursor_token) = match &advance {
+        Some(advance) => (advance.to, cursor_token(bank_uid, next.revision)),
+        None => (body.head.cursor, body.head.cursor_token.clone()),
+    };
+    let reply = Reply::Applied(Applied {
+        results: operations.iter().map(|done| done.result.clone()).collect(),
+        revision: next.revision,
+        memory_revision,
+        cursor,
+        cursor_token: cursor_token.clone(),
+    });
+    let record = Record::OperationsApplied {
+        operations,
+        advance,
+        raw_output: kept_output(&batch.raw_output),
+        request: (!batch.request_id.is_empty()).then_some(Request {
+            id: batch.request_id,
+            digest,
+        }),
+        writer: batch.writer,
+        memory_revision,
+        cursor,
+        cursor_token,
+    };
+    Ok(next.record(record, terms, reply))
+}
+
+fn repeat(id: &str, asked: &str, before: &str, revision: Revision) -> Result<Planned> {
+    if asked == before {
+        return Ok(unrecorded(Reply::Repeated(revision)));
+    }
+    Err(Error::conflict(
+        "REQUEST_ID_REUSED",
+        format!("request_id {id:?} was used for another request"),
+    )
+    .with("request_id", id))
+}
+
+fn expect_cursor(token: Option<&str>, body: &Body) -> Result<()> {
+    match token {
+        Some(token) if token != body.head.cursor_token => Err(Error::conflict(
+            "CURSOR_MOVED",
+            format!(
+                "the cursor has moved since cursor_token {token:?} was read; it is at {} now",
+                body.head.cursor
+            ),
+        )
+        .with("cursor", body.head.cursor)),
+        _ => Ok(()),
+    }
+}
+
+fn expect_memories(revision: Option<Revision>, body: &Body) -> Result<()> {
+    match revision {
+        Some(revision) if revision != body.head.memory_revision => Err(Error::conflict(
+            "MEMORY_CHANGED",
+            format!(
+                "memory_revision is {}, but the request was decided on {revision}",
+                body.head.memory_revision
+            ),
+        )
+        .with("expected", revision)
+        .with("actual", body.head.memory_revision)),
+        _ => Ok(()),
+    }
+}
+
+fn plan_advance(to: Option<u64>, body: &Body) -> Result<Option<Advance>> {
+    let Some(to) = to else {
+        return Ok(None);
+    };
+    let (from, end) = (body.head.cursor, body.chunks.len() as u64);
+    if body.head.parked() {
+        return Err(Error::conflict(
+            "CHUNK_PARKED",
+            format!("the chunk at position {from} is parked; retry or skip it first"),
+        )
+        .with("position", from));
+    }
+    match body.pending.get(&from) {
+        Some(pending) if from < to && to <= end => Ok(Some(Advance {
+            from,
+            to,
+            chunk_id: pending.chunk.chunk_id.clone(),
+        })),
+        _ => Err(Error::invalid(
+            "INVALID_ADVANCE",
+            format!("advance_to must be above the cursor {from} and at most {end}, got {to}"),
+        )
+        .with("cursor", from)
+        .with("chunks", end)
+        .with("actual", to)),
+    }
+}
+
+fn aborted(operations: Vec<Done>, body: &Body) -> Applied {
+    let abort = |done: Done| match done.result.outcome {
+        Ok(_) => OperationResult {
+            outcome: Err(OperationError {
+                reason: OperationErrorReason::BatchAborted,
+                message: "another operation of this atomic batch failed".into(),
+            }),
+            truncated: false,
+        },
+        Err(_) => done.result,
+    };
+    Applied {
+        results: operations.into_iter().map(abort).collect(),
+        revision: body.head.revision,
+        memory_revision: body.head.memory_revision,
+        cursor: body.head.cursor,
+        cursor_token: body.head.cursor_token.clone(),
+    }
+}
+
+fn plan_failure(report: FailureReport, body: &Body, settings: &BankSettings, next: Next) -> Result<Planned> {
+    expect_cursor(Some(&report.cursor_token), body)?;
+    let (position, chunk_id) = chunk_at_cursor(body)?;
+    let count = body.head.failures.as_ref().map_or(0, |f| f.count) + 1;
+    let failures = ChunkFailures {
+        count,
+        message: report.message,
+        parked: count >= settings.max_chunk_failures,
+    };
+    let record = Record::ChunkFailed {
+        position,
+        chunk_id,
+        failures: failures.clone(),
+        raw_output: kept_output(&report.raw_output),
+    };
+    Ok(next.record(record, Vec::new(), Reply::Failed(failures, next.revision)))
+}
+
+fn plan_resolve(action: ParkedChunkAction, body: &Body, bank_uid: &str, next: Next) -> Result<Planned> {
+    let (position, chunk_id) = chunk_at_cursor(body)?;
+    if !body.head.parked() {
+        return Err(Error::conflict(
+            "NOT_PARKED",
+            format!("the chunk at position {position} is not parked"),
+        )
+        .with("position", position));
+    }
+    let record = match action {
+        ParkedChunkAction::Retry => Record::ChunkRetried { position, chunk_id },
+        ParkedChunkAction::Skip => Record::ChunkSkipped {
+            advance: Advance {
+                from: position,
+                to: position + 1,
+                chunk_id,
+            },
+            cursor_token: cursor_token(bank_uid, next.revision),
+        },
+    };
+    Ok(next.record(record, Vec::new(), Reply::Resolved))
+}
+
+fn chunk_at_cursor(body: &Body) -> Result<(u64, String)> {
+    let position = body.head.cursor;
+    match body.pending.get(&position) {
+        Some(pending) => Ok((position, pending.chunk.chunk_id.clone())),
+        None => Err(Error::conflict(
+            "NOTHING_PENDING",
+            format!("all {position} chunks of the bank are memorized"),
+        )),
+    }
+}
+
+fn kept_output(raw: &str) -> Option<RawOutput> {
+    if raw.is_empty() {
+        return None;
+    }
+    let end = raw.floor_char_boundary(limits::RAW_OUTPUT_KEPT_BYTES);
+    Some(RawOutput {
+        text: raw[..end].to_owned(),
+        sha256: hex_sha256(raw.as_bytes()),
+        size_bytes: raw.len() as u64,
+    })
+}
+
+fn hex_sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// The memories as the operations so far leave them.
+struct Draft<'a> {
+    body: &'a Body,
+    settings: &'a BankSettings,
+    next: Next,
+    batch: &'a Batch,
+    chunk: Option<(String, u64)>,
+    next_id: u64,
+    touched: HashMap<u64, Option<Memory>>,
+}
+
+type Refusal = (OperationErrorReason, String);
+
+impl<'a> Draft<'a> {
+    fn new(
+        body: &'a Body,
+        settings: &'a BankSettings,
+        next: Next,
+        batch: &'a Batch,
+        advance: Option<&Advance>,
+    ) -> Self {
+        Self {
+            body,
+            settings,
+            next,
+            batch,
+            chunk: advance.map(|advance| (advance.chunk_id.clone(), advance.from)),
+            next_id: body.head.next_id,
+            touched: HashMap::new(),
+        }
+    }
+
+    fn run(&mut self, index: u32, operation: &Operation, token_count: u32) -> Done {
+        let outcome = match operation {
+            Operation::Insert { .. } => self.insert(index, operation, token_count),
+            Operation::Update { .. } => self.update(index, operation, token_count),
+            Operation::Delete { kind, memory_id } => self.delete(*kind, *memory_id),
+            Operation::Rejected { error, .. } => Err((error.reason, error.message.clone())),
+        };
+        let (outcome, before, truncated) = match outcome {
+            Ok(changed) => (Ok(changed.memory), changed.before, changed.truncated),
+            Err((reason, message)) => (Err(OperationError { reason, message }), None, false),
+        };
+        Done {
+            operation: operation.clone(),
+            result: OperationResult { outcome, truncated },
+            before,
+        }
+    }
+
+    fn insert(&mut self, index: u32, operation: &Operation, token_count: u32) -> std::result::Result<Changed, Refusal> {
+        let Operation::Insert {
+            kind,
+            content,
+            event_time,
+            metadata,
+        } = operation
+        else {
+            return Err(not_found(MemoryType::Core, 0));
+        };
+        if *kind == MemoryType::Core {
+            let message = "core memory cannot be inserted, only updated".to_owned();
+            return Err((OperationErrorReason::CoreNotInsertable, message));
+        }
+        self.check(*kind, content, event_time)?;
+        check::operation_metadata(metadata).map_err(|m| (OperationErrorReason::InvalidContent, m))?;
+        self.unique(*kind, content)?;
+        let memory = Memory {
+            id: self.next_id,
+            kind: *kind,
+            content: content.clone(),
+            token_count,
+            event_time: event_time.clone(),
+            metadata: metadata.clone(),
+            create_revision: self.next.revision,
+            update_revision: self.next.revision,
+            create_time: self.next.time,
+            update_time: self.next.time,
+            provenance: self.provenance(index),
+        };
+        self.next_id += 1;
+        self.touched.insert(memory.id, Some(memory.clone()));
+        Ok(Changed {
+            memory,
+            before: None,
+            truncated: false,
+        })
+    }
+
+    fn update(&mut self, index: u32, operation: &Operation, token_count: u32) -> std::result::Result<Changed, Refusal> {
+        let Operation::Update {
+            kind,
+            memory_id,
+            content,
+            event_time,
+        } = operation
+        else {
+            return Err(not_found(MemoryType::Core, 0));
+        };
+        let id = if *kind == MemoryType::Core { 0 } else { *memory_id };
+        let before = self.find(*kind, id)?;
+        let event_time = event_time.as_ref().unwrap_or(&before.event_time);
+        self.check(*kind, content, event_time)?;
+        let (content, token_count, truncated) = self.fit(*kind, content, token_count);
+        if content == before.content && *event_time == before.event_time {
+            let message = format!("{} already holds this text", described(*kind, id));
+            return Err((OperationErrorReason::DuplicateContent, message));
+        }
+        if content != before.content && *kind != MemoryType::Core {
+            self.unique(*kind, &content)?;
+        }
+        let memory = Memory {
+            content,
+            token_count,
+            event_time: event_time.clone(),
+            update_revision: self.next.revision,
+            update_time: self.next.time,
+            provenance: self.provenance(index),
+            ..before.clone()
+        };
+        self.touched.insert(id, Some(memory.clone()));
+        Ok(Changed {
+            memory,
+            before: Some(before),
+            truncated,
+        })
+    }
+
+    fn delete(&mut self, kind: MemoryType, memory_id: u64) -> std::result::Result<Changed, Refusal> {
+        let id = if kind == MemoryType::Core { 0 } else { memory_id };
+        let before = self.find(kind, id)?;
+        self.check(kind, "-", "")?;
+        let after = (kind == MemoryType::Core).then(|| Memory {
+            content: String::new(),
+            token_count: 0,
+            update_revision: self.next.revision,
+            ..before.clone()
+        });
+        self.touched.insert(id, after);
+        Ok(Changed {
+            memory: before.clone(),
+            before: Some(before),
+            truncated: false,
+        })
+    }
+
+    fn check(&self, kind: MemoryType, content: &str, event_time: &str) -> std::result::Result<(), Refusal> {
+        if self.settings.disabled_types.contains(&kind) {
+            let message = format!("{} memory is switched off in this bank", type_name(kind));
+            return Err((OperationErrorReason::TypeDisabled, message));
+        }
+        check::content(content, kind).map_err(|(too_long, message)| {
+            let reason = if too_long {
+                OperationErrorReason::ContentTooLong
+            } else {
+                OperationErrorReason::InvalidContent
+            };
+            (reason, message)
+        })?;
+        check::event_time(event_time)
+            .map_err(|rule| (OperationErrorReason::InvalidContent, format!("event_time {rule}")))
+    }
+
+    /// Core memory is cut at its token limit, visibly.
+    fn fit(&self, kind: MemoryType, content: &str, token_count: u32) -> (String, u32, bool) {
+        let limit = self.settings.core_token_limit;
+        if kind == MemoryType::Core
+            && let Some(cut) = tokens::cut_core(content, limit as usize)
+        {
+            let token_count = tokens::count_tokens(&cut) as u32;
+            return (cut, token_count, true);
+        }
+        (content.to_owned(), token_count, false)
+    }
+
+    fn find(&self, kind: MemoryType, id: u64) -> std::result::Result<Memory, Refusal> {
+        let memory = match self.touched.get(&id) {
+            Some(touched) => touched.clone(),
+            None => self.body.live(id).map(|memory| Memory::clone(memory)),
+        };
+        memory
+            .filter(|memory| memory.kind == kind)
+            .ok_or_else(|| not_found(kind, id))
+    }
+
+    fn unique(&self, kind: MemoryType, content: &str) -> std::result::Result<(), Refusal> {
+        let same = |memory: &&Memory| memory.kind == kind && memory.content == content;
+        let drafted = self.touched.values().flatten().find(same).map(|memory| memory.id);
+        let stored = self
+            .body
+            .holder_of(kind, content)
+            .filter(|id| !self.touched.contains_key(id));
+        match drafted.or(stored) {
+            None => Ok(()),
+            Some(id) => Err((
+                OperationErrorReason::DuplicateContent,
+                format!("{} already holds this text", described(kind, id)),
+            )),
+        }
+    }
+
+    fn provenance(&self, operation_index: u32) -> Provenance {
+        Provenance {
+            revision: self.next.revision,
+            operation_index,
+            chunk: self.chunk.clone(),
+            writer: self.batch.writer.clone(),
+        }
+    }
+}
+
+struct Changed {
+    /// After the operation; before it, for a delete.
+    memory: Memory,
+    before: Option<Memory>,
+    truncated: bool,
+}
+
+fn described(kind: MemoryType, id: u64) -> String {
+    match kind {
+        MemoryType::Core => "core memory".into(),
+        _ => format!("{} memory {id}", type_name(kind)),
+    }
+}
+
+fn not_found(kind: MemoryType, id: u64) -> Refusal {
+    (
+        OperationErrorReason::MemoryNotFound,
+        format!("there is no {} memory with id {id}", type_name(kind)),
+    )
+}

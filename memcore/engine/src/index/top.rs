@@ -1,0 +1,71 @@
+//! The best `k` of many scores, by score and then by key, so that equal scores never change places.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
+/// A document and its score.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scored {
+    pub key: u64,
+    pub score: f64,
+}
+
+/// Greatest is worst: a heap shows first what a better candidate would push out.
+struct Candidate(Scored);
+
+impl Ord for Candidate {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let by_score = other.0.score.total_cmp(&self.0.score);
+        by_score.then(self.0.key.cmp(&other.0.key))
+    }
+}
+
+impl PartialOrd for Candidate {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Candidate {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Candidate {}
+
+pub(super) struct Top {
+    k: usize,
+    heap: BinaryHeap<Candidate>,
+    /// Scores below this cannot enter.
+    bar: f64,
+}
+
+impl Top {
+    pub(super) fn new(k: usize) -> Self {
+        let bar = if k == 0 { f64::INFINITY } else { 0.0 };
+        Self { k, heap: BinaryHeap::new(), bar }
+    }
+
+    /// Whether a score is worth looking up its key.
+    #[inline]
+    pub(super) fn admits(&self, score: f64) -> bool {
+        score >= self.bar
+    }
+
+    pub(super) fn offer(&mut self, scored: Scored) {
+        self.heap.push(Candidate(scored));
+        if self.heap.len() > self.k {
+            self.heap.pop();
+        }
+        if self.heap.len() == self.k {
+            self.bar = self.heap.peek().map_or(0.0, |worst| worst.0.score);
+        }
+    }
+
+    /// Best first.
+    pub(super) fn into_sorted(self) -> Vec<Scored> {
+        let sorted = self.heap.into_sorted_vec();
+        sorted.into_iter().map(|candidate| candidate.0).collect()
+    }
+}

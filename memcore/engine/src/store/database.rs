@@ -1,0 +1,242 @@
+//! SQLite as the keeper of records. One connection writes; others read and checkpoint.
+//!
+//! `journal_mode=WAL` with `synchronous=FULL` makes a committed transaction survive loss of power; the write-ahead
+//! log is checkpointed by a connection of its own, never in a commit's way.
+
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use parking_lot::Mutex;
+use rusqlite::{Connection, ErrorCode, OpenFlags, params};
+
+use super::OpenOptions;
+use crate::bank::{Cell, Head, Records};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{BankSettings, Revision};
+use crate::record::{Record, Stamped};
+
+/// `mema`: tells a memalpha store from any other database.
+const APPLICATION_ID: i64 = 0x6d65_6d61;
+
+/// Forward migrations; the schema's version is their number.
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE banks(
+      bank_key INTEGER PRIMARY KEY AUTOINCREMENT,
+      bank_id TEXT NOT NULL UNIQUE,
+      bank_uid TEXT NOT NULL UNIQUE,
+      settings TEXT NOT NULL,
+      head TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE records(
+      lsn INTEGER PRIMARY KEY,
+      bank_key INTEGER NOT NULL,
+      revision INTEGER NOT NULL,
+      time INTEGER NOT NULL,
+      kind TEXT NOT NULL,
+      payload TEXT NOT NULL,
+      crc INTEGER NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX records_of_bank ON records(bank_key, revision);
+"];
+
+/// The store's database file and its idle reading connections.
+pub(crate) struct Database {
+    path: PathBuf,
+    options: OpenOptions,
+    readers: Mutex<Vec<Connection>>,
+}
+
+impl Database {
+    /// Creates or migrates the database in `directory`, which exists.
+    pub fn open(directory: &Path, options: &OpenOptions) -> Result<Self> {
+        let database = Self {
+            path: directory.join("memory.db"),
+            options: options.clone(),
+            readers: Mutex::new(Vec::new()),
+        };
+        let mut connection = database.connect()?;
+        database.set_up(&mut connection)?;
+        let private = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(&database.path, private).map_err(|e| directory_error(directory, &e))?;
+        Ok(database)
+    }
+
+    /// A connection with the store's settings.
+    pub fn connect(&self) -> Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = match self.options.vfs() {
+            None => Connection::open_with_flags(&self.path, flags),
+            Some(vfs) => Connection::open_with_flags_and_vfs(&self.path, flags, vfs),
+        };
+        let connection = connection.map_err(|e| self.error(&e))?;
+        let pragmas = format!(
+            "PRAGMA busy_timeout=10000; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL;
+             PRAGMA synchronous={}; PRAGMA secure_delete=ON; PRAGMA wal_autocheckpoint=0;
+             PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;",
+            self.options.synchronous()
+        );
+        connection.execute_batch(&pragmas).map_err(|e| self.error(&e))?;
+        Ok(connection)
+    }
+
+    fn set_up(&self, connection: &mut Connection) -> Result<()> {
+        let number = |sql: &str| -> Result<i64> {
+            connection.query_row(sql, [], |row| row.get(0)).map_err(|e| self.error(&e))
+        };
+        let version = number("PRAGMA user_version")?;
+        let application = number("PRAGMA application_id")?;
+        let tables = number("SELECT count(*) FROM sqlite_schema")?;
+        if tables > 0 && application != APPLICATION_ID {
+            return Err(self.unsupported("NOT_A_STORE", "is not a memalpha store"));
+        }
+        if version > MIGRATIONS.len() as i64 {
+            let what = format!(
+                "has schema version {version}, newer than the {} this program knows; upgrade the program",
+                MIGRATIONS.len()
+            );
+            return Err(self.unsupported("SCHEMA_TOO_NEW", &what));
+        }
+        let transaction = connection.transaction().map_err(|e| self.error(&e))?;
+        for migration in &MIGRATIONS[version as usize..] {
+            transaction.execute_batch(migration).map_err(|e| self.error(&e))?;
+        }
+        let stamp = format!(
+            "PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={};",
+            MIGRATIONS.len()
+        );
+        transaction.execute_batch(&stamp).map_err(|e| self.error(&e))?;
+        transaction.commit().map_err(|e| self.error(&e))
+    }
+
+    fn unsupported(&self, reason: &'static str, what: &str) -> Error {
+        Error::new(ErrorKind::Unsupported, reason, format!("{} {what}", self.path.display()))
+    }
+
+    /// Runs `read` on an idle reading connection, or a new one.
+    pub fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        let idle = self.readers.lock().pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => self.connect()?,
+        };
+        let result = read(&connection).map_err(|e| self.error(&e));
+        self.readers.lock().push(connection);
+        result
+    }
+
+    /// Closes the idle connections; the last one to go folds the log into the database.
+    pub fn release(&self) {
+        self.readers.lock().clear();
+    }
+
+    /// All banks, closed.
+    pub fn cells(&self) -> Result<Vec<Cell>> {
+        let rows = self.read(|connection| {
+            let mut statement =
+                connection.prepare("SELECT bank_key, bank_id, bank_uid, settings, head FROM banks")?;
+            let rows = statement.query_map([], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get::<_, String>(3)?, row.get::<_, String>(4)?))
+            })?;
+            rows.collect::<rusqlite::Result<Vec<(i64, String, String, String, String)>>>()
+        })?;
+        rows.into_iter()
+            .map(|(key, bank_id, bank_uid, settings, head)| {
+                let settings: BankSettings = from_json(&settings)?;
+                let head: Head = from_json(&head)?;
+                Cell::new(key, bank_id, bank_uid, settings, head, None)
+            })
+            .collect()
+    }
+
+    /// Up to `limit` records of a bank after one revision and up to another.
+    pub fn records(&self, key: i64, after: Revision, last: Revision, limit: usize) -> Result<Vec<Stamped>> {
+        let rows = self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT revision, time, payload, crc FROM records
+                 WHERE bank_key = ?1 AND revision > ?2 AND revision <= ?3 ORDER BY revision LIMIT ?4",
+            )?;
+            let rows = statement.query_map(
+                params![key, after as i64, last.min(i64::MAX as u64) as i64, limit as i64],
+                |row| {
+                    Ok((
+                        row.get::<_, i64>(0)?,
+                        row.get::<_, i64>(1)?,
+                        row.get::<_, String>(2)?,
+                        row.get::<_, u32>(3)?,
+                    ))
+                },
+            )?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        rows.into_iter()
+            .map(|(revision, time, payload, crc)| {
+                let record = Record::decode(&payload, crc)?;
+                Ok(Stamped { revision: revision as u64, time, record })
+            })
+            .collect()
+    }
+
+    /// What went wrong, for people, with the way out.
+    pub fn error(&self, error: &rusqlite::Error) -> Error {
+        let path = self.path.display();
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Error::new(
+                ErrorKind::Busy,
+                "DISK_FULL",
+                format!("no space left for {path}; nothing was changed, free some space and try again"),
+            ),
+            Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
+                self.unsupported("NOT_WRITABLE", &format!("cannot be opened for writing: {error}"))
+            }
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Error::corruption(format!(
+                "{path} is damaged ({error}); stop the service, keep the file, and restore a backup"
+            )),
+            _ => Error::new(ErrorKind::Internal, "STORE_IO", format!("{path}: {error}")),
+        }
+    }
+}
+
+impl Records for Database {
+    fn replay(&self, key: i64, last: Revision, each: &mut dyn FnMut(Stamped)) -> Result<()> {
+        let mut after = 0;
+        loop {
+            let page = self.records(key, after, last, 1000)?;
+            let Some(newest) = page.last() else {
+                return Ok(());
+            };
+            after = newest.revision;
+            page.into_iter().for_each(&mut *each);
+        }
+    }
+}
+
+pub(crate) fn to_json<T: serde::Serialize>(value: &T) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| Error::internal(format!("cannot encode: {error}")))
+}
+
+fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T> {
+    serde_json::from_str(text)
+        .map_err(|error| Error::corruption(format!("a bank's row cannot be decoded: {error}")))
+}
+
+/// Makes the data directory, readable by its owner alone.
+pub(crate) fn make_directory(directory: &Path) -> Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .map_err(|error| directory_error(directory, &error))
+}
+
+pub(crate) fn directory_error(directory: &Path, error: &std::io::Error) -> Error {
+    let full = error.kind() == std::io::ErrorKind::StorageFull;
+    let (kind, reason) = if full {
+        (ErrorKind::Busy, "DISK_FULL")
+    } else {
+        (ErrorKind::Unsupported, "NOT_WRITABLE")
+    };
+    Error::new(kind, reason, format!("cannot use {} as data directory: {error}", directory.display()))
+        .with("directory", directory.display())
+}

@@ -1,0 +1,425 @@
+//! The store: a catalogue of banks, over one data directory or over nothing.
+//!
+//! Writes to durable banks go through the group-commit [`writer`]; volatile banks are written by their callers.
+//! Reads never wait for a write: they take a bank's published head and what its body holds for it.
+
+mod checkpoint;
+mod database;
+mod lock;
+mod options;
+mod reads;
+mod writer;
+
+use std::collections::BTreeMap;
+use std::mem::ManuallyDrop;
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::bank::{Body, Cell, Head, Intent, Records, Reply};
+use crate::check;
+use crate::clock::Clock;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{
+    Appended, Applied, Bank, BankSettings, Batch, ChunkFailures, Durability, FailureReport, NewChunk,
+    ParkedChunkAction, Revision,
+};
+use crate::record::{Record, Stamped};
+use checkpoint::Checkpointer;
+use database::Database;
+use lock::DirectoryLock;
+pub use options::OpenOptions;
+use writer::{Command, Done, Writer};
+
+/// A store of banks. Clones share it.
+///
+/// After `fork()` every call in the child fails with Unsupported `STORE_AFTER_FORK`: threads and locks stay with
+/// the parent.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+pub(crate) struct Inner {
+    banks: RwLock<BTreeMap<String, Arc<Cell>>>,
+    /// Serialises creation and deletion where no writer does.
+    admin: Mutex<()>,
+    disk: RwLock<Option<ManuallyDrop<Disk>>>,
+    database: Option<ManuallyDrop<Arc<Database>>>,
+    directory: Option<PathBuf>,
+    poison: Mutex<Option<Error>>,
+    pid: u32,
+    clock: Clock,
+    checkpoint_bytes: u64,
+}
+
+/// What a store over a directory runs on.
+struct Disk {
+    writer: Writer,
+    checkpointer: Checkpointer,
+    lock: DirectoryLock,
+}
+
+impl Store {
+    /// Opens the store in `directory`, making it if there is none.
+    ///
+    /// # Errors
+    /// Conflict `STORE_LOCKED` with the holder's pid and note; Unsupported `NOT_WRITABLE`, `NOT_A_STORE` or
+    /// `SCHEMA_TOO_NEW`; Corruption if the database is damaged.
+    pub fn open(directory: &Path, options: OpenOptions) -> Result<Self> {
+        database::make_directory(directory)?;
+        let lock = DirectoryLock::take(directory, &options.note)?;
+        let database = Arc::new(Database::open(directory, &options)?);
+        let cells = database.cells()?;
+        let banks = cells.into_iter().map(|cell| (cell.bank_id.clone(), Arc::new(cell))).collect();
+        let mut inner = Inner::over_nothing(options);
+        inner.banks = RwLock::new(banks);
+        inner.database = Some(ManuallyDrop::new(Arc::clone(&database)));
+        inner.directory = Some(directory.to_owned());
+        let inner = Arc::new(inner);
+        let disk = Disk {
+            writer: Writer::start(&inner, database.connect()?)?,
+            checkpointer: Checkpointer::start(&inner, database.connect()?)?,
+            lock,
+        };
+        *inner.disk.write() = Some(ManuallyDrop::new(disk));
+        Ok(Self(inner))
+    }
+
+    /// A store whose banks are all volatile.
+    pub fn in_memory() -> Self {
+        Self(Arc::new(Inner::over_nothing(OpenOptions::default())))
+    }
+
+    /// The data directory; `None` for a store in memory.
+    pub fn dir(&self) -> Option<&Path> {
+        self.0.directory.as_deref()
+    }
+
+    /// What a second opener of the directory is told, such as the address of the service that holds it.
+    pub fn set_note(&self, note: &str) -> Result<()> {
+        match self.0.disk.read().as_ref() {
+            Some(disk) => disk.lock.set_note(note),
+            None => Ok(()),
+        }
+    }
+
+    /// Finishes the writes that wait, and lets go of the directory. Later writes get Busy `STORE_CLOSED`.
+    pub fn close(&self) {
+        self.0.close();
+    }
+
+    /// Makes an empty bank. A repeated `request_id` returns the bank it made before.
+    pub fn create_bank(&self, bank_id: &str, settings: BankSettings, request_id: &str) -> Result<Bank> {
+        self.0.check_process()?;
+        check::bank_id(bank_id)?;
+        check::settings(&settings)?;
+        check::request_id(request_id)?;
+        if self.dir().is_none() {
+            return self.0.create_volatile(bank_id, settings, request_id).map(|cell| cell.bank());
+        }
+        let command = Command::Create { bank_id: bank_id.into(), settings, request_id: request_id.into() };
+        match self.0.submit(command)? {
+            Done::Bank(cell) => Ok(cell.bank()),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Deletes a bank and all its records.
+    pub fn delete_bank(&self, bank_id: &str, bank_uid: Option<&str>) -> Result<()> {
+        let cell = self.0.cell(bank_id, bank_uid)?;
+        if self.dir().is_some() {
+            let bank_uid = bank_uid.map(str::to_owned);
+            return self.0.submit(Command::Delete { cell, bank_uid }).map(|_| ());
+        }
+        let _admin = self.0.admin.lock();
+        cell.check_alive(bank_uid)?;
+        cell.mark_deleted(true);
+        self.0.change_catalogue(&[], &[cell]);
+        Ok(())
+    }
+
+    /// Appends chunks; a chunk id that the bank has with the same text stores nothing.
+    pub fn append_chunks(
+        &self,
+        bank_id: &str,
+        bank_uid: Option<&str>,
+        chunks: Vec<NewChunk>,
+    ) -> Result<Appended> {
+        let cell = self.0.cell(bank_id, bank_uid)?;
+        check::chunks(&chunks)?;
+        let intent = Intent::append(chunks, &cell.analyzer);
+        match self.0.write(&cell, bank_uid, intent)? {
+            Reply::Appended(results, revision) => {
+                Ok(Appended { results, revision, bank_uid: cell.bank_uid.clone() })
+            }
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Applies operations in order, and moves the cursor, in one record.
+    ///
+    /// # Errors
+    /// Conflict `CURSOR_MOVED` or `MEMORY_CHANGED` if the state the batch was decided on is gone; nothing changed.
+    pub fn apply(&self, bank_id: &str, bank_uid: Option<&str>, batch: Batch) -> Result<Applied> {
+        let cell = self.0.cell(bank_id, bank_uid)?;
+        check::batch(&batch)?;
+        let intent = Intent::apply(batch, &cell.analyzer);
+        match self.0.write(&cell, bank_uid, intent)? {
+            Reply::Applied(applied) => Ok(applied),
+            Reply::Repeated(revision) => self.0.answered(&cell, revision),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Counts a failure of the chunk at the cursor, and parks it at the bank's limit.
+    pub fn report_failure(
+        &self,
+        bank_id: &str,
+        bank_uid: Option<&str>,
+        report: FailureReport,
+    ) -> Result<(ChunkFailures, Revision)> {
+        let cell = self.0.cell(bank_id, bank_uid)?;
+        check::failure(&report)?;
+        match self.0.write(&cell, bank_uid, Intent::Fail(report))? {
+            Reply::Failed(failures, revision) => Ok((failures, revision)),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Releases a parked chunk.
+    pub fn resolve_parked(
+        &self,
+        bank_id: &str,
+        bank_uid: Option<&str>,
+        action: ParkedChunkAction,
+    ) -> Result<Bank> {
+        let cell = self.0.cell(bank_id, bank_uid)?;
+        match self.0.write(&cell, bank_uid, Intent::Resolve(action))? {
+            Reply::Resolved => Ok(cell.bank()),
+            _ => Err(unexpected()),
+        }
+    }
+}
+
+impl Inner {
+    fn over_nothing(options: OpenOptions) -> Self {
+        Self {
+            banks: RwLock::new(BTreeMap::new()),
+            admin: Mutex::new(()),
+            disk: RwLock::new(None),
+            database: None,
+            directory: None,
+            poison: Mutex::new(None),
+            pid: std::process::id(),
+            clock: options.clock,
+            checkpoint_bytes: options.checkpoint_bytes,
+        }
+    }
+
+    fn check_process(&self) -> Result<()> {
+        if std::process::id() == self.pid {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            "STORE_AFTER_FORK",
+            format!("the store was opened by process {} and cannot be used after fork(); open it anew", self.pid),
+        ))
+    }
+
+    fn find(&self, bank_id: &str) -> Option<Arc<Cell>> {
+        self.banks.read().get(bank_id).cloned()
+    }
+
+    /// The bank of that id, and of that uid if one is given.
+    fn cell(&self, bank_id: &str, bank_uid: Option<&str>) -> Result<Arc<Cell>> {
+        self.check_process()?;
+        check::bank_id(bank_id)?;
+        let cell = self.find(bank_id).ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, "BANK_NOT_FOUND", format!("there is no bank {bank_id:?}"))
+                .with("bank_id", bank_id)
+        })?;
+        cell.check_alive(bank_uid)?;
+        Ok(cell)
+    }
+
+    /// Cells in order of ids after one, at most `limit`.
+    fn cells_after(&self, after: Option<&str>, limit: usize) -> Vec<Arc<Cell>> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let banks = self.banks.read();
+        banks.range::<str, _>((start, Bound::Unbounded)).take(limit).map(|(_, cell)| Arc::clone(cell)).collect()
+    }
+
+    fn change_catalogue(&self, created: &[Arc<Cell>], deleted: &[Arc<Cell>]) {
+        if created.is_empty() && deleted.is_empty() {
+            return;
+        }
+        let mut banks = self.banks.write();
+        for cell in deleted {
+            banks.remove(&cell.bank_id);
+        }
+        for cell in created.iter().filter(|cell| cell.check_alive(None).is_ok()) {
+            banks.insert(cell.bank_id.clone(), Arc::clone(cell));
+        }
+    }
+
+    fn write(&self, cell: &Arc<Cell>, bank_uid: Option<&str>, intent: Intent) -> Result<Reply> {
+        if cell.is_volatile() {
+            let planned = cell.stage(intent, self.clock.now(), |_, _| Ok(()))??;
+            cell.publish();
+            return Ok(planned.reply);
+        }
+        // Here, so that a long replay holds up this caller and not the writer.
+        cell.open(self)?;
+        let bank_uid = bank_uid.map(str::to_owned);
+        match self.submit(Command::Write { cell: Arc::clone(cell), bank_uid, intent })? {
+            Done::Written(reply) => Ok(reply),
+            _ => Err(unexpected()),
+        }
+    }
+
+    fn submit(&self, command: Command) -> Result<Done> {
+        let disk = self.disk.read();
+        let disk = disk.as_ref().ok_or_else(writer::closed)?;
+        disk.writer.submit(command)
+    }
+
+    fn create_volatile(&self, bank_id: &str, settings: BankSettings, request_id: &str) -> Result<Arc<Cell>> {
+        let _admin = self.admin.lock();
+        let settings = BankSettings { durability: Durability::Volatile, ..settings };
+        if let Some(cell) = self.find(bank_id) {
+            return existing(cell, &settings, request_id);
+        }
+        let body = Body::new(&settings)?;
+        let cell = Arc::new(Cell::new(0, bank_id.into(), new_uid()?, settings, Head::default(), Some(body))?);
+        cell.stage(creation(&cell, request_id.into()), self.clock.now(), |_, _| Ok(()))??;
+        cell.publish();
+        self.change_catalogue(&[Arc::clone(&cell)], &[]);
+        Ok(cell)
+    }
+
+    /// The reply that the record of `revision` gave.
+    fn answered(&self, cell: &Cell, revision: Revision) -> Result<Applied> {
+        let records = self.history(cell, revision - 1, revision, 1)?;
+        match records.into_iter().next().map(|stamped| stamped.record.clone()) {
+            Some(Record::OperationsApplied { operations, memory_revision, cursor, cursor_token, .. }) => {
+                Ok(Applied {
+                    results: operations.into_iter().map(|done| done.result).collect(),
+                    revision,
+                    memory_revision,
+                    cursor,
+                    cursor_token,
+                })
+            }
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Records of a bank after one revision and up to another.
+    fn history(&self, cell: &Cell, after: Revision, last: Revision, limit: usize) -> Result<Vec<Arc<Stamped>>> {
+        if !cell.is_volatile() {
+            let records = self.database()?.records(cell.key, after, last, limit)?;
+            return Ok(records.into_iter().map(Arc::new).collect());
+        }
+        cell.read(self, |body, _| {
+            let records = body.volatile.iter().flatten();
+            let wanted = records.filter(|stamped| after < stamped.revision && stamped.revision <= last);
+            wanted.take(limit).cloned().collect()
+        })
+    }
+
+    fn database(&self) -> Result<&Database> {
+        self.database.as_deref().map(|database| &**database).ok_or_else(unexpected)
+    }
+
+    fn check_sound(&self) -> Result<()> {
+        self.poison.lock().clone().map_or(Ok(()), Err)
+    }
+
+    /// A full disk loses nothing and passes; after any other failure of the disk nothing more is written.
+    fn poison_by(&self, error: &Error) {
+        let mut poison = self.poison.lock();
+        if poison.is_none() && error.reason != "DISK_FULL" {
+            let message = format!(
+                "writing has stopped after an error ({}); restart once the disk is sound, reads go on",
+                error.message
+            );
+            *poison = Some(Error::new(ErrorKind::Internal, "STORE_POISONED", message));
+        }
+    }
+
+    fn checkpoint_bytes(&self) -> u64 {
+        self.checkpoint_bytes
+    }
+
+    fn ask_checkpoint(&self) {
+        // Closing takes the lock for writing and waits for the writer, so the writer must not wait for the lock.
+        if let Some(disk) = self.disk.try_read()
+            && let Some(disk) = disk.as_ref()
+        {
+            disk.checkpointer.ask();
+        }
+    }
+
+    fn close(&self) {
+        if self.check_process().is_err() {
+            return;
+        }
+        let disk = self.disk.write().take();
+        if let Some(disk) = disk {
+            let disk = ManuallyDrop::into_inner(disk);
+            disk.writer.stop();
+            disk.checkpointer.stop();
+            if let Some(database) = &self.database {
+                database.release();
+            }
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // After fork() the child has neither the threads nor the locks; it must not touch files or connections.
+        if self.check_process().is_err() {
+            return;
+        }
+        self.close();
+        if let Some(database) = self.database.take() {
+            drop(ManuallyDrop::into_inner(database));
+        }
+    }
+}
+
+impl Records for Inner {
+    fn replay(&self, key: i64, last: Revision, each: &mut dyn FnMut(Stamped)) -> Result<()> {
+        self.database()?.replay(key, last, each)
+    }
+}
+
+/// A bank that is there already: fine for the request that made it, AlreadyExists for any other.
+fn existing(cell: Arc<Cell>, settings: &BankSettings, request_id: &str) -> Result<Arc<Cell>> {
+    let made_by_this = !request_id.is_empty() && cell.head().create_request == request_id;
+    if made_by_this && cell.settings == *settings {
+        return Ok(cell);
+    }
+    let bank_id = &cell.bank_id;
+    let message = format!("there is a bank {bank_id:?} already");
+    Err(Error::new(ErrorKind::AlreadyExists, "BANK_ALREADY_EXISTS", message).with("bank_id", bank_id))
+}
+
+fn creation(cell: &Cell, request_id: String) -> Intent {
+    Intent::Create { bank_id: cell.bank_id.clone(), settings: cell.settings.clone(), request_id }
+}
+
+/// 128 random bits, as hex.
+fn new_uid() -> Result<String> {
+    let mut bytes = [0u8; 16];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Error::internal(format!("the system gives no random bytes: {error}")))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn unexpected() -> Error {
+    Error::internal("the store answered another question than was asked")
+}

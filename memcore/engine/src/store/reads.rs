@@ -1,0 +1,194 @@
+//! What readers ask of a store.
+
+use std::sync::Arc;
+
+use super::Store;
+use crate::bank::{Cell, Head};
+use crate::check;
+use crate::error::{Error, Result};
+use crate::model::{
+    Bank, Chunk, Event, EventFilter, EventKind, Memory, MemoryType, Page, PendingBank, Query, Revision,
+    SearchReply, View, WriterView,
+};
+use crate::record::{Record, Stamped};
+
+/// Records that are read at a time when a history is filtered.
+const RECORDS_AT_A_TIME: usize = 256;
+
+impl Store {
+    /// One bank; NotFound if there is none of that id, or of that uid.
+    pub fn bank(&self, bank_id: &str, bank_uid: Option<&str>) -> Result<Bank> {
+        Ok(self.0.cell(bank_id, bank_uid)?.bank())
+    }
+
+    /// Banks in order of ids.
+    pub fn banks(&self, after: Option<&str>, limit: usize) -> Result<Page<Bank, String>> {
+        self.0.check_process()?;
+        let cells = self.0.cells_after(after, limit + 1);
+        let items: Vec<Bank> = cells.iter().take(limit).map(|cell| cell.bank()).collect();
+        let more = cells.len() > limit;
+        let next = if more { items.last().map(|bank| bank.bank_id.clone()) } else { None };
+        Ok(Page { items, next })
+    }
+
+    /// Banks with chunks to memorize, in order of ids.
+    pub fn pending_banks(&self, after: Option<&str>, limit: usize) -> Result<Page<PendingBank, String>> {
+        self.0.check_process()?;
+        let cells = self.0.cells_after(after, usize::MAX);
+        let mut items: Vec<PendingBank> =
+            cells.iter().filter_map(|cell| pending(cell, &cell.head())).take(limit + 1).collect();
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next = if more { items.last().map(|bank| bank.bank_id.clone()) } else { None };
+        Ok(Page { items, next })
+    }
+
+    /// Chunks in order of positions, and the cursor.
+    pub fn chunks(
+        &self,
+        bank_id: &str,
+        start: u64,
+        pending_only: bool,
+        limit: usize,
+    ) -> Result<(Page<Chunk, u64>, u64)> {
+        let cell = self.0.cell(bank_id, None)?;
+        let (first, places, end, cursor) = cell.read(&*self.0, |body, head| {
+            let first = if pending_only { start.max(head.cursor) } else { start };
+            let end = head.stats.chunk_count;
+            let count = end.saturating_sub(first).min(limit as u64) as usize;
+            let places = body.chunks.iter().skip(first as usize).take(count);
+            let places: Vec<(Revision, u32)> = places.map(|place| (place.revision, place.index)).collect();
+            (first, places, end, head.cursor)
+        })?;
+        let items = self.chunks_at(&cell, &places)?;
+        let next = first + items.len() as u64;
+        Ok((Page { items, next: (next < end).then_some(next) }, cursor))
+    }
+
+    fn chunks_at(&self, cell: &Cell, places: &[(Revision, u32)]) -> Result<Vec<Chunk>> {
+        let mut items = Vec::with_capacity(places.len());
+        let mut record: Option<Arc<Stamped>> = None;
+        for (revision, index) in places {
+            if record.as_ref().is_none_or(|stamped| stamped.revision != *revision) {
+                record = self.0.history(cell, revision - 1, *revision, 1)?.into_iter().next();
+            }
+            let chunk = match record.as_ref().map(|stamped| &stamped.record) {
+                Some(Record::ChunksAppended { chunks }) => chunks.get(*index as usize).cloned(),
+                _ => None,
+            };
+            items.push(chunk.ok_or_else(|| {
+                Error::corruption(format!("record {revision} of bank {:?} holds no such chunk", cell.bank_id))
+            })?);
+        }
+        Ok(items)
+    }
+
+    /// What a policy needs for the next chunk, all read at one revision.
+    pub fn writer_view(&self, bank_id: &str, view: View) -> Result<WriterView> {
+        let (View::Recent { semantic, episodic } | View::Relevant { semantic, episodic }) = view;
+        check::view_size("semantic", semantic)?;
+        check::view_size("episodic", episodic)?;
+        let cell = self.0.cell(bank_id, None)?;
+        let shown = cell.read(&*self.0, |body, head| {
+            let (semantic, episodic) = body.view(view, head);
+            let next_chunk = body.next_chunk(head).map(|chunk| Chunk::clone(&chunk));
+            body.core(head).map(|core| WriterView {
+                bank: cell.bank_at(head),
+                core,
+                semantic,
+                episodic,
+                next_chunk,
+            })
+        })?;
+        shown.ok_or_else(|| Error::corruption(format!("bank {bank_id:?} has no core memory")))
+    }
+
+    /// Memories in order of ids, core memory first (id 0), and the revision that was read. `created_by` leaves out
+    /// memories created after that revision.
+    pub fn memories(
+        &self,
+        bank_id: &str,
+        kind: Option<MemoryType>,
+        after: Option<u64>,
+        created_by: Option<Revision>,
+        limit: usize,
+    ) -> Result<(Page<Memory, u64>, Revision)> {
+        let cell = self.0.cell(bank_id, None)?;
+        cell.read(&*self.0, |body, head| (body.list(kind, after, created_by, limit, head), head.revision))
+    }
+
+    /// Ranks memories, and pending chunks where asked, against each query.
+    pub fn search(&self, bank_id: &str, queries: &[Query]) -> Result<SearchReply> {
+        let cell = self.0.cell(bank_id, None)?;
+        check::queries(queries)?;
+        cell.read(&*self.0, |body, head| SearchReply {
+            results: queries.iter().map(|query| body.search(query, head)).collect(),
+            revision: head.revision,
+        })
+    }
+
+    /// A bank's history after one event, oldest first.
+    pub fn events(
+        &self,
+        bank_id: &str,
+        filter: &EventFilter,
+        after: Option<(Revision, u32)>,
+        limit: usize,
+    ) -> Result<Page<Event, (Revision, u32)>> {
+        let cell = self.0.cell(bank_id, None)?;
+        let last = cell.head().revision;
+        let mut items: Vec<Event> = Vec::new();
+        // Events of the record that the last page ended in may be left over.
+        let mut read = after.map_or(0, |(revision, _)| revision - 1);
+        while items.len() <= limit {
+            let records = self.0.history(&cell, read, last, RECORDS_AT_A_TIME)?;
+            let Some(newest) = records.last() else { break };
+            read = newest.revision;
+            let events = records.iter().flat_map(|stamped| stamped.events());
+            let unseen = events.filter(|event| after.is_none_or(|seen| (event.revision, event.index) > seen));
+            items.extend(unseen.filter(|event| matches(filter, event)));
+        }
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next = if more { items.last().map(|event| (event.revision, event.index)) } else { None };
+        Ok(Page { items, next })
+    }
+}
+
+fn pending(cell: &Cell, head: &Head) -> Option<PendingBank> {
+    (head.stats.pending_chunks > 0).then(|| PendingBank {
+        bank_id: cell.bank_id.clone(),
+        bank_uid: cell.bank_uid.clone(),
+        pending_chunks: head.stats.pending_chunks,
+        pending_tokens: head.stats.pending_tokens,
+        oldest_time: head.oldest_pending,
+        parked: head.parked(),
+    })
+}
+
+fn matches(filter: &EventFilter, event: &Event) -> bool {
+    let memory_fits = filter.memory_id.is_none_or(|id| memory_of(&event.what) == Some(id));
+    let chunk_fits = filter.chunk_position.is_none_or(|position| concerns_chunk(&event.what, position));
+    memory_fits && chunk_fits
+}
+
+fn memory_of(event: &EventKind) -> Option<u64> {
+    match event {
+        EventKind::OperationApplied { result, .. } => result.outcome.as_ref().ok().map(|memory| memory.id),
+        _ => None,
+    }
+}
+
+fn concerns_chunk(event: &EventKind, wanted: u64) -> bool {
+    match event {
+        EventKind::BankCreated { .. } => false,
+        EventKind::ChunkAppended { chunk } => chunk.position == wanted,
+        EventKind::OperationApplied { provenance, .. } => {
+            provenance.chunk.as_ref().is_some_and(|(_, position)| *position == wanted)
+        }
+        EventKind::CursorMoved { from, to, .. } => (*from..*to).contains(&wanted),
+        EventKind::ChunkFailed { position, .. } | EventKind::ChunkRetried { position, .. } => {
+            *position == wanted
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! The group-commit writer: one thread, one transaction, one sync for all writes that wait.
+//!
+//! Order of things for a group: stage every write, commit, publish, reply. Nothing is visible and nothing is
+//! answered before the commit; a refusal is held back too, since it may rest on a write of the same group. If the
+//! commit fails, what was staged is forgotten and every write of the group gets the error. After an I/O error other
+//! than a full disk the writer refuses all further work: what the disk holds is no longer known.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
+use rusqlite::{Connection, params};
+
+use super::Inner;
+use super::database::{Database, to_json};
+use super::{creation, existing, new_uid};
+use crate::bank::{Body, Cell, Head, Intent, Reply};
+use crate::crash::reach;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{BankSettings, Durability};
+use crate::record::Stamped;
+
+/// Most writes in one transaction.
+const GROUP: usize = 1024;
+/// Writes that may wait; more block their callers.
+const QUEUE: usize = 4096;
+
+pub(crate) enum Command {
+    Create { bank_id: String, settings: BankSettings, request_id: String },
+    Write { cell: Arc<Cell>, bank_uid: Option<String>, intent: Intent },
+    Delete { cell: Arc<Cell>, bank_uid: Option<String> },
+}
+
+/// A command that was carried out.
+pub(crate) enum Done {
+    Bank(Arc<Cell>),
+    Written(Reply),
+    Deleted,
+}
+
+struct Job {
+    command: Command,
+    answer: SyncSender<Result<Done>>,
+}
+
+/// The caller's end of the writer.
+pub(crate) struct Writer {
+    jobs: Mutex<Option<SyncSender<Job>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Writer {
+    pub fn start(inner: &Arc<Inner>, connection: Connection) -> Result<Self> {
+        let (sender, receiver) = sync_channel(QUEUE);
+        let weak = Arc::downgrade(inner);
+        let thread = std::thread::Builder::new()
+            .name("memcore-writer".into())
+            .spawn(move || {
+                let mut thread = WriterThread { connection, log_bytes: 0 };
+                while let Some(group) = next_group(&receiver) {
+                    let Some(inner) = weak.upgrade() else { return };
+                    thread.commit(&inner, group);
+                }
+            })
+            .map_err(|error| Error::internal(format!("cannot start the writer: {error}")))?;
+        Ok(Self { jobs: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Hands a command over and waits until it is durable.
+    pub fn submit(&self, command: Command) -> Result<Done> {
+        let jobs = self.jobs.lock().clone().ok_or_else(closed)?;
+        let (answer, result) = sync_channel(1);
+        reach("before_enqueue");
+        jobs.send(Job { command, answer }).map_err(|_| closed())?;
+        drop(jobs);
+        reach("after_enqueue");
+        result.recv().map_err(|_| closed())?
+    }
+
+    /// Lets the waiting writes finish, and ends the thread.
+    pub fn stop(&self) {
+        self.jobs.lock().take();
+        if let Some(thread) = self.thread.lock().take()
+            && thread.thread().id() != std::thread::current().id()
+        {
+            // A panic in the writer has been reported by its hook already.
+            let _ = thread.join();
+        }
+    }
+}
+
+pub(crate) fn closed() -> Error {
+    Error::new(ErrorKind::Busy, "STORE_CLOSED", "the store is closed")
+}
+
+fn next_group(jobs: &Receiver<Job>) -> Option<Vec<Job>> {
+    let first = jobs.recv().ok()?;
+    let mut group = vec![first];
+    group.extend(jobs.try_iter().take(GROUP - 1));
+    Some(group)
+}
+
+struct WriterThread {
+    connection: Connection,
+    /// About what was added to the write-ahead log since the last checkpoint was asked for.
+    log_bytes: u64,
+}
+
+/// What a group has done so far, in RAM.
+#[derive(Default)]
+struct Staged {
+    written: Vec<Arc<Cell>>,
+    created: Vec<Arc<Cell>>,
+    deleted: Vec<Arc<Cell>>,
+    moves_cursor: bool,
+}
+
+/// A command's answer: what was done, or why it was refused.
+type Answer = Result<Done>;
+
+impl WriterThread {
+    fn commit(&mut self, inner: &Inner, group: Vec<Job>) {
+        reach("before_transaction");
+        let mut staged = Staged::default();
+        let mut answers = Vec::with_capacity(group.len());
+        let result = inner.check_sound().and_then(|()| self.transact(inner, group, &mut staged, &mut answers));
+        match &result {
+            Ok(()) => staged.publish(inner),
+            Err(error) => {
+                staged.forget();
+                inner.poison_by(error);
+            }
+        }
+        reach("after_publish");
+        for (caller, answer) in answers {
+            // A caller that went away does not undo its write.
+            let _ = caller.send(result.clone().and(answer));
+        }
+        reach("after_reply");
+        if self.log_bytes >= inner.checkpoint_bytes() {
+            self.log_bytes = 0;
+            inner.ask_checkpoint();
+        }
+    }
+
+    /// Stages and commits a group. An error is the disk's and fails all of it.
+    fn transact(
+        &mut self,
+        inner: &Inner,
+        group: Vec<Job>,
+        staged: &mut Staged,
+        answers: &mut Vec<(SyncSender<Answer>, Answer)>,
+    ) -> Result<()> {
+        let database = inner.database()?;
+        let mut result = self.execute(database, "BEGIN IMMEDIATE");
+        reach("after_begin");
+        for job in group {
+            let answer = match result {
+                Ok(()) => self.run(inner, database, job.command, staged),
+                Err(_) => Ok(Err(closed())),
+            };
+            let answer = answer.unwrap_or_else(|fault| {
+                result = Err(fault.clone());
+                Err(fault)
+            });
+            if crate::crash::replies_early() {
+                let _ = job.answer.send(answer);
+            } else {
+                answers.push((job.answer, answer));
+            }
+        }
+        reach("after_insert");
+        if staged.moves_cursor {
+            reach("before_cursor_commit");
+        }
+        reach("before_commit");
+        let result = result.and_then(|()| self.execute(database, "COMMIT"));
+        if result.is_err() {
+            // Nothing was committed, and a failing rollback leaves that so.
+            let _ = self.execute(database, "ROLLBACK");
+            return result;
+        }
+        reach("after_commit");
+        if staged.moves_cursor {
+            reach("after_cursor_commit");
+        }
+        Ok(())
+    }
+
+    fn execute(&self, database: &Database, sql: &str) -> Result<()> {
+        self.connection.execute_batch(sql).map_err(|error| database.error(&error))
+    }
+
+    /// Outer error: the disk's. Inner error: a refusal, which harms nobody else in the group.
+    fn run(
+        &mut self,
+        inner: &Inner,
+        database: &Database,
+        command: Command,
+        staged: &mut Staged,
+    ) -> Result<Answer> {
+        match command {
+            Command::Create { bank_id, settings, request_id } => {
+                self.create(inner, database, bank_id, settings, request_id, staged)
+            }
+            Command::Write { cell, bank_uid, intent } => {
+                if let Err(gone) = cell.check_alive(bank_uid.as_deref()) {
+                    return Ok(Err(gone));
+                }
+                let reply = self.write(inner, database, &cell, intent, staged)?;
+                Ok(reply.map(Done::Written))
+            }
+            Command::Delete { cell, bank_uid } => {
+                if let Err(gone) = cell.check_alive(bank_uid.as_deref()) {
+                    return Ok(Err(gone));
+                }
+                self.delete(database, &cell)?;
+                cell.mark_deleted(true);
+                staged.deleted.push(cell);
+                Ok(Ok(Done::Deleted))
+            }
+        }
+    }
+
+    fn create(
+        &mut self,
+        inner: &Inner,
+        database: &Database,
+        bank_id: String,
+        settings: BankSettings,
+        request_id: String,
+        staged: &mut Staged,
+    ) -> Result<Answer> {
+        let namesake = |cell: &Arc<Cell>| cell.bank_id == bank_id && cell.check_alive(None).is_ok();
+        let staged_one = staged.created.iter().find(|cell| namesake(cell)).cloned();
+        if let Some(cell) = staged_one.or_else(|| inner.find(&bank_id).filter(namesake)) {
+            return Ok(existing(cell, &settings, &request_id).map(Done::Bank));
+        }
+        let uid = new_uid()?;
+        let key = match settings.durability {
+            Durability::Volatile => 0,
+            Durability::Synced => self.insert_bank(database, &bank_id, &uid, &settings)?,
+        };
+        let body = Body::new(&settings)?;
+        let cell = Arc::new(Cell::new(key, bank_id, uid, settings, Head::default(), Some(body))?);
+        let reply = self.write(inner, database, &cell, creation(&cell, request_id), staged)?;
+        staged.created.push(Arc::clone(&cell));
+        Ok(reply.map(|_| Done::Bank(cell)))
+    }
+
+    fn insert_bank(&self, database: &Database, id: &str, uid: &str, settings: &BankSettings) -> Result<i64> {
+        self.connection
+            .execute(
+                "INSERT INTO banks(bank_id, bank_uid, settings, head) VALUES (?1, ?2, ?3, '')",
+                params![id, uid, to_json(settings)?],
+            )
+            .map_err(|error| database.error(&error))?;
+        Ok(self.connection.last_insert_rowid())
+    }
+
+    fn write(
+        &mut self,
+        inner: &Inner,
+        database: &Database,
+        cell: &Arc<Cell>,
+        intent: Intent,
+        staged: &mut Staged,
+    ) -> Result<Result<Reply>> {
+        if let Err(damaged) = cell.open(database) {
+            return Ok(Err(damaged));
+        }
+        // Before the outcome is known: whatever is staged must be published or forgotten.
+        staged.written.push(Arc::clone(cell));
+        let planned = cell.stage(intent, inner.clock.now(), |stamped, head| {
+            if cell.is_volatile() { Ok(()) } else { self.keep(database, cell.key, stamped, head) }
+        })?;
+        Ok(planned.map(|planned| {
+            let moves = planned.stamped.as_ref().is_some_and(|stamped| stamped.record.moves_cursor());
+            staged.moves_cursor |= moves;
+            planned.reply
+        }))
+    }
+
+    fn keep(&mut self, database: &Database, key: i64, stamped: &Stamped, head: &Head) -> Result<()> {
+        let (payload, crc) = stamped.record.encode()?;
+        let head = to_json(head)?;
+        // A record dirties about three pages beside its own bytes.
+        self.log_bytes += (payload.len() + 3 * 4096) as u64;
+        let revision = stamped.revision as i64;
+        let kind = stamped.record.kind();
+        let insert = "INSERT INTO records(bank_key, revision, time, kind, payload, crc)
+                      VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let keep = || -> rusqlite::Result<()> {
+            let mut insert = self.connection.prepare_cached(insert)?;
+            insert.execute(params![key, revision, stamped.time, kind, payload, crc])?;
+            let mut update = self.connection.prepare_cached("UPDATE banks SET head = ?1 WHERE bank_key = ?2")?;
+            update.execute(params![head, key])?;
+            Ok(())
+        };
+        keep().map_err(|error| database.error(&error))
+    }
+
+    fn delete(&self, database: &Database, cell: &Cell) -> Result<()> {
+        for sql in ["DELETE FROM records WHERE bank_key = ?1", "DELETE FROM banks WHERE bank_key = ?1"] {
+            self.connection.execute(sql, params![cell.key]).map_err(|error| database.error(&error))?;
+        }
+        Ok(())
+    }
+}
+
+impl Staged {
+    fn publish(self, inner: &Inner) {
+        for cell in &self.written {
+            cell.publish();
+        }
+        inner.change_catalogue(&self.created, &self.deleted);
+    }
+
+    fn forget(&self) {
+        for cell in self.written.iter().filter(|cell| !cell.is_volatile()) {
+            cell.forget_staged();
+        }
+        for cell in &self.deleted {
+            cell.mark_deleted(false);
+        }
+    }
+}

@@ -1,0 +1,1 @@
+"""memalpha: long-term memory for LLM agents that learns what to remember."""
