@@ -1,14 +1,103 @@
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
+buf := "npx --yes @bufbuild/buf@1.75.0"
 protos := "memalpha/api/memory/v1alpha1/memory.proto memalpha/api/memory/v1alpha1/memory_service.proto memalpha/api/agent/v1alpha1/agent_service.proto memalpha/api/policy/v1alpha1/policy_service.proto"
+run := "uv run --locked"
 
 # List the recipes
 default:
-    @just --list
+    @just --list --unsorted
+
+# Memorize the bundled conversation (or FILE) and ask it questions
+[group('use')]
+demo *FILE:
+    {{ run }} --no-group dev memalpha demo {{ if FILE == "" { "examples/demo/conversation.json --questions examples/demo/questions.json" } else { FILE } }}
+
+# Start memory, policy and agent; Ctrl-C stops them
+[group('use')]
+up *ARGS:
+    {{ run }} --no-group dev memalpha up {{ ARGS }}
+
+# Build the Rust core and install everything into .venv
+[group('develop')]
+build:
+    uv sync --locked
+    cargo build --locked --release --package memcore-sim
+
+# Everything that must pass: build, lint, tests, clients, each with its time budget
+[group('develop')]
+test *TIERS:
+    python3 .ci/tiers.py {{ TIERS }}
+
+# Rust and Python tests
+[group('develop')]
+test-units *ARGS:
+    cargo test --locked --quiet --workspace --exclude memcore-py
+    {{ run }} pytest -q -m "not clients" {{ ARGS }}
+
+# Clients in other languages against a live server
+[group('develop')]
+test-clients:
+    {{ run }} pytest -q -m clients tests/clients
+
+# Crash and property tests with many more seeds
+[group('develop')]
+test-long:
+    PROPTEST_CASES=20000 cargo test --locked --release --package memcore-engine
+    MEMALPHA_CRASH_SEEDS=50 {{ run }} pytest -q -m crash tests/crash
+
+# Format Rust, Python and protos
+[group('develop')]
+fmt:
+    cargo fmt --all
+    {{ run }} ruff format
+    {{ run }} ruff check --fix --quiet
+    cd proto && {{ buf }} format -w
+
+# Everything that can be checked without running the code
+[group('develop')]
+lint: lint-proto lint-rust lint-python
+
+[private]
+lint-rust:
+    cargo fmt --all --check
+    cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
+    cargo clippy --locked --package memcore-engine --features sim --all-targets --quiet -- -D warnings
+
+[private]
+lint-python:
+    {{ run }} ruff format --check
+    {{ run }} ruff check
+    {{ run }} pyright
+    {{ run }} lint-imports
+    {{ run }} python -m mypy.stubtest memcore._memcore --ignore-disjoint-bases
+
+# buf, and that generated code is what proto/ says
+[private]
+lint-proto:
+    cd proto && {{ buf }} lint && {{ buf }} format --diff --exit-code && {{ buf }} breaking --against baseline.binpb
+    rm -rf target/generated && mkdir -p target/generated && git ls-files -z services/memalpha/api memcore/server/src/api examples/go/api | xargs -0 cp --parents -t target/generated
+    just proto
+    for tree in services/memalpha/api memcore/server/src/api examples/go/api; do diff -r --exclude=__pycache__ target/generated/$tree $tree; done
 
 # Regenerate Python, Rust and Go code from proto/
 [group('contracts')]
 proto:
-    uv run --frozen python -m grpc_tools.protoc -Iproto --python_out=services --grpc_python_out=services \
-      --mypy_out=quiet:services --mypy_grpc_out=quiet:services {{protos}}
-    cargo run --quiet --locked -p memcore-codegen
+    {{ run }} python -m grpc_tools.protoc -Iproto --python_out=services --grpc_python_out=services \
+      --mypy_out=quiet:services --mypy_grpc_out=quiet:services {{ protos }}
+    cargo run --quiet --locked --package memcore-codegen
+
+# Accept the present protos as what `buf breaking` compares with
+[group('contracts')]
+proto-baseline:
+    cd proto && {{ buf }} build -o baseline.binpb
+
+# Measure the core beside its peers; writes docs/benchmarks/DATE.json
+[group('measure')]
+bench *ARGS:
+    {{ run }} python memcore/benches/bench.py {{ ARGS }}
+
+# Evidence recall on LoCoMo: just eval-locomo --data FILE
+[group('measure')]
+eval-locomo *ARGS:
+    {{ run }} evals store locomo {{ ARGS }}

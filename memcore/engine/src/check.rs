@@ -16,39 +16,30 @@ fn at_most(parameter: &'static str, bytes: usize, limit: usize) -> Result<()> {
     if bytes <= limit {
         return Ok(());
     }
-    Err(Error::invalid(
-        "TOO_LONG",
-        format!("{parameter} must be at most {limit} bytes, got {bytes}"),
-    )
-    .with("parameter", parameter)
-    .with("limit", limit)
-    .with("actual", bytes))
+    Err(Error::invalid("TOO_LONG", format!("{parameter} must be at most {limit} bytes, got {bytes}"))
+        .with("parameter", parameter)
+        .with("limit", limit)
+        .with("actual", bytes))
 }
 
 fn at_most_items(parameter: &'static str, count: usize, limit: usize) -> Result<()> {
     if (1..=limit).contains(&count) {
         return Ok(());
     }
-    Err(Error::invalid(
-        "INVALID_COUNT",
-        format!("{parameter} must hold 1 to {limit} items, got {count}"),
-    )
-    .with("parameter", parameter)
-    .with("limit", limit)
-    .with("actual", count))
+    Err(Error::invalid("INVALID_COUNT", format!("{parameter} must hold 1 to {limit} items, got {count}"))
+        .with("parameter", parameter)
+        .with("limit", limit)
+        .with("actual", count))
 }
 
 fn within(parameter: &'static str, value: u32, most: u32) -> Result<()> {
     if (1..=most).contains(&value) {
         return Ok(());
     }
-    Err(Error::invalid(
-        "OUT_OF_BOUNDS",
-        format!("{parameter} must be between 1 and {most}, got {value}"),
-    )
-    .with("parameter", parameter)
-    .with("limit", most)
-    .with("actual", value))
+    Err(Error::invalid("OUT_OF_BOUNDS", format!("{parameter} must be between 1 and {most}, got {value}"))
+        .with("parameter", parameter)
+        .with("limit", most)
+        .with("actual", value))
 }
 
 fn no_nul(parameter: &'static str, text: &str) -> Result<()> {
@@ -67,10 +58,7 @@ fn no_control(parameter: &'static str, text: &str) -> Result<()> {
     if text.chars().any(char::is_control) {
         return Err(Error::invalid(
             "CONTROL_CHARACTER",
-            format!(
-                "{parameter} must not hold control characters, got {}",
-                shown(text)
-            ),
+            format!("{parameter} must not hold control characters, got {}", shown(text)),
         )
         .with("parameter", parameter));
     }
@@ -80,10 +68,7 @@ fn no_control(parameter: &'static str, text: &str) -> Result<()> {
 pub(crate) fn bank_id(bank_id: &str) -> Result<()> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._:@-".contains(c);
     let fits = (1..=limits::BANK_ID_BYTES).contains(&bank_id.len());
-    if fits
-        && bank_id.chars().all(allowed)
-        && bank_id.starts_with(|c: char| c.is_ascii_alphanumeric())
-    {
+    if fits && bank_id.chars().all(allowed) && bank_id.starts_with(|c: char| c.is_ascii_alphanumeric()) {
         return Ok(());
     }
     Err(Error::invalid(
@@ -131,10 +116,7 @@ fn chunk(chunk: &NewChunk) -> Result<()> {
     if chunk.chunk_id.is_empty() {
         return Err(Error::invalid(
             "EMPTY_CHUNK_ID",
-            format!(
-                "chunk_id must be 1 to {} bytes, got none",
-                limits::CHUNK_ID_BYTES
-            ),
+            format!("chunk_id must be 1 to {} bytes, got none", limits::CHUNK_ID_BYTES),
         ));
     }
     at_most("chunk_id", chunk.chunk_id.len(), limits::CHUNK_ID_BYTES)?;
@@ -160,19 +142,13 @@ fn chunk(chunk: &NewChunk) -> Result<()> {
 
 pub(crate) fn batch(batch: &Batch) -> Result<()> {
     if batch.operations.is_empty() && batch.advance_to.is_none() {
-        return Err(Error::invalid(
-            "NOTHING_TO_APPLY",
-            "operations must not be empty without advance_to",
-        ));
+        return Err(Error::invalid("NOTHING_TO_APPLY", "operations must not be empty without advance_to"));
     }
     if batch.operations.len() > limits::OPERATIONS_PER_BATCH {
         at_most_items("operations", batch.operations.len(), limits::OPERATIONS_PER_BATCH)?;
     }
     if batch.advance_to.is_some() && batch.atomic {
-        return Err(Error::invalid(
-            "ATOMIC_WITH_ADVANCE",
-            "atomic=true cannot be combined with advance_to",
-        ));
+        return Err(Error::invalid("ATOMIC_WITH_ADVANCE", "atomic=true cannot be combined with advance_to"));
     }
     if batch.advance_to.is_some() && batch.cursor_token.is_none() {
         return Err(Error::invalid(
@@ -215,11 +191,8 @@ pub(crate) fn view_size(parameter: &'static str, size: usize) -> Result<()> {
 /// Rules of one operation's text, as the message of a per-operation error; the flag says "too long".
 pub(crate) fn content(content: &str, kind: MemoryType) -> std::result::Result<(), (bool, String)> {
     if content.len() > limits::CONTENT_BYTES {
-        let message = format!(
-            "content must be at most {} bytes, got {}",
-            limits::CONTENT_BYTES,
-            content.len()
-        );
+        let message =
+            format!("content must be at most {} bytes, got {}", limits::CONTENT_BYTES, content.len());
         return Err((true, message));
     }
     if content.trim().is_empty() && kind != MemoryType::Core {
@@ -259,8 +232,7 @@ fn is_date(date: &str) -> bool {
     let [year, month, day] = parts.as_slice() else {
         return false;
     };
-    let (Some(year), Some(month), Some(day)) = (digits(year, 4), digits(month, 2), digits(day, 2))
-    else {
+    let (Some(year), Some(month), Some(day)) = (digits(year, 4), digits(month, 2), digits(day, 2)) else {
         return false;
     };
     (1..=12).contains(&month) && (1..=days_in(year, month)).contains(&day)
@@ -269,7 +241,7 @@ fn is_date(date: &str) -> bool {
 fn days_in(year: u32, month: u32) -> u32 {
     match month {
         4 | 6 | 9 | 11 => 30,
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => 29,
         2 => 28,
         _ => 31,
     }
@@ -308,11 +280,7 @@ fn hour_minute(hour: &str, minute: &str) -> bool {
 }
 
 fn digits(text: &str, width: usize) -> Option<u32> {
-    if text.len() == width && text.bytes().all(|b| b.is_ascii_digit()) {
-        text.parse().ok()
-    } else {
-        None
-    }
+    if text.len() == width && text.bytes().all(|b| b.is_ascii_digit()) { text.parse().ok() } else { None }
 }
 
 #[cfg(test)]
@@ -332,8 +300,16 @@ mod tests {
             assert_eq!(event_time(good), Ok(()), "{good}");
         }
         for bad in [
-            "2023-02-29", "2023-13-01", "8 May 2023", "2023-05-08 13:56", "2023-05-08T24:00", "2023-05-08T13",
-            "2023-05-08T13:56+8", "2023-05-08T13:56:07.", "23-05-08", "T",
+            "2023-02-29",
+            "2023-13-01",
+            "8 May 2023",
+            "2023-05-08 13:56",
+            "2023-05-08T24:00",
+            "2023-05-08T13",
+            "2023-05-08T13:56+8",
+            "2023-05-08T13:56:07.",
+            "23-05-08",
+            "T",
         ] {
             assert!(event_time(bad).is_err(), "{bad}");
         }

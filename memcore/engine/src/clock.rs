@@ -40,7 +40,5 @@ impl fmt::Debug for Clock {
 
 #[allow(clippy::disallowed_methods)]
 fn system_micros() -> Micros {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |elapsed| elapsed.as_micros() as Micros)
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_micros() as Micros)
 }

@@ -41,12 +41,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     pub fn new(kind: ErrorKind, reason: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            reason,
-            message: message.into(),
-            metadata: Vec::new(),
-        }
+        Self { kind, reason, message: message.into(), metadata: Vec::new() }
     }
 
     pub fn invalid(reason: &'static str, message: impl Into<String>) -> Self {

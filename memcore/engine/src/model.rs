@@ -361,6 +361,7 @@ pub struct Event {
     pub what: EventKind,
 }
 
+#[expect(clippy::large_enum_variant, reason = "events are short-lived, a page at a time")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventKind {
     BankCreated {

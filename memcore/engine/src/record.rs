@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::model::{
-    BankSettings, Chunk, ChunkFailures, Event, EventKind, Memory, Micros, Operation,
-    OperationResult, Provenance, RawOutput, Revision, Writer,
+    BankSettings, Chunk, ChunkFailures, Event, EventKind, Memory, Micros, Operation, OperationResult,
+    Provenance, RawOutput, Revision, Writer,
 };
 
 /// A record with its place in the bank's history.
@@ -100,14 +100,7 @@ impl Record {
     }
 
     pub fn moves_cursor(&self) -> bool {
-        matches!(
-            self,
-            Self::ChunkSkipped { .. }
-                | Self::OperationsApplied {
-                    advance: Some(_),
-                    ..
-                }
-        )
+        matches!(self, Self::ChunkSkipped { .. } | Self::OperationsApplied { advance: Some(_), .. })
     }
 
     /// JSON text and its CRC-32.
@@ -135,31 +128,24 @@ impl Stamped {
     /// The entries of the history that this record stands for, in order.
     pub fn events(&self) -> Vec<Event> {
         let kinds = match &self.record {
-            Record::BankCreated { settings, .. } => vec![EventKind::BankCreated {
-                settings: settings.clone(),
-            }],
-            Record::ChunksAppended { chunks } => chunks
-                .iter()
-                .map(|chunk| EventKind::ChunkAppended {
-                    chunk: chunk.clone(),
-                })
-                .collect(),
+            Record::BankCreated { settings, .. } => {
+                vec![EventKind::BankCreated { settings: settings.clone() }]
+            }
+            Record::ChunksAppended { chunks } => {
+                chunks.iter().map(|chunk| EventKind::ChunkAppended { chunk: chunk.clone() }).collect()
+            }
             Record::OperationsApplied { .. } => self.operation_events(),
-            Record::ChunkFailed {
-                position,
-                chunk_id,
-                failures,
-                raw_output,
-            } => vec![EventKind::ChunkFailed {
-                position: *position,
-                chunk_id: chunk_id.clone(),
-                failures: failures.clone(),
-                raw_output: raw_output.clone(),
-            }],
-            Record::ChunkRetried { position, chunk_id } => vec![EventKind::ChunkRetried {
-                position: *position,
-                chunk_id: chunk_id.clone(),
-            }],
+            Record::ChunkFailed { position, chunk_id, failures, raw_output } => {
+                vec![EventKind::ChunkFailed {
+                    position: *position,
+                    chunk_id: chunk_id.clone(),
+                    failures: failures.clone(),
+                    raw_output: raw_output.clone(),
+                }]
+            }
+            Record::ChunkRetried { position, chunk_id } => {
+                vec![EventKind::ChunkRetried { position: *position, chunk_id: chunk_id.clone() }]
+            }
             Record::ChunkSkipped { advance, .. } => {
                 vec![cursor_moved(advance, true, None, &Writer::default())]
             }
@@ -177,14 +163,7 @@ impl Stamped {
     }
 
     fn operation_events(&self) -> Vec<EventKind> {
-        let Record::OperationsApplied {
-            operations,
-            advance,
-            writer,
-            raw_output,
-            ..
-        } = &self.record
-        else {
+        let Record::OperationsApplied { operations, advance, writer, raw_output, .. } = &self.record else {
             return Vec::new();
         };
         let chunk = advance.as_ref().map(|a| (a.chunk_id.clone(), a.from));
@@ -232,10 +211,7 @@ mod tests {
 
     #[test]
     fn a_record_with_one_changed_byte_is_corruption() {
-        let record = Record::ChunkRetried {
-            position: 3,
-            chunk_id: "c".into(),
-        };
+        let record = Record::ChunkRetried { position: 3, chunk_id: "c".into() };
         let (payload, crc) = record.encode().unwrap();
         assert_eq!(Record::decode(&payload, crc), Ok(record));
         let error = Record::decode(&payload.replace('3', "4"), crc).unwrap_err();

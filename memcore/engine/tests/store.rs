@@ -1,5 +1,7 @@
 //! The store's promises, through its public face.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 use std::sync::Arc;
 

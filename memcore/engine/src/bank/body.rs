@@ -10,8 +10,7 @@ use super::{Head, index_kind};
 use crate::error::{Error, Result};
 use crate::index::Index;
 use crate::model::{
-    BankSettings, Chunk, Durability, Memory, MemoryType, Micros, Operation, Provenance, Revision,
-    Writer,
+    BankSettings, Chunk, Durability, Memory, MemoryType, Micros, Operation, Provenance, Revision, Writer,
 };
 use crate::record::{Advance, Done, Record, Request, Stamped};
 use crate::text::{Analyzer, Terms};
@@ -67,9 +66,8 @@ pub(crate) struct Body {
 impl Body {
     /// A bank without records.
     pub fn new(settings: &BankSettings) -> Result<Self> {
-        let analyzer = Analyzer::new(&settings.language).ok_or_else(|| {
-            Error::corruption(format!("unknown language {:?}", settings.language))
-        })?;
+        let analyzer = Analyzer::new(&settings.language)
+            .ok_or_else(|| Error::corruption(format!("unknown language {:?}", settings.language)))?;
         Ok(Self {
             head: Head::default(),
             analyzer: Arc::new(analyzer),
@@ -102,12 +100,7 @@ impl Body {
                 }
             }
             Record::OperationsApplied {
-                operations,
-                advance,
-                request,
-                memory_revision,
-                cursor_token,
-                ..
+                operations, advance, request, memory_revision, cursor_token, ..
             } => {
                 for done in operations {
                     self.store(done, stamped.revision, next_terms());
@@ -118,10 +111,9 @@ impl Body {
             }
             Record::ChunkFailed { failures, .. } => self.head.failures = Some(failures.clone()),
             Record::ChunkRetried { .. } => self.head.failures = None,
-            Record::ChunkSkipped {
-                advance,
-                cursor_token,
-            } => self.advance(Some(advance), cursor_token, stamped.revision),
+            Record::ChunkSkipped { advance, cursor_token } => {
+                self.advance(Some(advance), cursor_token, stamped.revision)
+            }
         }
         self.head.revision = stamped.revision;
         self.head.time = stamped.time;
@@ -160,13 +152,8 @@ impl Body {
         let terms = terms.unwrap_or_else(|| self.analyzer.analyze(&chunk.text));
         let slot = self.pending_index.insert(chunk.position, 0, &terms, revision);
         self.head.pending_index.add(0, terms.length);
-        self.chunks.push(ChunkPlace {
-            revision,
-            index,
-            digest: text_digest(&chunk.text),
-        });
-        self.chunk_ids
-            .insert(chunk.chunk_id.as_str().into(), chunk.position);
+        self.chunks.push(ChunkPlace { revision, index, digest: text_digest(&chunk.text) });
+        self.chunk_ids.insert(chunk.chunk_id.as_str().into(), chunk.position);
         self.pending.insert(
             chunk.position,
             PendingChunk {
@@ -210,10 +197,7 @@ impl Body {
         let slot = self.memory_index.insert(memory.id, kind, &terms, revision);
         self.head.memory_index.add(kind, terms.length);
         self.count(&memory, 1);
-        self.contents
-            .entry((memory.kind, content_hash(&memory.content)))
-            .or_default()
-            .push(memory.id);
+        self.contents.entry((memory.kind, content_hash(&memory.content))).or_default().push(memory.id);
         self.memories.entry(memory.id).or_default().push(Version {
             birth: revision,
             death: Revision::MAX,
@@ -274,9 +258,7 @@ impl Body {
     }
 
     fn oldest_pending(&self) -> Micros {
-        self.pending
-            .get(&self.head.cursor)
-            .map_or(0, |pending| pending.chunk.create_time)
+        self.pending.get(&self.head.cursor).map_or(0, |pending| pending.chunk.create_time)
     }
 
     fn remember(&mut self, request: Option<&Request>, stamped: &Stamped) {
@@ -287,11 +269,7 @@ impl Body {
         if let Some(request) = request {
             self.requests.insert(
                 request.id.clone(),
-                Answered {
-                    digest: request.digest.clone(),
-                    revision: stamped.revision,
-                    time: stamped.time,
-                },
+                Answered { digest: request.digest.clone(), revision: stamped.revision, time: stamped.time },
             );
         }
     }
@@ -341,9 +319,7 @@ impl Body {
     /// A live memory of that type with exactly that text.
     pub fn holder_of(&self, kind: MemoryType, content: &str) -> Option<u64> {
         let ids = self.contents.get(&(kind, content_hash(content)))?;
-        ids.iter()
-            .copied()
-            .find(|id| self.live(*id).is_some_and(|memory| memory.content == content))
+        ids.iter().copied().find(|id| self.live(*id).is_some_and(|memory| memory.content == content))
     }
 }
 
@@ -357,12 +333,7 @@ pub(crate) fn visible(versions: &[Version], revision: Revision) -> Option<&Arc<M
 
 /// Core memory after a delete: it is never gone, only empty.
 fn emptied(memory: Memory, revision: Revision) -> Memory {
-    Memory {
-        content: String::new(),
-        token_count: 0,
-        update_revision: revision,
-        ..memory
-    }
+    Memory { content: String::new(), token_count: 0, update_revision: revision, ..memory }
 }
 
 pub(crate) fn text_digest(text: &str) -> [u8; 16] {

@@ -11,20 +11,16 @@ use crate::check;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::model::{
-    AppendResult, Applied, BankSettings, Batch, Chunk, ChunkFailures, FailureReport,
-    Memory, MemoryType, Micros, NewChunk, Operation, OperationError, OperationErrorReason,
-    OperationResult, ParkedChunkAction, Provenance, RawOutput, Revision,
+    AppendResult, Applied, BankSettings, Batch, Chunk, ChunkFailures, FailureReport, Memory, MemoryType,
+    Micros, NewChunk, Operation, OperationError, OperationErrorReason, OperationResult, ParkedChunkAction,
+    Provenance, RawOutput, Revision,
 };
 use crate::record::{Advance, Done, Record, Request, Stamped};
 use crate::text::{Analyzer, Terms, tokens};
 
 /// A write, with everything computed that needs no bank state.
 pub(crate) enum Intent {
-    Create {
-        bank_id: String,
-        settings: BankSettings,
-        request_id: String,
-    },
+    Create { bank_id: String, settings: BankSettings, request_id: String },
     Append(Vec<PreparedChunk>),
     Apply(Box<PreparedBatch>),
     Fail(FailureReport),
@@ -88,25 +84,14 @@ impl Intent {
         } else {
             hex_sha256(format!("{batch:?}").as_bytes())
         };
-        Self::Apply(Box::new(PreparedBatch {
-            batch,
-            contents,
-            digest,
-        }))
+        Self::Apply(Box::new(PreparedBatch { batch, contents, digest }))
     }
 
     /// Decides the write on `body`; `now` is the clock's time.
     pub fn plan(self, body: &Body, bank_uid: &str, settings: &BankSettings, now: Micros) -> Result<Planned> {
-        let next = Next {
-            revision: body.head.revision + 1,
-            time: now.max(body.head.time + 1),
-        };
+        let next = Next { revision: body.head.revision + 1, time: now.max(body.head.time + 1) };
         match self {
-            Self::Create {
-                bank_id,
-                settings,
-                request_id,
-            } => Ok(next.record(
+            Self::Create { bank_id, settings, request_id } => Ok(next.record(
                 Record::BankCreated {
                     bank_id,
                     settings,
@@ -133,25 +118,13 @@ struct Next {
 
 impl Next {
     fn record(self, record: Record, terms: Vec<Option<Terms>>, reply: Reply) -> Planned {
-        let stamped = Arc::new(Stamped {
-            revision: self.revision,
-            time: self.time,
-            record,
-        });
-        Planned {
-            stamped: Some(stamped),
-            terms,
-            reply,
-        }
+        let stamped = Arc::new(Stamped { revision: self.revision, time: self.time, record });
+        Planned { stamped: Some(stamped), terms, reply }
     }
 }
 
 fn unrecorded(reply: Reply) -> Planned {
-    Planned {
-        stamped: None,
-        terms: Vec::new(),
-        reply,
-    }
+    Planned { stamped: None, terms: Vec::new(), reply }
 }
 
 /// Opaque, and new at each movement since revisions are never reused in a bank.
@@ -175,18 +148,12 @@ fn plan_append(chunks: Vec<PreparedChunk>, body: &Body, next: Next) -> Result<Pl
                 None => text_digest(&fresh[position as usize - body.chunks.len()].text),
             };
             same_text(&chunk, digest)?;
-            results.push(AppendResult {
-                position,
-                already_stored: true,
-            });
+            results.push(AppendResult { position, already_stored: true });
             continue;
         }
         let position = (body.chunks.len() + fresh.len()) as u64;
         placed.insert(chunk.chunk_id.clone(), position);
-        results.push(AppendResult {
-            position,
-            already_stored: false,
-        });
+        results.push(AppendResult { position, already_stored: false });
         terms.push(Some(prepared.terms));
         fresh.push(Chunk {
             chunk_id: chunk.chunk_id,
@@ -227,11 +194,7 @@ fn plan_apply(
     settings: &BankSettings,
     next: Next,
 ) -> Result<Planned> {
-    let PreparedBatch {
-        batch,
-        contents,
-        digest,
-    } = prepared;
+    let PreparedBatch { batch, contents, digest } = prepared;
     if let Some(answered) = body.requests.get(&batch.request_id) {
         return repeat(&batch.request_id, &digest, &answered.digest, answered.revision);
     }
@@ -251,11 +214,7 @@ fn plan_apply(
         return Ok(unrecorded(Reply::Applied(aborted(operations, body))));
     }
     let changed = !operations.iter().all(failed);
-    let memory_revision = if changed {
-        next.revision
-    } else {
-        body.head.memory_revision
-    };
+    let memory_revision = if changed { next.revision } else { body.head.memory_revision };
     let (cursor, cursor_token) = match &advance {
         Some(advance) => (advance.to, cursor_token(bank_uid, next.revision)),
         None => (body.head.cursor, body.head.cursor_token.clone()),
@@ -271,10 +230,7 @@ fn plan_apply(
         operations,
         advance,
         raw_output: kept_output(&batch.raw_output),
-        request: (!batch.request_id.is_empty()).then_some(Request {
-            id: batch.request_id,
-            digest,
-        }),
+        request: (!batch.request_id.is_empty()).then_some(Request { id: batch.request_id, digest }),
         writer: batch.writer,
         memory_revision,
         cursor,
@@ -287,11 +243,8 @@ fn repeat(id: &str, asked: &str, before: &str, revision: Revision) -> Result<Pla
     if asked == before {
         return Ok(unrecorded(Reply::Repeated(revision)));
     }
-    Err(Error::conflict(
-        "REQUEST_ID_REUSED",
-        format!("request_id {id:?} was used for another request"),
-    )
-    .with("request_id", id))
+    Err(Error::conflict("REQUEST_ID_REUSED", format!("request_id {id:?} was used for another request"))
+        .with("request_id", id))
 }
 
 fn expect_cursor(token: Option<&str>, body: &Body) -> Result<()> {
@@ -336,11 +289,9 @@ fn plan_advance(to: Option<u64>, body: &Body) -> Result<Option<Advance>> {
         .with("position", from));
     }
     match body.pending.get(&from) {
-        Some(pending) if from < to && to <= end => Ok(Some(Advance {
-            from,
-            to,
-            chunk_id: pending.chunk.chunk_id.clone(),
-        })),
+        Some(pending) if from < to && to <= end => {
+            Ok(Some(Advance { from, to, chunk_id: pending.chunk.chunk_id.clone() }))
+        }
         _ => Err(Error::invalid(
             "INVALID_ADVANCE",
             format!("advance_to must be above the cursor {from} and at most {end}, got {to}"),
@@ -375,11 +326,8 @@ fn plan_failure(report: FailureReport, body: &Body, settings: &BankSettings, nex
     expect_cursor(Some(&report.cursor_token), body)?;
     let (position, chunk_id) = chunk_at_cursor(body)?;
     let count = body.head.failures.as_ref().map_or(0, |f| f.count) + 1;
-    let failures = ChunkFailures {
-        count,
-        message: report.message,
-        parked: count >= settings.max_chunk_failures,
-    };
+    let failures =
+        ChunkFailures { count, message: report.message, parked: count >= settings.max_chunk_failures };
     let record = Record::ChunkFailed {
         position,
         chunk_id,
@@ -392,20 +340,13 @@ fn plan_failure(report: FailureReport, body: &Body, settings: &BankSettings, nex
 fn plan_resolve(action: ParkedChunkAction, body: &Body, bank_uid: &str, next: Next) -> Result<Planned> {
     let (position, chunk_id) = chunk_at_cursor(body)?;
     if !body.head.parked() {
-        return Err(Error::conflict(
-            "NOT_PARKED",
-            format!("the chunk at position {position} is not parked"),
-        )
-        .with("position", position));
+        return Err(Error::conflict("NOT_PARKED", format!("the chunk at position {position} is not parked"))
+            .with("position", position));
     }
     let record = match action {
         ParkedChunkAction::Retry => Record::ChunkRetried { position, chunk_id },
         ParkedChunkAction::Skip => Record::ChunkSkipped {
-            advance: Advance {
-                from: position,
-                to: position + 1,
-                chunk_id,
-            },
+            advance: Advance { from: position, to: position + 1, chunk_id },
             cursor_token: cursor_token(bank_uid, next.revision),
         },
     };
@@ -436,10 +377,7 @@ fn kept_output(raw: &str) -> Option<RawOutput> {
 }
 
 fn hex_sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The memories as the operations so far leave them.
@@ -485,21 +423,16 @@ impl<'a> Draft<'a> {
             Ok(changed) => (Ok(changed.memory), changed.before, changed.truncated),
             Err((reason, message)) => (Err(OperationError { reason, message }), None, false),
         };
-        Done {
-            operation: operation.clone(),
-            result: OperationResult { outcome, truncated },
-            before,
-        }
+        Done { operation: operation.clone(), result: OperationResult { outcome, truncated }, before }
     }
 
-    fn insert(&mut self, index: u32, operation: &Operation, token_count: u32) -> std::result::Result<Changed, Refusal> {
-        let Operation::Insert {
-            kind,
-            content,
-            event_time,
-            metadata,
-        } = operation
-        else {
+    fn insert(
+        &mut self,
+        index: u32,
+        operation: &Operation,
+        token_count: u32,
+    ) -> std::result::Result<Changed, Refusal> {
+        let Operation::Insert { kind, content, event_time, metadata } = operation else {
             return Err(not_found(MemoryType::Core, 0));
         };
         if *kind == MemoryType::Core {
@@ -524,21 +457,16 @@ impl<'a> Draft<'a> {
         };
         self.next_id += 1;
         self.touched.insert(memory.id, Some(memory.clone()));
-        Ok(Changed {
-            memory,
-            before: None,
-            truncated: false,
-        })
+        Ok(Changed { memory, before: None, truncated: false })
     }
 
-    fn update(&mut self, index: u32, operation: &Operation, token_count: u32) -> std::result::Result<Changed, Refusal> {
-        let Operation::Update {
-            kind,
-            memory_id,
-            content,
-            event_time,
-        } = operation
-        else {
+    fn update(
+        &mut self,
+        index: u32,
+        operation: &Operation,
+        token_count: u32,
+    ) -> std::result::Result<Changed, Refusal> {
+        let Operation::Update { kind, memory_id, content, event_time } = operation else {
             return Err(not_found(MemoryType::Core, 0));
         };
         let id = if *kind == MemoryType::Core { 0 } else { *memory_id };
@@ -563,11 +491,7 @@ impl<'a> Draft<'a> {
             ..before.clone()
         };
         self.touched.insert(id, Some(memory.clone()));
-        Ok(Changed {
-            memory,
-            before: Some(before),
-            truncated,
-        })
+        Ok(Changed { memory, before: Some(before), truncated })
     }
 
     fn delete(&mut self, kind: MemoryType, memory_id: u64) -> std::result::Result<Changed, Refusal> {
@@ -581,11 +505,7 @@ impl<'a> Draft<'a> {
             ..before.clone()
         });
         self.touched.insert(id, after);
-        Ok(Changed {
-            memory: before.clone(),
-            before: Some(before),
-            truncated: false,
-        })
+        Ok(Changed { memory: before.clone(), before: Some(before), truncated: false })
     }
 
     fn check(&self, kind: MemoryType, content: &str, event_time: &str) -> std::result::Result<(), Refusal> {
@@ -622,18 +542,13 @@ impl<'a> Draft<'a> {
             Some(touched) => touched.clone(),
             None => self.body.live(id).map(|memory| Memory::clone(memory)),
         };
-        memory
-            .filter(|memory| memory.kind == kind)
-            .ok_or_else(|| not_found(kind, id))
+        memory.filter(|memory| memory.kind == kind).ok_or_else(|| not_found(kind, id))
     }
 
     fn unique(&self, kind: MemoryType, content: &str) -> std::result::Result<(), Refusal> {
         let same = |memory: &&Memory| memory.kind == kind && memory.content == content;
         let drafted = self.touched.values().flatten().find(same).map(|memory| memory.id);
-        let stored = self
-            .body
-            .holder_of(kind, content)
-            .filter(|id| !self.touched.contains_key(id));
+        let stored = self.body.holder_of(kind, content).filter(|id| !self.touched.contains_key(id));
         match drafted.or(stored) {
             None => Ok(()),
             Some(id) => Err((
@@ -668,8 +583,5 @@ fn described(kind: MemoryType, id: u64) -> String {
 }
 
 fn not_found(kind: MemoryType, id: u64) -> Refusal {
-    (
-        OperationErrorReason::MemoryNotFound,
-        format!("there is no {} memory with id {id}", type_name(kind)),
-    )
+    (OperationErrorReason::MemoryNotFound, format!("there is no {} memory with id {id}", type_name(kind)))
 }

@@ -71,10 +71,7 @@ impl Body {
         if count == 0 {
             return Vec::new();
         }
-        let filter = Filter {
-            kinds,
-            revision: head.revision,
-        };
+        let filter = Filter { kinds, revision: head.revision };
         self.memory_index.search(terms, filter, &head.memory_index, count)
     }
 
@@ -89,19 +86,13 @@ impl Body {
             .into_iter()
             .filter_map(|hit| Some((Memory::clone(self.at(hit.key, head.revision)?), hit.score)))
             .collect();
-        let pending = if query.include_pending {
-            self.search_pending(&terms, query.limit, head)
-        } else {
-            Vec::new()
-        };
+        let pending =
+            if query.include_pending { self.search_pending(&terms, query.limit, head) } else { Vec::new() };
         Hits { memories, pending }
     }
 
     fn search_pending(&self, terms: &[Box<str>], limit: usize, head: &Head) -> Vec<(Chunk, f64)> {
-        let filter = Filter {
-            kinds: 1,
-            revision: head.revision,
-        };
+        let filter = Filter { kinds: 1, revision: head.revision };
         self.pending_index
             .search(terms, filter, &head.pending_index, limit)
             .into_iter()

@@ -102,10 +102,8 @@ impl Database {
         for migration in &MIGRATIONS[version as usize..] {
             transaction.execute_batch(migration).map_err(|e| self.error(&e))?;
         }
-        let stamp = format!(
-            "PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={};",
-            MIGRATIONS.len()
-        );
+        let stamp =
+            format!("PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={};", MIGRATIONS.len());
         transaction.execute_batch(&stamp).map_err(|e| self.error(&e))?;
         transaction.commit().map_err(|e| self.error(&e))
     }
@@ -137,7 +135,13 @@ impl Database {
             let mut statement =
                 connection.prepare("SELECT bank_key, bank_id, bank_uid, settings, head FROM banks")?;
             let rows = statement.query_map([], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get::<_, String>(3)?, row.get::<_, String>(4)?))
+                Ok((
+                    row.get(0)?,
+                    row.get(1)?,
+                    row.get(2)?,
+                    row.get::<_, String>(3)?,
+                    row.get::<_, String>(4)?,
+                ))
             })?;
             rows.collect::<rusqlite::Result<Vec<(i64, String, String, String, String)>>>()
         })?;
@@ -232,11 +236,8 @@ pub(crate) fn make_directory(directory: &Path) -> Result<()> {
 
 pub(crate) fn directory_error(directory: &Path, error: &std::io::Error) -> Error {
     let full = error.kind() == std::io::ErrorKind::StorageFull;
-    let (kind, reason) = if full {
-        (ErrorKind::Busy, "DISK_FULL")
-    } else {
-        (ErrorKind::Unsupported, "NOT_WRITABLE")
-    };
+    let (kind, reason) =
+        if full { (ErrorKind::Busy, "DISK_FULL") } else { (ErrorKind::Unsupported, "NOT_WRITABLE") };
     Error::new(kind, reason, format!("cannot use {} as data directory: {error}", directory.display()))
         .with("directory", directory.display())
 }

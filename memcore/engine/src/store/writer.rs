@@ -124,7 +124,8 @@ impl WriterThread {
         reach("before_transaction");
         let mut staged = Staged::default();
         let mut answers = Vec::with_capacity(group.len());
-        let result = inner.check_sound().and_then(|()| self.transact(inner, group, &mut staged, &mut answers));
+        let result =
+            inner.check_sound().and_then(|()| self.transact(inner, group, &mut staged, &mut answers));
         match &result {
             Ok(()) => staged.publish(inner),
             Err(error) => {
@@ -294,7 +295,8 @@ impl WriterThread {
         let keep = || -> rusqlite::Result<()> {
             let mut insert = self.connection.prepare_cached(insert)?;
             insert.execute(params![key, revision, stamped.time, kind, payload, crc])?;
-            let mut update = self.connection.prepare_cached("UPDATE banks SET head = ?1 WHERE bank_key = ?2")?;
+            let mut update =
+                self.connection.prepare_cached("UPDATE banks SET head = ?1 WHERE bank_key = ?2")?;
             update.execute(params![head, key])?;
             Ok(())
         };

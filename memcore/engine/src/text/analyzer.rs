@@ -83,7 +83,7 @@ impl Analyzer {
         counts.into_iter().map(|(term, _)| term).collect()
     }
 
-    /// The words of a text without spaces that begins at byte `start`.
+    /// The words of a stretch that begins at byte `start` of the text.
     fn stretch(&self, stretch: &str, start: usize, sink: &mut Sink) {
         for (at, word) in stretch.unicode_word_indices() {
             if word.is_ascii() {

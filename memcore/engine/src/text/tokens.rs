@@ -30,11 +30,19 @@ pub fn split_tokens(text: &str, max: usize) -> Vec<&str> {
         while last > first + 1 && count_tokens(&text[start..units[last - 1].end]) > max {
             last -= 1;
         }
-        pieces.push(&text[start..units[last - 1].end]);
-        start = units[last - 1].end;
-        first = last;
+        let piece = &text[start..units[last - 1].end];
+        if last == first + 1 && count_tokens(piece) > max {
+            pieces.extend(characters(piece));
+        } else {
+            pieces.push(piece);
+        }
+        (start, first) = (units[last - 1].end, last);
     }
     pieces
+}
+
+fn characters(text: &str) -> impl Iterator<Item = &str> {
+    text.char_indices().map(|(at, character)| &text[at..at + character.len_utf8()])
 }
 
 /// `None` if `text` has at most `limit` tokens; else its beginning with a visible marker, together within `limit`.
@@ -81,36 +89,24 @@ fn units(text: &str, max: usize) -> Vec<Unit> {
         if tokens <= UNBROKEN_TOKENS.min(max) {
             units.push(Unit { end: start + word.len(), tokens });
         } else {
-            break_word(tokenizer, word, start, max, &mut units);
+            break_word(tokenizer, word, start, &mut units);
         }
         start += word.len();
     }
     units
 }
 
-/// Units of whole tokens that end between characters; of single characters where even that is more than `max`.
-fn break_word(tokenizer: &Tokenizer, word: &str, offset: usize, max: usize, units: &mut Vec<Unit>) {
-    let (mut start, mut end, mut tokens) = (0, 0, 0);
+/// Units of whole tokens that end between characters.
+fn break_word(tokenizer: &Tokenizer, word: &str, offset: usize, units: &mut Vec<Unit>) {
+    let (mut end, mut tokens) = (0, 0);
     for token in tokenizer.bpe.encode_via_backtracking(word.as_bytes()) {
         end += tokenizer.bpe.token_len(token);
         tokens += 1;
-        if !word.is_char_boundary(end) {
-            continue;
-        }
-        if tokens <= max {
+        if word.is_char_boundary(end) {
             units.push(Unit { end: offset + end, tokens });
-        } else {
-            push_characters(&word[start..end], offset + start, units);
+            tokens = 0;
         }
-        (start, tokens) = (end, 0);
     }
-}
-
-fn push_characters(text: &str, offset: usize, units: &mut Vec<Unit>) {
-    units.extend(text.char_indices().map(|(at, character)| Unit {
-        end: offset + at + character.len_utf8(),
-        tokens: count_tokens(&text[at..at + character.len_utf8()]),
-    }));
 }
 
 #[cfg(test)]
@@ -140,6 +136,13 @@ mod tests {
     fn a_character_that_no_limit_fits_is_a_piece_of_its_own() {
         assert!(count_tokens("𓀀") > 1);
         assert_eq!(split_tokens("𓀀𓀀", 1), ["𓀀", "𓀀"]);
+    }
+
+    #[test]
+    fn a_stretch_that_needs_more_tokens_alone_is_broken_further() {
+        // In this text the first two letters are four tokens; alone they are two words of five.
+        assert_eq!(count_tokens("ᰠჇ"), 5);
+        assert_eq!(split_tokens("ᰠჇa", 4), ["ᰠ", "Ⴧ", "a"]);
     }
 
     #[test]
