@@ -9,6 +9,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     )?;
     tonic_prost_build::configure()
         .build_client(true)
+        .btree_map(".")
         .out_dir("memcore/server/src/api")
         .compile_fds(descriptors)?;
     Ok(())

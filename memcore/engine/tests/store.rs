@@ -297,6 +297,10 @@ fn a_closed_store_says_so() {
     store.close();
     let late = store.apply("b", None, batch(vec![insert(MemoryType::Semantic, "late")]));
     assert_eq!(kind_of(late), (ErrorKind::Busy, "STORE_CLOSED"));
+    assert_eq!(kind_of(store.search("b", &[query("late")])).1, "STORE_CLOSED");
+    let memory = Store::in_memory();
+    memory.close();
+    assert_eq!(kind_of(memory.banks(None, 10)).1, "STORE_CLOSED");
 }
 
 #[test]

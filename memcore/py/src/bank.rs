@@ -1,7 +1,7 @@
 //! A bank's handle: the store, the id and the uid. It holds no state, so it never shows an old one.
 
 use memcore_engine::model::{self, Batch, EventFilter, Page, Query, View, Writer};
-use memcore_engine::{Result, Store};
+use memcore_engine::{Result, Store, limits};
 use pyo3::prelude::*;
 
 use crate::error::{count, raise, refuse};
@@ -118,7 +118,7 @@ impl Bank {
         types: Option<Vec<String>>,
         limit: i64,
     ) -> PyResult<Vec<Vec<Hit>>> {
-        let limit = count("limit", limit)?;
+        let limit = count("limit", limit, 1..=limits::HITS)?;
         let types = memory_types(&types.unwrap_or_default())?;
         let queries: Vec<_> = queries
             .into_iter()
@@ -154,8 +154,8 @@ impl Bank {
         semantic: Option<i64>,
         episodic: Option<i64>,
     ) -> PyResult<WriterView> {
-        let semantic = semantic.map(|size| count("semantic", size)).transpose()?;
-        let episodic = episodic.map(|size| count("episodic", size)).transpose()?;
+        let semantic = semantic.map(|size| count("semantic", size, 0..=limits::HITS)).transpose()?;
+        let episodic = episodic.map(|size| count("episodic", size, 0..=limits::HITS)).transpose()?;
         let view = match mode {
             "relevant" => View::Relevant {
                 semantic: semantic.unwrap_or(RELEVANT),

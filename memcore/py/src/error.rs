@@ -1,6 +1,7 @@
 //! How errors cross the border: one exception per kind, with the reason and the message's variables.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use memcore_engine::{Error, ErrorKind};
 use pyo3::create_exception;
@@ -53,11 +54,13 @@ pub fn refuse(reason: &'static str, message: impl Into<String>) -> PyErr {
     raise(Error::invalid(reason, message))
 }
 
-/// A count from Python, where it may be negative or larger than the engine's type; the engine knows the limit.
-pub fn count<T: TryFrom<i64>>(parameter: &str, value: i64) -> PyResult<T> {
-    T::try_from(value).map_err(|_| {
-        let rule = if value < 0 { "0 or more" } else { "smaller" };
-        refuse("OUT_OF_BOUNDS", format!("{parameter} must be {rule}, got {value}"))
+/// A count from Python, where any integer may stand.
+pub fn count<T: TryFrom<i64>>(parameter: &str, value: i64, bounds: RangeInclusive<usize>) -> PyResult<T> {
+    let inside = usize::try_from(value).is_ok_and(|value| bounds.contains(&value));
+    let converted = T::try_from(value).ok().filter(|_| inside);
+    converted.ok_or_else(|| {
+        let (least, most) = bounds.into_inner();
+        refuse("OUT_OF_BOUNDS", format!("{parameter} must be between {least} and {most}, got {value}"))
     })
 }
 

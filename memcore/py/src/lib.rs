@@ -22,10 +22,7 @@ fn count_tokens(py: Python<'_>, text: &str) -> usize {
 /// Splits `text` into pieces of at most `max_tokens` o200k tokens; joined, they are the text.
 #[pyfunction]
 fn split_tokens<'a>(py: Python<'_>, text: &'a str, max_tokens: i64) -> PyResult<Vec<&'a str>> {
-    let max_tokens = error::count("max_tokens", max_tokens)?;
-    if max_tokens == 0 {
-        return Err(error::refuse("OUT_OF_BOUNDS", "max_tokens must be 1 or more, got 0"));
-    }
+    let max_tokens = error::count("max_tokens", max_tokens, 1..=u32::MAX as usize)?;
     Ok(py.detach(|| memcore_engine::split_tokens(text, max_tokens)))
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use memcore_server::{ServeOptions, ServerHandle};
+use memcore_server::{MAX_IN_FLIGHT, MAX_WAITING, ServeOptions, ServerHandle};
 use pyo3::prelude::*;
 
 use crate::error::{count, raise, refuse};
@@ -29,7 +29,12 @@ pub fn serve(
     max_in_flight: i64,
     max_waiting: i64,
 ) -> PyResult<Server> {
-    let options = ServeOptions { address: address.to_owned(), allow_remote, max_in_flight, max_waiting };
+    let options = ServeOptions {
+        address: address.to_owned(),
+        allow_remote,
+        max_in_flight: count("max_in_flight", max_in_flight, 1..=MAX_IN_FLIGHT)?,
+        max_waiting: count("max_waiting", max_waiting, 0..=MAX_WAITING)?,
+    };
     let store = store.get().0.clone();
     py.detach(|| memcore_server::serve(store, &options)).map(Server).map_err(raise)
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use memcore_engine::model::{BankSettings, Durability, Metadata};
-use memcore_engine::{OpenOptions, Store as Engine};
+use memcore_engine::{OpenOptions, Store as Engine, limits};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -24,7 +24,7 @@ impl Store {
     #[staticmethod]
     #[pyo3(signature = (path, *, note=""))]
     fn open(py: Python<'_>, path: PathBuf, note: &str) -> PyResult<Self> {
-        let options = OpenOptions { note: note.to_owned(), clock: Clock::system() };
+        let options = OpenOptions { note: note.to_owned(), ..OpenOptions::default() };
         py.detach(|| Engine::open(&path, options)).map(Self).map_err(raise)
     }
 
@@ -80,10 +80,14 @@ impl Store {
     ) -> PyResult<Bank> {
         let settings = BankSettings {
             durability: parse_durability(durability)?,
-            core_token_limit: count("core_token_limit", core_token_limit)?,
+            core_token_limit: count("core_token_limit", core_token_limit, 1..=limits::CORE_TOKENS as usize)?,
             language: language.to_owned(),
             disabled_types: memory_types(&disabled_types.unwrap_or_default())?,
-            max_chunk_failures: count("max_chunk_failures", max_chunk_failures)?,
+            max_chunk_failures: count(
+                "max_chunk_failures",
+                max_chunk_failures,
+                1..=limits::CHUNK_FAILURES as usize,
+            )?,
             labels: labels.unwrap_or_default(),
         };
         let bank = py.detach(|| self.0.create_bank(bank_id, settings, request_id));

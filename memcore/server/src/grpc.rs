@@ -98,3 +98,56 @@ rpcs! {
     search_memories: SearchMemoriesRequest => SearchMemoriesResponse,
     list_bank_events: ListBankEventsRequest => ListBankEventsResponse,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread::sleep;
+
+    use tonic::Code;
+    use tonic_types::StatusExt;
+
+    use super::*;
+
+    fn door() -> Door {
+        Door::new(Store::in_memory(), Gate::new(1, 0))
+    }
+
+    fn slow(_: &Store, request: api::GetBankRequest) -> EngineResult<api::GetBankRequest> {
+        sleep(Duration::from_millis(300));
+        Ok(request)
+    }
+
+    fn faulty(_: &Store, request: api::GetBankRequest) -> EngineResult<api::GetBankRequest> {
+        panic!("no bank {}", request.bank_id);
+    }
+
+    #[tokio::test]
+    async fn a_reply_after_the_callers_deadline_is_refused_with_a_reason() {
+        let mut request = Request::new(api::GetBankRequest::default());
+        request.set_timeout(Duration::from_millis(50));
+        let status = door().run(request, slow).await.unwrap_err();
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+        assert_eq!(status.get_details_error_info().unwrap().reason, "DEADLINE_EXCEEDED");
+    }
+
+    #[tokio::test]
+    async fn a_turn_lasts_until_the_work_is_done_whatever_becomes_of_the_caller() {
+        let door = door();
+        let mut request = Request::new(api::GetBankRequest::default());
+        request.set_timeout(Duration::from_millis(50));
+        let late = door.run(request, slow).await.unwrap_err();
+        assert_eq!(late.code(), Code::DeadlineExceeded);
+        let second = door.run(Request::new(api::GetBankRequest::default()), slow).await.unwrap_err();
+        assert_eq!(second.get_details_error_info().unwrap().reason, "OVERLOADED");
+    }
+
+    #[tokio::test]
+    async fn a_bug_is_an_internal_error_without_its_words_and_the_next_call_works() {
+        let door = door();
+        let request = || Request::new(api::GetBankRequest { bank_id: "secret".into() });
+        let status = door.run(request(), faulty).await.unwrap_err();
+        assert_eq!(status.code(), Code::Internal);
+        assert!(!status.message().contains("secret"), "{}", status.message());
+        assert!(door.run(request(), slow).await.is_ok());
+    }
+}

@@ -20,7 +20,7 @@ mod service;
 mod status;
 
 pub use dispatch::call;
-pub use serve::{ServeOptions, ServerHandle, serve};
+pub use serve::{MAX_IN_FLIGHT, MAX_WAITING, ServeOptions, ServerHandle, serve};
 
 /// Most bytes of one request or reply on the wire.
 pub const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;

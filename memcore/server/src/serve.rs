@@ -28,9 +28,9 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_STREAMS_PER_CONNECTION: u32 = 1024;
 /// Threads that may block at once; a machine has no more to give.
-const MAX_IN_FLIGHT: usize = 4096;
+pub const MAX_IN_FLIGHT: usize = 4096;
 /// Each may hold a request of `MAX_MESSAGE_BYTES`.
-const MAX_WAITING: usize = 65_536;
+pub const MAX_WAITING: usize = 65_536;
 /// More than a person would wait; keeps arithmetic with instants from overflowing.
 const MAX_GRACE: Duration = Duration::from_secs(24 * 3600);
 

@@ -83,7 +83,8 @@ pub fn explain(response: Response<Body>) -> Response<Body> {
     let (code, reason) = match refused.code() {
         Code::Internal => (Code::InvalidArgument, "MALFORMED_REQUEST"),
         Code::OutOfRange => (Code::OutOfRange, "MESSAGE_TOO_LARGE"),
-        Code::Unimplemented => (Code::Unimplemented, "UNKNOWN_METHOD"),
+        Code::Unimplemented if refused.message().is_empty() => (Code::Unimplemented, "UNKNOWN_METHOD"),
+        Code::Unimplemented => (Code::Unimplemented, "UNSUPPORTED_ENCODING"),
         _ => return response,
     };
     let message = match reason {
@@ -163,6 +164,7 @@ mod tests {
             (Status::internal("failed to decode"), Code::InvalidArgument, "MALFORMED_REQUEST"),
             (Status::out_of_range("too large"), Code::OutOfRange, "MESSAGE_TOO_LARGE"),
             (Status::unimplemented(""), Code::Unimplemented, "UNKNOWN_METHOD"),
+            (Status::unimplemented("gzip"), Code::Unimplemented, "UNSUPPORTED_ENCODING"),
         ];
         for (status, code, reason) in refused {
             let explained = explain(status.into_http());

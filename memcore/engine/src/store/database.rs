@@ -58,7 +58,9 @@ impl Database {
         let mut connection = database.connect()?;
         database.set_up(&mut connection)?;
         let private = fs::Permissions::from_mode(0o600);
-        fs::set_permissions(&database.path, private).map_err(|e| directory_error(directory, &e))?;
+        fs::set_permissions(&database.path, private)
+            .and_then(|()| fs::File::open(directory)?.sync_all())
+            .map_err(|error| directory_error(directory, &error))?;
         Ok(database)
     }
 

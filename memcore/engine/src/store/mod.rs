@@ -15,6 +15,7 @@ use std::mem::ManuallyDrop;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -49,6 +50,7 @@ pub(crate) struct Inner {
     directory: Option<PathBuf>,
     poison: Mutex<Option<Error>>,
     pid: u32,
+    closed: AtomicBool,
     clock: Clock,
     checkpoint_bytes: u64,
 }
@@ -104,14 +106,14 @@ impl Store {
         }
     }
 
-    /// Finishes the writes that wait, and lets go of the directory. Later writes get Busy `STORE_CLOSED`.
+    /// Finishes the writes that wait, and lets go of the directory. Later calls get Busy `STORE_CLOSED`.
     pub fn close(&self) {
         self.0.close();
     }
 
     /// Makes an empty bank. A repeated `request_id` returns the bank it made before.
     pub fn create_bank(&self, bank_id: &str, settings: BankSettings, request_id: &str) -> Result<Bank> {
-        self.0.check_process()?;
+        self.0.check_usable()?;
         check::bank_id(bank_id)?;
         check::settings(&settings)?;
         check::request_id(request_id)?;
@@ -212,20 +214,26 @@ impl Inner {
             directory: None,
             poison: Mutex::new(None),
             pid: std::process::id(),
+            closed: AtomicBool::new(false),
             clock: options.clock,
             checkpoint_bytes: options.checkpoint_bytes,
         }
     }
 
-    fn check_process(&self) -> Result<()> {
-        if std::process::id() == self.pid {
-            return Ok(());
+    /// The store is open, and this is the process that opened it.
+    fn check_usable(&self) -> Result<()> {
+        if !self.is_own_process() {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "STORE_AFTER_FORK",
+                format!("the store was opened by process {}; open it anew after fork()", self.pid),
+            ));
         }
-        Err(Error::new(
-            ErrorKind::Unsupported,
-            "STORE_AFTER_FORK",
-            format!("the store was opened by process {} and cannot be used after fork(); open it anew", self.pid),
-        ))
+        if self.closed.load(Ordering::Acquire) { Err(writer::closed()) } else { Ok(()) }
+    }
+
+    fn is_own_process(&self) -> bool {
+        std::process::id() == self.pid
     }
 
     fn find(&self, bank_id: &str) -> Option<Arc<Cell>> {
@@ -234,7 +242,7 @@ impl Inner {
 
     /// The bank of that id, and of that uid if one is given.
     fn cell(&self, bank_id: &str, bank_uid: Option<&str>) -> Result<Arc<Cell>> {
-        self.check_process()?;
+        self.check_usable()?;
         check::bank_id(bank_id)?;
         let cell = self.find(bank_id).ok_or_else(|| {
             Error::new(ErrorKind::NotFound, "BANK_NOT_FOUND", format!("there is no bank {bank_id:?}"))
@@ -248,7 +256,11 @@ impl Inner {
     fn cells_after(&self, after: Option<&str>, limit: usize) -> Vec<Arc<Cell>> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let banks = self.banks.read();
-        banks.range::<str, _>((start, Bound::Unbounded)).take(limit).map(|(_, cell)| Arc::clone(cell)).collect()
+        banks
+            .range::<str, _>((start, Bound::Unbounded))
+            .take(limit)
+            .map(|(_, cell)| Arc::clone(cell))
+            .collect()
     }
 
     fn change_catalogue(&self, created: &[Arc<Cell>], deleted: &[Arc<Cell>]) {
@@ -317,7 +329,13 @@ impl Inner {
     }
 
     /// Records of a bank after one revision and up to another.
-    fn history(&self, cell: &Cell, after: Revision, last: Revision, limit: usize) -> Result<Vec<Arc<Stamped>>> {
+    fn history(
+        &self,
+        cell: &Cell,
+        after: Revision,
+        last: Revision,
+        limit: usize,
+    ) -> Result<Vec<Arc<Stamped>>> {
         if !cell.is_volatile() {
             let records = self.database()?.records(cell.key, after, last, limit)?;
             return Ok(records.into_iter().map(Arc::new).collect());
@@ -363,9 +381,10 @@ impl Inner {
     }
 
     fn close(&self) {
-        if self.check_process().is_err() {
+        if !self.is_own_process() {
             return;
         }
+        self.closed.store(true, Ordering::Release);
         let disk = self.disk.write().take();
         if let Some(disk) = disk {
             let disk = ManuallyDrop::into_inner(disk);
@@ -381,7 +400,7 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         // After fork() the child has neither the threads nor the locks; it must not touch files or connections.
-        if self.check_process().is_err() {
+        if !self.is_own_process() {
             return;
         }
         self.close();

@@ -23,7 +23,7 @@ impl Store {
 
     /// Banks in order of ids.
     pub fn banks(&self, after: Option<&str>, limit: usize) -> Result<Page<Bank, String>> {
-        self.0.check_process()?;
+        self.0.check_usable()?;
         let cells = self.0.cells_after(after, limit + 1);
         let items: Vec<Bank> = cells.iter().take(limit).map(|cell| cell.bank()).collect();
         let more = cells.len() > limit;
@@ -33,7 +33,7 @@ impl Store {
 
     /// Banks with chunks to memorize, in order of ids.
     pub fn pending_banks(&self, after: Option<&str>, limit: usize) -> Result<Page<PendingBank, String>> {
-        self.0.check_process()?;
+        self.0.check_usable()?;
         let cells = self.0.cells_after(after, usize::MAX);
         let mut items: Vec<PendingBank> =
             cells.iter().filter_map(|cell| pending(cell, &cell.head())).take(limit + 1).collect();

@@ -50,8 +50,8 @@ pub struct Memory {
     #[prost(string, tag = "5")]
     pub event_time: ::prost::alloc::string::String,
     /// Caller's own data. Not indexed.
-    #[prost(map = "string, string", tag = "6")]
-    pub metadata: ::std::collections::HashMap<
+    #[prost(btree_map = "string, string", tag = "6")]
+    pub metadata: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
@@ -87,8 +87,8 @@ pub struct Chunk {
     #[prost(string, tag = "4")]
     pub source: ::prost::alloc::string::String,
     /// Caller's own data. Not indexed.
-    #[prost(map = "string, string", tag = "5")]
-    pub metadata: ::std::collections::HashMap<
+    #[prost(btree_map = "string, string", tag = "5")]
+    pub metadata: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
@@ -121,8 +121,8 @@ pub struct BankSettings {
     #[prost(int32, optional, tag = "5")]
     pub max_chunk_failures: ::core::option::Option<i32>,
     /// Caller's own labels.
-    #[prost(map = "string, string", tag = "6")]
-    pub labels: ::std::collections::HashMap<
+    #[prost(btree_map = "string, string", tag = "6")]
+    pub labels: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
@@ -247,8 +247,8 @@ pub struct InsertOperation {
     #[prost(string, tag = "3")]
     pub event_time: ::prost::alloc::string::String,
     /// Caller's own data.
-    #[prost(map = "string, string", tag = "4")]
-    pub metadata: ::std::collections::HashMap<
+    #[prost(btree_map = "string, string", tag = "4")]
+    pub metadata: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
