@@ -86,6 +86,10 @@ proto:
     {{ run }} python -m grpc_tools.protoc -Iproto --python_out=services --grpc_python_out=services \
       --mypy_out=quiet:services --mypy_grpc_out=quiet:services {{ protos }}
     cargo run --quiet --locked --package memcore-codegen
+    GOBIN="$PWD/target/go-tools" go -C examples/go install tool
+    go=module=example.com/memalpha-go; for proto in {{ protos }}; do package=${proto%/*}; go+=",M$proto=example.com/memalpha-go/${package#memalpha/}"; done; \
+      {{ run }} python -m grpc_tools.protoc -Iproto --plugin=target/go-tools/protoc-gen-go --plugin=target/go-tools/protoc-gen-go-grpc \
+      --go_out=examples/go --go_opt="$go" --go-grpc_out=examples/go --go-grpc_opt="$go" {{ protos }}
 
 # Accept the present protos as what `buf breaking` compares with
 [group('contracts')]

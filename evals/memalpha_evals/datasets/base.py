@@ -1,0 +1,61 @@
+"""What every adapter makes of its files: conversations whose questions name the turns that answer them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+class DatasetError(ValueError):
+    """A file that is not what its adapter expects. The message names the place, the rule and the value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One message. `text` is what a memory holds of it, speaker included; `time` is ISO 8601 or empty."""
+
+    id: str
+    text: str
+    time: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question about a conversation.
+
+    `evidence` holds ids of turns of the same conversation; `bad_evidence` what the file names as evidence
+    though the conversation has no such turn.
+    """
+
+    text: str
+    category: str
+    answer: str
+    evidence: frozenset[str]
+    bad_evidence: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """Turns in order, each with an id of its own, and the questions about them."""
+
+    id: str
+    turns: tuple[Turn, ...]
+    questions: tuple[Question, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A file's conversations; `sha256` is of the file as it lies on disk."""
+
+    name: str
+    sha256: str
+    conversations: tuple[Conversation, ...]
+
+    @property
+    def turn_count(self) -> int:
+        """Turns of all conversations."""
+        return sum(len(conversation.turns) for conversation in self.conversations)
+
+    def questions(self) -> Iterator[tuple[Conversation, Question]]:
+        """All questions in file order, each with its conversation."""
+        for conversation in self.conversations:
+            for question in conversation.questions:
+                yield conversation, question

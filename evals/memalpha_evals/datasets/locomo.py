@@ -1,0 +1,144 @@
+"""LoCoMo (arXiv 2402.17753): dialogues of many sessions, with questions whose evidence is named by turn.
+
+The official `locomo10.json`, or any subset of its samples, gzip allowed. A turn reads
+`Speaker: text [shares caption]`: a picture counts by its caption. The evidence is not clean: one string may
+name several turns, some name none (`D`), some a turn that does not exist. Whatever names a turn of the
+conversation counts; the rest is kept as bad.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from memalpha.sources.files import SourceError, load
+from memalpha.sources.locomo import is_sample
+from memalpha.sources.structured import kind_of, parse_json
+from memalpha.sources.times import event_time
+
+from memalpha_evals.datasets.base import Conversation, Dataset, DatasetError, Question, Turn
+
+CATEGORIES = {1: "multi-hop", 2: "temporal", 3: "open-domain", 4: "single-hop", 5: "adversarial"}
+"""The file's numbers, named as in the paper's released evaluation code."""
+
+_SESSION = re.compile(r"session_(\d+)")
+_TURN_ID = re.compile(r"D(\d+):(\d+)")
+_SEPARATORS = re.compile(r"[;,\s]+")
+
+
+def read(path: Path) -> Dataset:
+    """Reads a file.
+
+    Raises:
+        DatasetError: it is missing, not JSON, or not LoCoMo with questions.
+    """
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        samples = parse_json(load(str(path)).text, path.name)
+    except OSError as error:
+        raise DatasetError(f"cannot read {path}: {error.strerror}") from error
+    except SourceError as error:
+        raise DatasetError(str(error)) from error
+    samples = samples if isinstance(samples, list) else [samples]
+    if not samples or not all(is_sample(sample) for sample in samples):
+        raise DatasetError(f'{path.name} is not LoCoMo: every sample needs a "conversation" with "session_1"')
+    conversations = tuple(
+        _conversation(sample, number, path.name) for number, sample in enumerate(samples, start=1)
+    )
+    _check_unique((conversation.id for conversation in conversations), f"{path.name}: sample_id")
+    return Dataset(name="locomo", sha256=digest, conversations=conversations)
+
+
+def _conversation(sample: dict[str, Any], number: int, name: str) -> Conversation:
+    id_ = str(sample.get("sample_id", number))
+    where = f"{name}, sample {id_}"
+    turns = tuple(_turns(sample["conversation"], where))
+    _check_unique((turn.id for turn in turns), f"{where}: dia_id")
+    entries = sample.get("qa")
+    if not isinstance(entries, list):
+        raise DatasetError(f'{where}: "qa" must be an array of questions, not {kind_of(entries)}')
+    ids = frozenset(turn.id for turn in turns)
+    questions = (
+        _question(entry, ids, f"{where}, question {place}") for place, entry in enumerate(entries, start=1)
+    )
+    return Conversation(id=id_, turns=turns, questions=tuple(questions))
+
+
+def _turns(conversation: dict[str, Any], where: str) -> Iterator[Turn]:
+    numbers = sorted(int(match[1]) for key in conversation if (match := _SESSION.fullmatch(key)))
+    for number in numbers:
+        session = conversation[f"session_{number}"]
+        if not isinstance(session, list):
+            raise DatasetError(f"{where}, session {number} must be an array of turns, not {kind_of(session)}")
+        time = _time(conversation.get(f"session_{number}_date_time"), f"{where}, session {number}")
+        for place, turn in enumerate(session, start=1):
+            yield _turn(turn, time, f"{where}, session {number}, turn {place}")
+
+
+def _turn(turn: object, time: str, where: str) -> Turn:
+    fields = turn if isinstance(turn, dict) else {}
+    speaker, text, id_ = (fields.get(key) for key in ("speaker", "text", "dia_id"))
+    if not isinstance(speaker, str) or not isinstance(text, str) or not isinstance(id_, str):
+        raise DatasetError(f'{where} must be an object with the strings "speaker", "text" and "dia_id"')
+    caption = fields.get("blip_caption")
+    picture = f" [shares {caption}]" if caption else ""
+    shown = _encodable(f"{speaker}: {text}{picture}", where)
+    return Turn(id=_canonical(id_) or id_, text=shown, time=time)
+
+
+def _question(entry: object, turn_ids: frozenset[str], where: str) -> Question:
+    fields = entry if isinstance(entry, dict) else {}
+    text, category, cited = fields.get("question"), fields.get("category"), fields.get("evidence", [])
+    if not isinstance(text, str) or not text.strip():
+        raise DatasetError(f'{where} needs a "question" that is not empty')
+    if not isinstance(category, int) or category not in CATEGORIES:
+        raise DatasetError(f'{where}: "category" must be a number from 1 to 5, not {category!r}')
+    if not isinstance(cited, list) or not all(isinstance(citation, str) for citation in cited):
+        raise DatasetError(f'{where}: "evidence" must be an array of strings')
+    evidence, bad = _evidence(cited, turn_ids)
+    return Question(
+        text=_encodable(text, where),
+        category=CATEGORIES[category],
+        answer=str(fields.get("answer", "")),
+        evidence=evidence,
+        bad_evidence=bad,
+    )
+
+
+def _evidence(cited: list[str], turn_ids: frozenset[str]) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Splits citations into turns of the conversation and the rest."""
+    names = [name for citation in cited for name in _SEPARATORS.split(citation) if name]
+    known = {name: _canonical(name) for name in names}
+    good = frozenset(id_ for id_ in known.values() if id_ in turn_ids)
+    return good, tuple(name for name in known if known[name] not in turn_ids)
+
+
+def _canonical(name: str) -> str:
+    """`D30:05` is `D30:5`; empty if it is no turn's id."""
+    match = _TURN_ID.fullmatch(name)
+    return f"D{int(match[1])}:{int(match[2])}" if match else ""
+
+
+def _encodable(text: str, where: str) -> str:
+    """Refuses what JSON can escape but UTF-8 cannot hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DatasetError(f"{where} holds half a surrogate pair, which is not text") from error
+    return text
+
+
+def _time(value: object, where: str) -> str:
+    try:
+        return event_time(value)
+    except ValueError as error:
+        raise DatasetError(f"{where}: {error}") from error
+
+
+def _check_unique(names: Iterator[str], what: str) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise DatasetError(f"{what} must be unique, but {name!r} comes twice")
+        seen.add(name)

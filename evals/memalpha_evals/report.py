@@ -1,0 +1,151 @@
+"""One run as a table for people and as a JSON document for programs; both say the same.
+
+The document's keys are described in `evals/README.md`; it gives shares from 0 to 1, the table percent.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from memalpha_evals import store
+from memalpha_evals.datasets import Dataset
+from memalpha_evals.retrievers import DEPTH, Memcore, Okapi, Retriever
+from memalpha_evals.stats import Difference
+from memalpha_evals.store import Result, Row, Scores
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A run with what is needed to read it. `counted` are the categories of the overall row."""
+
+    file: str
+    dataset: Dataset
+    result: Result
+    systems: Sequence[Retriever]
+    counted: Sequence[str]
+    ks: Sequence[int]
+
+    def overall(self) -> list[Row]:
+        """Rows of the counted categories."""
+        return [row for row in self.result.rows if row.category in self.counted]
+
+    def by_category(self) -> dict[str, list[Row]]:
+        """Rows of each category that the file has, the counted ones first."""
+        present = dict.fromkeys([*self.counted, *(row.category for row in self.result.rows)])
+        rows = {name: [row for row in self.result.rows if row.category == name] for name in present}
+        return {name: found for name, found in rows.items() if found}
+
+    def difference(self) -> Difference:
+        """Our store minus the baseline, over the counted categories."""
+        return store.compare(self.overall(), Memcore.name, Okapi.name)
+
+
+def document(report: Report) -> dict[str, Any]:
+    """The JSON document of a run."""
+    result = report.result
+    return {
+        "dataset": {
+            "name": report.dataset.name,
+            "file": report.file,
+            "sha256": report.dataset.sha256,
+            "conversations": len(report.dataset.conversations),
+            "turns": report.dataset.turn_count,
+        },
+        "protocol": {
+            "unit": "turn",
+            "depth": DEPTH,
+            "k": list(report.ks),
+            "categories": list(report.counted),
+        },
+        "questions": {
+            "total": len(result.rows) + len(result.skipped),
+            "scored": len(result.rows),
+            "partly_usable_evidence": result.partly_usable,
+            "skipped": [asdict(skipped) for skipped in result.skipped],
+        },
+        "systems": [_system(report, system) for system in report.systems],
+        "difference": _difference(report.difference()),
+    }
+
+
+def _system(report: Report, system: Retriever) -> dict[str, Any]:
+    def metrics(rows: Sequence[Row]) -> dict[str, float]:
+        return _metrics(store.scores(rows, system.name, report.ks))
+
+    return {
+        "name": system.name,
+        "about": system.about,
+        "seconds": round(report.result.seconds[system.name], 3),
+        "overall": metrics(report.overall()),
+        "categories": {name: metrics(rows) for name, rows in report.by_category().items()},
+    }
+
+
+def _metrics(scores: Scores) -> dict[str, float]:
+    recalls = {f"recall@{k}": value for k, value in scores.recall.items()}
+    return {"questions": scores.questions, **recalls, "mrr": scores.mrr, f"ndcg@{store.NDCG_K}": scores.ndcg}
+
+
+def _difference(difference: Difference) -> dict[str, Any]:
+    interval = difference.interval
+    return {
+        "metric": f"recall@{store.COMPARED_K}",
+        "of": Memcore.name,
+        "minus": Okapi.name,
+        "mean": difference.mean,
+        "interval": None if interval is None else [interval.low, interval.high],
+        "confidence": store.CONFIDENCE,
+        "bootstrap_samples": store.BOOTSTRAP_SAMPLES,
+        "seed": store.SEED,
+        "questions": difference.questions,
+        "conversations": difference.clusters,
+        "questions_better": difference.better,
+        "questions_worse": difference.worse,
+    }
+
+
+def show(report: Report, out: Console) -> None:
+    """Prints a run; `out` should neither wrap nor mark up."""
+    dataset, result = report.dataset, report.result
+    size = f"{len(dataset.conversations)} conversations, {dataset.turn_count:,} turns"
+    out.print(f"{report.file}: {size}, {len(result.rows):,} questions scored, {len(result.skipped)} skipped")
+    out.print(_table(report))
+    out.print(f"overall: {', '.join(report.counted)}; recall (R@k), MRR and nDCG in percent")
+    for system in report.systems:
+        out.print(f"{system.name}: {system.about}; {result.seconds[system.name]:.1f} s")
+    out.print(_sentence(report.difference()), style="bold")
+    for skipped in result.skipped:
+        about = f"{skipped.conversation}, {skipped.category}"
+        out.print(f"skipped, {skipped.reason} ({about}): {skipped.question}")
+    if result.partly_usable:
+        out.print(f"{result.partly_usable} scored questions also name evidence that is no turn: ignored")
+
+
+def _table(report: Report) -> Table:
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("questions", no_wrap=True)
+    table.add_column("n", justify="right")
+    table.add_column("system", no_wrap=True)
+    for heading in (*(f"R@{k}" for k in report.ks), "MRR", f"nDCG@{store.NDCG_K}"):
+        table.add_column(heading, justify="right")
+    for name, rows in {"overall": report.overall(), **report.by_category()}.items():
+        for place, system in enumerate(report.systems):
+            scores = store.scores(rows, system.name, report.ks)
+            head = (name, f"{scores.questions:,}") if place == 0 else ("", "")
+            values = (*scores.recall.values(), scores.mrr, scores.ndcg)
+            table.add_row(*head, system.name, *(f"{100 * value:.1f}" for value in values))
+        table.add_section()
+    return table
+
+
+def _sentence(difference: Difference) -> str:
+    text = f"{Memcore.name} − {Okapi.name} in R@{store.COMPARED_K}: {100 * difference.mean:+.2f} points"
+    if difference.interval is not None:
+        low, high = 100 * difference.interval.low, 100 * difference.interval.high
+        text += f", {100 * store.CONFIDENCE:.0f}% interval {low:+.2f} to {high:+.2f}"
+    counts = f"{difference.questions:,} questions: {difference.better} better, {difference.worse} worse"
+    return f"{text} ({counts}; conversations: {difference.clusters})"
