@@ -1,0 +1,262 @@
+"""One chunk's way: view, prompt, generation, calls, operations, one record.
+
+A chunk is memorized exactly once: its operations and the movement of the cursor are one record, and that
+record is refused if the bank was re-created, the cursor moved or a memory changed since the view was read.
+Then everything is read and generated again. A policy that cannot be had is not the chunk's fault and leaves
+no trace; a policy that refuses the chunk's prompt counts as its failure, and at the bank's limit the chunk is
+parked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import TypeVar
+from uuid import uuid4
+
+from memalpha.agent import wire
+from memalpha.agent.backoff import Backoff
+from memalpha.agent.operations import cut, operations
+from memalpha.agent.prompts import Prompt, render_prompt
+from memalpha.agent.protocols import Completion, MemoryBackend, Policy
+from memalpha.agent.settings import AgentSettings
+from memalpha.api.agent.v1alpha1.agent_service_pb2 import ChunkState
+from memalpha.api.memory.v1alpha1.memory_pb2 import Chunk, Operation, OperationResult, Writer
+from memalpha.api.memory.v1alpha1.memory_service_pb2 import (
+    ApplyOperationsRequest,
+    GetWriterViewResponse,
+    ReportChunkFailureRequest,
+)
+from memalpha.api.policy.v1alpha1.policy_service_pb2 import (
+    ChatPrompt,
+    GenerateRequest,
+    GetPolicyResponse,
+    SamplingParams,
+)
+from memalpha.errors import (
+    ConflictError,
+    InternalError,
+    InvalidInputError,
+    MemalphaError,
+    NotFoundError,
+    OutOfRangeError,
+    make,
+)
+from memcore import count_tokens
+
+_REFUSALS = (InvalidInputError, OutOfRangeError, InternalError)
+_MOST_RAW_BYTES = 1 << 20
+_MOST_FAILURE_BYTES = 4096
+# What chat templates put around a message, in tokens, with room to spare.
+_TOKENS_PER_MESSAGE = 16
+
+T = TypeVar("T")
+
+
+class PolicyOutage(Exception):
+    """The policy cannot be had now; no chunk is to blame. `error` says what it answered."""
+
+    def __init__(self, error: MemalphaError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkOutcome:
+    """What became of one try of a chunk.
+
+    Attributes:
+        state: Memorized; pending if it failed and will be tried again; parked if it failed too often.
+        prompt: What the policy was shown.
+        completion: What it wrote; None if it refused.
+        operations: One for each call and each piece that was no call.
+        results: One for each operation; empty unless memorized.
+        revision: The bank's revision afterwards.
+        pending_chunks: Chunks of the bank still to memorize, as of the view.
+        failure: Why it failed; empty if memorized.
+    """
+
+    bank_id: str
+    chunk: Chunk
+    state: ChunkState.ValueType
+    prompt: Prompt
+    completion: Completion | None
+    operations: list[Operation]
+    results: list[OperationResult]
+    revision: int
+    pending_chunks: int
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    view: GetWriterViewResponse
+    prompt: Prompt
+    most_new_tokens: int
+
+
+class _Stale(Exception):
+    """The bank is not what the view showed any more."""
+
+    def __init__(self, error: MemalphaError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class Memorizer:
+    """Memorizes the next chunk of a bank. Holds no state of any bank."""
+
+    def __init__(self, memory: MemoryBackend, policy: Policy, settings: AgentSettings) -> None:
+        """Over a memory and a policy."""
+        self._memory = memory
+        self._policy = policy
+        self._settings = settings
+        self._backoff = Backoff(settings.backoff_seconds, settings.longest_backoff_seconds)
+
+    async def next_chunk(self, bank_id: str) -> ChunkOutcome | None:
+        """Tries the chunk at the bank's cursor once; None if nothing is pending or the bank is parked.
+
+        Raises:
+            PolicyOutage: The policy cannot be had.
+            ConflictError: Others changed the bank under each of `settings.attempts` tries.
+            MemalphaError: Anything else that the memory answers.
+        """
+        for retries in range(self._settings.attempts - 1):
+            try:
+                return await self._try(bank_id)
+            except _Stale:
+                await asyncio.sleep(self._backoff.pause(retries))
+        try:
+            return await self._try(bank_id)
+        except _Stale as stale:
+            raise stale.error from None
+
+    async def _try(self, bank_id: str) -> ChunkOutcome | None:
+        """One try, with an ever smaller view while the prompt is too long."""
+        description = await _or_outage(self._policy.describe())
+        halvings = 0
+        while True:
+            attempt = await self._attempt(bank_id, description, halvings)
+            if attempt is None:
+                return None
+            try:
+                completion = await self._generate(attempt, description)
+            except OutOfRangeError as too_long:
+                if halvings == self._settings.most_halvings():
+                    return await self._failed(attempt, None, str(too_long))
+                halvings += 1
+            except (InvalidInputError, InternalError) as refusal:
+                return await self._failed(attempt, None, str(refusal))
+            else:
+                return await self._apply(attempt, completion, description)
+
+    async def _attempt(self, bank_id: str, description: GetPolicyResponse, halvings: int) -> _Attempt | None:
+        view = await self._memory.get_writer_view(self._settings.view_request(bank_id, halvings))
+        if not view.HasField("next_chunk") or view.bank.failures.parked:
+            return None
+        try:
+            prompt = render_prompt(view, wire.get(description.wire_format))
+        except InvalidInputError as unknown_format:
+            raise PolicyOutage(unknown_format) from None
+        context = description.max_context_tokens
+        most = self._settings.max_new_tokens
+        return _Attempt(view, prompt, min(most, context // 4) if context else most)
+
+    async def _generate(self, attempt: _Attempt, description: GetPolicyResponse) -> Completion:
+        _require_fit(attempt, description.max_context_tokens)
+        request = GenerateRequest(
+            request_id=uuid4().hex,
+            chat=ChatPrompt(messages=attempt.prompt.messages),
+            sampling=SamplingParams(max_tokens=attempt.most_new_tokens),
+        )
+        return await _or_outage(self._policy.generate(request))
+
+    async def _apply(
+        self, attempt: _Attempt, completion: Completion, description: GetPolicyResponse
+    ) -> ChunkOutcome:
+        view, prompt = attempt.view, attempt.prompt
+        found = wire.get(description.wire_format).parse(completion.text)
+        chosen = operations(found, prompt.aliases)
+        request = ApplyOperationsRequest(
+            bank_id=view.bank.bank_id,
+            bank_uid=view.bank.bank_uid,
+            cursor_token=view.bank.cursor_token,
+            memory_revision=view.bank.memory_revision,
+            operations=chosen,
+            advance_to=view.bank.cursor + 1,
+            writer=_writer(completion, prompt),
+            raw_output=cut(completion.text, _MOST_RAW_BYTES),
+            request_id=uuid4().hex,
+        )
+        try:
+            applied = await self._memory.apply_operations(request)
+        except (ConflictError, NotFoundError) as changed:
+            raise _Stale(changed) from None
+        except (InvalidInputError, OutOfRangeError) as refused:
+            return await self._failed(attempt, completion, str(refused))
+        return ChunkOutcome(
+            bank_id=view.bank.bank_id,
+            chunk=view.next_chunk,
+            state=ChunkState.CHUNK_STATE_MEMORIZED,
+            prompt=prompt,
+            completion=completion,
+            operations=chosen,
+            results=list(applied.results),
+            revision=applied.revision,
+            pending_chunks=view.bank.stats.pending_chunks - 1,
+        )
+
+    async def _failed(self, attempt: _Attempt, completion: Completion | None, message: str) -> ChunkOutcome:
+        bank = attempt.view.bank
+        request = ReportChunkFailureRequest(
+            bank_id=bank.bank_id,
+            bank_uid=bank.bank_uid,
+            cursor_token=bank.cursor_token,
+            message=cut(message, _MOST_FAILURE_BYTES),
+            raw_output=cut(completion.text, _MOST_RAW_BYTES) if completion else "",
+        )
+        try:
+            reported = await self._memory.report_chunk_failure(request)
+        except (ConflictError, NotFoundError) as changed:
+            raise _Stale(changed) from None
+        parked = reported.failures.parked
+        return ChunkOutcome(
+            bank_id=bank.bank_id,
+            chunk=attempt.view.next_chunk,
+            state=ChunkState.CHUNK_STATE_PARKED if parked else ChunkState.CHUNK_STATE_PENDING,
+            prompt=attempt.prompt,
+            completion=completion,
+            operations=[],
+            results=[],
+            revision=reported.revision,
+            pending_chunks=bank.stats.pending_chunks,
+            failure=message,
+        )
+
+
+def _require_fit(attempt: _Attempt, context: int) -> None:
+    if context == 0:
+        return
+    tokens = sum(count_tokens(each.content) + _TOKENS_PER_MESSAGE for each in attempt.prompt.messages)
+    room = context - attempt.most_new_tokens
+    if tokens > room:
+        message = f"prompt must have at most {room} tokens (context {context}, less the answer), got {tokens}"
+        raise make(OutOfRangeError, "PROMPT_TOO_LONG", message, limit=room, actual=tokens)
+
+
+def _writer(completion: Completion, prompt: Prompt) -> Writer:
+    policy = completion.policy
+    return Writer(
+        policy_id=policy.policy_id, policy_version=policy.policy_version, prompt_digest=prompt.digest
+    )
+
+
+async def _or_outage(call: Awaitable[T]) -> T:
+    """What the policy answers; everything but a refusal of this very prompt is an outage."""
+    try:
+        return await call
+    except _REFUSALS:
+        raise
+    except MemalphaError as error:
+        raise PolicyOutage(error) from error

@@ -1,0 +1,104 @@
+"""The two faces of the outside world that the agent knows.
+
+The same loop runs in the service, in training rollouts and in evaluations; what differs is who stands behind
+these protocols: an engine and a store in this process, or clients of their services. Calls raise
+`memalpha.errors.MemalphaError` and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from memalpha.api.memory.v1alpha1.memory_pb2 import Bank, BankSettings, Chunk
+from memalpha.api.memory.v1alpha1.memory_service_pb2 import (
+    AppendChunksResponse,
+    ApplyOperationsRequest,
+    ApplyOperationsResponse,
+    GetWriterViewRequest,
+    GetWriterViewResponse,
+    PendingBank,
+    ReportChunkFailureRequest,
+    ReportChunkFailureResponse,
+    SearchMemoriesResponse,
+    SearchQuery,
+)
+from memalpha.api.policy.v1alpha1.policy_service_pb2 import (
+    FinishReason,
+    GenerateRequest,
+    GetPolicyResponse,
+    PolicyIdentity,
+    Usage,
+)
+
+
+class MemoryBackend(Protocol):
+    """What the agent needs of a memory. `memalpha.client.AsyncMemoryClient` is one.
+
+    The worker keeps up to `AgentSettings.concurrency` banks in work, with one call each at a time.
+    """
+
+    async def ensure_bank(self, bank_id: str, settings: BankSettings | None = None) -> Bank:
+        """Called once per `memorize` that may create its bank."""
+        ...
+
+    async def get_bank(self, bank_id: str) -> Bank:
+        """Called by `memorize`, and again and again while it waits."""
+        ...
+
+    async def append_chunks(
+        self, bank_id: str, chunks: Sequence[Chunk], bank_uid: str = ""
+    ) -> AppendChunksResponse:
+        """Called with at most 1000 chunks and 12 MiB at a time; safe to repeat."""
+        ...
+
+    def chunks(self, bank_id: str, start: int = 0, pending_only: bool = False) -> AsyncIterator[Chunk]:
+        """Called by `recall` for sources, a few chunks from each start."""
+        ...
+
+    def pending_banks(self) -> AsyncIterator[PendingBank]:
+        """Called by the worker at every poll."""
+        ...
+
+    async def get_writer_view(self, request: GetWriterViewRequest) -> GetWriterViewResponse:
+        """Called once per try of a chunk, more often if the prompt has to shrink, and once per recall."""
+        ...
+
+    async def apply_operations(self, request: ApplyOperationsRequest) -> ApplyOperationsResponse:
+        """Called once per try of a chunk."""
+        ...
+
+    async def report_chunk_failure(self, request: ReportChunkFailureRequest) -> ReportChunkFailureResponse:
+        """Called when a chunk failed for its own sake."""
+        ...
+
+    async def search(self, bank_id: str, queries: Sequence[SearchQuery]) -> SearchMemoriesResponse:
+        """Called once per recall."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A whole completion: what the pieces of one `Generate` add up to."""
+
+    text: str
+    finish_reason: FinishReason.ValueType
+    policy: PolicyIdentity
+    usage: Usage
+
+
+class Policy(Protocol):
+    """What writes tool calls. `memalpha.client.AsyncPolicyClient` is one, an engine in process another."""
+
+    async def generate(self, request: GenerateRequest) -> Completion:
+        """Completes one prompt. Called once per try of a chunk, for many banks at once.
+
+        `InvalidInputError`, `OutOfRangeError` and `InternalError` mean that it refuses this very prompt;
+        every other error means that the policy is not to be had now.
+        """
+        ...
+
+    async def describe(self) -> GetPolicyResponse:
+        """Identity, limits and wire format. Called for each try of a chunk: a policy may be exchanged."""
+        ...

@@ -1,0 +1,172 @@
+"""The composition root: from settings to working parts. Only this module knows which parts there are.
+
+A program that wants a memory asks for one of two things with the same faces: `embedded`, everything in this
+process on a folder of its own, or `connected`, clients of the services. A service process is one of `run_*`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import memcore
+from memalpha import telemetry
+from memalpha.agent import Agent, AgentSettings
+from memalpha.api.agent.v1alpha1.agent_service_pb2 import (
+    MemorizeRequest,
+    MemorizeResponse,
+    RecallRequest,
+    RecallResponse,
+)
+from memalpha.client import AsyncAgentClient, AsyncMemoryClient, AsyncPolicyClient
+from memalpha.client.health import ServiceHealth, health
+from memalpha.config import Settings
+from memalpha.policy.engine import InProcessPolicy, create
+from memalpha.services import agent as agent_service
+from memalpha.services import launched
+from memalpha.services import memory as memory_service
+from memalpha.services import policy as policy_service
+from memalpha.transport import AsyncEmbeddedTransport
+
+__all__ = [
+    "AgentFace",
+    "Connected",
+    "Embedded",
+    "Faces",
+    "Memory",
+    "ServiceHealth",
+    "connected",
+    "embedded",
+    "health",
+    "run_agent",
+    "run_memory",
+    "run_policy",
+]
+
+Memory = AsyncMemoryClient
+
+
+class AgentFace(Protocol):
+    """What a program needs of an agent, wherever it runs."""
+
+    async def memorize(self, request: MemorizeRequest, timeout: float | None = None) -> MemorizeResponse:
+        """Stores items durably and has the policy memorize them; waits at most `timeout` seconds for that."""
+        ...
+
+    async def recall(self, request: RecallRequest) -> RecallResponse:
+        """Finds what a bank knows about a question."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Faces:
+    """A memory to write and read, and an agent that turns text into memories and questions into answers."""
+
+    memory: Memory
+    agent: AgentFace
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded(Faces):
+    """Faces in this process; this agent can also work a bank off in the foreground."""
+
+    agent: Agent
+
+
+@dataclass(frozen=True, slots=True)
+class Connected(Faces):
+    """Faces of the services."""
+
+    agent: AsyncAgentClient
+
+
+@asynccontextmanager
+async def embedded(
+    data_dir: Path | None, settings: Settings, *, worker: bool = False
+) -> AsyncIterator[Embedded]:
+    """Store, policy engine and agent in this process.
+
+    Args:
+        data_dir: Folder of the store, created if there is none; None keeps all banks in RAM.
+        settings: For the engine and the agent.
+        worker: Memorizes what is pending in the background, for as long as this is open.
+
+    Raises:
+        ConflictError: STORE_LOCKED: a service or another program holds the folder; it names both.
+    """
+    policy = InProcessPolicy(create(settings.policy_engine, wire_format=settings.wire_format))
+    store = memcore.Store.in_memory() if data_dir is None else memcore.Store.open(data_dir, note="embedded")
+    with store:
+        memory = AsyncMemoryClient(AsyncEmbeddedTransport(store))
+        agent = Agent(memory, policy, agent_settings(settings))
+        async with AsyncExitStack() as stack:
+            if worker:
+                await stack.enter_async_context(_working(agent))
+            yield Embedded(memory, agent)
+
+
+@asynccontextmanager
+async def _working(agent: Agent) -> AsyncIterator[None]:
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(agent.run_worker(stop))
+        try:
+            yield
+        finally:
+            stop.set()
+
+
+@asynccontextmanager
+async def connected(settings: Settings) -> AsyncIterator[Connected]:
+    """Clients of the running services; nothing is sent before the first call."""
+    async with (
+        AsyncMemoryClient.connect(settings.memory_address) as memory,
+        AsyncAgentClient.connect(settings.agent_address) as agent,
+    ):
+        yield Connected(memory, agent)
+
+
+def agent_settings(settings: Settings) -> AgentSettings:
+    """The agent's part of the settings."""
+    return AgentSettings(
+        chunk_tokens=settings.chunk_tokens,
+        view=settings.view,
+        semantic=settings.view_semantic,
+        episodic=settings.view_episodic,
+        concurrency=settings.concurrency,
+    )
+
+
+def run_memory(settings: Settings) -> int:
+    """Is the memory service until it is told to stop; returns the exit status."""
+    _begin(settings)
+    return memory_service.run(settings.data_dir, settings.memory_address, settings.grace_seconds)
+
+
+def run_policy(settings: Settings) -> int:
+    """Is the policy service until it is told to stop; returns the exit status."""
+    _begin(settings)
+    engine = create(settings.policy_engine, wire_format=settings.wire_format)
+    return asyncio.run(policy_service.run(engine, settings.policy_address, settings.grace_seconds))
+
+
+def run_agent(settings: Settings) -> int:
+    """Is the agent service until it is told to stop; returns the exit status."""
+    _begin(settings)
+    return asyncio.run(_run_agent(settings))
+
+
+async def _run_agent(settings: Settings) -> int:
+    async with (
+        AsyncMemoryClient.connect(settings.memory_address) as memory,
+        AsyncPolicyClient.connect(settings.policy_address) as policy,
+    ):
+        agent = Agent(memory, policy, agent_settings(settings))
+        return await agent_service.run(agent, settings.agent_address, settings.grace_seconds)
+
+
+def _begin(settings: Settings) -> None:
+    telemetry.configure(settings.log_level, settings.log_format)
+    launched.follow(settings.grace_seconds)

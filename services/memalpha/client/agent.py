@@ -1,0 +1,64 @@
+"""Clients of AgentService: text goes in, and what answers a question comes out."""
+
+from typing import Self
+
+from memalpha.api.agent.v1alpha1.agent_service_pb2 import (
+    MemorizeRequest,
+    MemorizeResponse,
+    RecallRequest,
+    RecallResponse,
+)
+from memalpha.client import methods
+from memalpha.client.base import AsyncClient, Client, deadline
+from memalpha.transport import AsyncGrpcTransport, AsyncTransport, GrpcTransport, Transport
+
+_MEMORIZING_SECONDS = 600.0
+
+
+def _memorize_deadline(request: MemorizeRequest, timeout: float | None) -> float:
+    if timeout is not None:
+        return timeout
+    return _MEMORIZING_SECONDS if request.wait else deadline(request)
+
+
+class AgentClient(Client[Transport]):
+    """Blocking client of AgentService."""
+
+    @classmethod
+    def connect(cls, address: str) -> Self:
+        """A client of the agent service at `host:port`."""
+        return cls(GrpcTransport(address))
+
+    def memorize(self, request: MemorizeRequest, timeout: float | None = None) -> MemorizeResponse:
+        """Stores items durably, all or none, and has the policy memorize them in order.
+
+        Items carry the caller's ids, so a lost call can be repeated and stores nothing twice.
+
+        Args:
+            request: Bank, items, and whether to wait until they are memorized.
+            timeout: Seconds; None means 600 if the request waits, else 5 and 2 more for each MiB.
+        """
+        return self._transport.call(methods.MEMORIZE, request, timeout=_memorize_deadline(request, timeout))
+
+    def recall(self, request: RecallRequest) -> RecallResponse:
+        """Finds what a bank knows about a question; what is not memorized yet comes back marked pending."""
+        return self._transport.call(methods.RECALL, request, timeout=deadline(request))
+
+
+class AsyncAgentClient(AsyncClient[AsyncTransport]):
+    """Asynchronous client of AgentService."""
+
+    @classmethod
+    def connect(cls, address: str) -> Self:
+        """A client of the agent service at `host:port`."""
+        return cls(AsyncGrpcTransport(address))
+
+    async def memorize(self, request: MemorizeRequest, timeout: float | None = None) -> MemorizeResponse:
+        """As `AgentClient.memorize`."""
+        return await self._transport.call(
+            methods.MEMORIZE, request, timeout=_memorize_deadline(request, timeout)
+        )
+
+    async def recall(self, request: RecallRequest) -> RecallResponse:
+        """As `AgentClient.recall`."""
+        return await self._transport.call(methods.RECALL, request, timeout=deadline(request))

@@ -1,0 +1,65 @@
+"""Clients of PolicyService; the asynchronous one is a `Policy` of the agent loop."""
+
+from typing import Self
+
+from memalpha.agent.protocols import Completion
+from memalpha.api.policy.v1alpha1.policy_service_pb2 import (
+    GenerateRequest,
+    GenerateResponse,
+    GetPolicyRequest,
+    GetPolicyResponse,
+)
+from memalpha.client import methods
+from memalpha.client.base import AsyncClient, Client, deadline
+from memalpha.transport import AsyncGrpcTransport, GrpcTransport
+
+_GENERATING_SECONDS = 600.0
+
+
+class PolicyClient(Client[GrpcTransport]):
+    """Blocking client of PolicyService."""
+
+    @classmethod
+    def connect(cls, address: str) -> Self:
+        """A client of the policy service at `host:port`."""
+        return cls(GrpcTransport(address))
+
+    def generate(self, request: GenerateRequest) -> Completion:
+        """Completes one prompt, within 600 seconds.
+
+        Raises:
+            UnavailableError, BusyError: The policy is not to be had now.
+            MemalphaError: Any other means that it refuses this very prompt.
+        """
+        return completed(list(self._transport.stream(methods.GENERATE, request, timeout=_GENERATING_SECONDS)))
+
+    def describe(self) -> GetPolicyResponse:
+        """Identity, limits and wire format of the policy that is served."""
+        request = GetPolicyRequest()
+        return self._transport.call(methods.GET_POLICY, request, timeout=deadline(request))
+
+
+class AsyncPolicyClient(AsyncClient[AsyncGrpcTransport]):
+    """Asynchronous client of PolicyService."""
+
+    @classmethod
+    def connect(cls, address: str) -> Self:
+        """A client of the policy service at `host:port`."""
+        return cls(AsyncGrpcTransport(address))
+
+    async def generate(self, request: GenerateRequest) -> Completion:
+        """As `PolicyClient.generate`."""
+        replies = self._transport.stream(methods.GENERATE, request, timeout=_GENERATING_SECONDS)
+        return completed([piece async for piece in replies])
+
+    async def describe(self) -> GetPolicyResponse:
+        """As `PolicyClient.describe`."""
+        request = GetPolicyRequest()
+        return await self._transport.call(methods.GET_POLICY, request, timeout=deadline(request))
+
+
+def completed(pieces: list[GenerateResponse]) -> Completion:
+    """Joins the pieces of one completion; the last one says why it ended and what it cost."""
+    last = pieces[-1] if pieces else GenerateResponse()
+    text = "".join(piece.text for piece in pieces)
+    return Completion(text=text, finish_reason=last.finish_reason, policy=last.policy, usage=last.usage)

@@ -1,0 +1,162 @@
+"""What can be set, and where it is read: flags win over `MEMALPHA_*` variables, and those over a TOML file.
+
+The file is the one named by the caller, else `memalpha.toml` in the working directory if there is one. Every
+value is checked here, once; what is wrong is one `InvalidInputError` that names the setting, the rule and the
+value. This module imports neither services nor models, so that it costs nothing to load.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from memalpha.errors import InvalidInputError, make
+
+DEFAULT_FILE = Path("memalpha.toml")
+PREFIX = "MEMALPHA_"
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Splits `host:port` (`[::1]:port` for IPv6) into host, without brackets, and port.
+
+    Raises:
+        ValueError: If it is not of that form, or the port is not within 0 to 65535.
+    """
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError("must be host:port with a port from 0 to 65535, such as 127.0.0.1:50051")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _checked_address(address: str) -> str:
+    split_address(address)
+    return address
+
+
+Address = Annotated[str, AfterValidator(_checked_address)]
+ViewSize = Annotated[int, Field(ge=0, le=1000)]
+
+
+class Settings(BaseSettings):
+    """All settings of the services and of the command line."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    memory_address: Address = Field(
+        "127.0.0.1:50051", description="Where the memory service listens: host:port."
+    )
+    agent_address: Address = Field(
+        "127.0.0.1:50052", description="Where the agent service listens: host:port."
+    )
+    policy_address: Address = Field(
+        "127.0.0.1:50053", description="Where the policy service listens: host:port."
+    )
+    data_dir: Path = Field(
+        Path("memalpha-data"), description="Folder of the store and of the services' logs."
+    )
+    policy_engine: str = Field("extractive", min_length=1, description="Engine behind the policy service.")
+    wire_format: Literal["hermes", "lines"] = Field("hermes", description="How the policy writes tool calls.")
+    chunk_tokens: int = Field(1024, ge=16, le=32768, description="Most o200k tokens of one chunk.")
+    view: Literal["relevant", "recent"] = Field(
+        "relevant", description="Memories shown to the policy: those that match the chunk, or the newest."
+    )
+    view_semantic: ViewSize = Field(10, description="Semantic memories shown to the policy.")
+    view_episodic: ViewSize = Field(10, description="Episodic memories shown to the policy.")
+    concurrency: int = Field(8, ge=1, le=256, description="Banks that the agent works on at once.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="Form of log lines; auto is console on a terminal and JSON elsewhere."
+    )
+    grace_seconds: float = Field(
+        10.0, ge=0, le=300, description="Time for calls in flight when stopping, seconds."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Leaves dotenv files and secret folders out."""
+        return init_settings, env_settings
+
+    def environment(self) -> dict[str, str]:
+        """The settings as variables, for a child process that shall have exactly these."""
+        return {PREFIX + name.upper(): str(value) for name, value in self}
+
+    def replaced(self, **changes: object) -> Self:
+        """A copy with some settings changed and checked."""
+        return self.model_validate({**dict(self), **changes})
+
+
+def load(config_file: Path | None = None, **flags: Any) -> Settings:
+    """Reads the settings.
+
+    Args:
+        config_file: TOML file; None means `memalpha.toml` in the working directory, if there is one.
+        flags: Settings given by the caller; None stands for a flag that was not given.
+
+    Raises:
+        InvalidInputError: CONFIG_NOT_READABLE or INVALID_SETTING.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    path = config_file if config_file is not None else DEFAULT_FILE
+    in_file = _read(path) if config_file is not None or path.exists() else {}
+    try:
+        return _from_file(in_file)(**given)
+    except ValidationError as invalid:
+        raise _invalid(invalid.errors()[0], given, in_file, path) from None
+
+
+def _from_file(values: dict[str, Any]) -> type[Settings]:
+    """`Settings` with a file's values as the weakest source."""
+
+    class FromFile(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls, settings_cls: type[BaseSettings], *args: Any, **kwargs: Any
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            sources = Settings.settings_customise_sources(settings_cls, *args, **kwargs)
+            return *sources, InitSettingsSource(settings_cls, values)
+
+    return FromFile
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise make(
+            InvalidInputError, "CONFIG_NOT_READABLE", f"config file {path}: {reason}", path=path
+        ) from error
+
+
+def _invalid(
+    error: ErrorDetails, flags: dict[str, Any], in_file: dict[str, Any], path: Path
+) -> InvalidInputError:
+    name = ".".join(str(part) for part in error["loc"])
+    variable = PREFIX + name.upper()
+    if name in flags:
+        origin = name
+    elif variable in os.environ:
+        origin = variable
+    else:
+        origin = f"{name} in {path}" if name in in_file else name
+    rule = (
+        "is no setting" if error["type"] == "extra_forbidden" else error["msg"].removeprefix("Value error, ")
+    )
+    message = f"{origin}: {rule}; it is {error['input']!r}"
+    return make(InvalidInputError, "INVALID_SETTING", message, setting=name, value=error["input"])

@@ -1,0 +1,1 @@
+"""What writes memory: engines that turn the agent's prompt into tool calls, behind one contract."""

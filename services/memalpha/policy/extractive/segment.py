@@ -1,0 +1,162 @@
+"""A chunk cut into sentences, each with its speaker and its time.
+
+Two kinds of chunk: a conversation (`Speaker: text` lines, a turn may run over several lines, `[time]` lines
+set the time of what follows) and a document (paragraphs, headings, lists). No sentence spans two turns,
+paragraphs or list items, and none is longer than `LONGEST`, so that what is done per sentence stays cheap
+whatever the chunk holds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+from memalpha.policy.extractive.lexicon import LABELS_NOT_SPEAKERS, ROLES
+
+_LABEL = re.compile(r"([^\W\d_][\w.,'’@&-]{0,30}(?: [(]?[^\W_][\w.,'’@&)-]{0,30}){0,5}): (?=\S)")
+_MARKERS = ("[continued] ", "[blank] ")
+_TIME_LINE = re.compile(r"\[(\d{4}-\d{2}-\d{2}[^\]\s]{0,24})\]$")
+_HEADING = re.compile(r"#{1,6}\s+(.+?)\s*#*$")
+_BULLET = re.compile(r"(?:[-*+•]|\d{1,3}[.)])\s+(?:\[[ xX]\]\s+)?")
+_FENCE = re.compile(r"(?:```|~~~)")
+LONGEST = 600
+_ROOM = re.compile(rf"\S[\s\S]{{0,{LONGEST - 1}}}(?!\S)|\S{{{LONGEST}}}")
+_END = re.compile(r"(?:[.!?…]+[\"'”’)\]]*\s+|[。！？]+)(?=\S)")
+_ABBREVIATION = re.compile(
+    r"(?:\b(?:Dr|Mr|Mrs|Ms|Prof|St|Mt|Jr|Sr|vs|etc|e\.g|i\.e|approx|No|Inc|Ltd|Co|Jan|Feb|Mar|Apr|Aug"
+    r"|Sept|Sep|Oct|Nov|Dec"
+    r"|[A-Z])|\b[ap]\.m)\.\s+$"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """`turn` counts turns or paragraphs, `heading` is the section, `asked` the question just before."""
+
+    text: str
+    speaker: str
+    time: str
+    turn: int
+    heading: str = ""
+    asked: str = ""
+
+
+def sentences(chunk: str, time: str) -> list[Sentence]:
+    """The chunk's sentences in order; `time` holds until a `[time]` line says otherwise."""
+    lines = [line.strip() for line in chunk.splitlines()]
+    speakers = _speakers(lines)
+    first = next((line for line in lines if line and not _TIME_LINE.match(line)), "")
+    return _conversation(lines, speakers, time) if _label(first, speakers) else _document(lines, time)
+
+
+def speaker_of(line: str) -> str:
+    """The speaker's name if the line opens a turn, else nothing."""
+    match = _LABEL.match(line)
+    if match is None or match[1].lower() in LABELS_NOT_SPEAKERS:
+        return ""
+    name = match[1]
+    words = name.replace("(", "").split(" ")
+    return name if (words[0][0].isupper() and words[-1][0].isupper()) or name.lower() in ROLES else ""
+
+
+def _speakers(lines: list[str]) -> frozenset[str]:
+    """Who speaks in a conversation: names as such, and nicknames in small letters that open several lines."""
+    labels = Counter(match[1] for line in lines if (match := _LABEL.match(line)))
+    nicknames = {name for name, times in labels.items() if times > 1 and " " not in name}
+    return frozenset(
+        name for name in labels if speaker_of(f"{name}: …") or name in nicknames - LABELS_NOT_SPEAKERS
+    )
+
+
+def _label(line: str, speakers: frozenset[str]) -> str:
+    match = _LABEL.match(line)
+    return match[1] if match and match[1] in speakers else ""
+
+
+def _conversation(lines: list[str], speakers: frozenset[str], time: str) -> list[Sentence]:
+    found: list[Sentence] = []
+    speaker, turn, asked = "", -1, ""
+    block: list[str] = []
+
+    def close() -> str:
+        cut = [piece for part in _blocks(block) for piece in split(part)]
+        found.extend(
+            Sentence(text, speaker, time, turn, asked=asked if at == 0 else "") for at, text in enumerate(cut)
+        )
+        return cut[-1] if cut and cut[-1].endswith("?") else ""
+
+    for line in lines:
+        name, marker = _label(line, speakers), _TIME_LINE.match(line)
+        if not name and not marker:
+            block.append(line)
+            continue
+        asked = close() if block else asked
+        block = []
+        if marker:
+            time = marker[1]
+        else:
+            speaker, turn, block = name, turn + 1, [line[len(name) + 2 :]]
+    close()
+    return found
+
+
+def _document(lines: list[str], time: str) -> list[Sentence]:
+    found: list[Sentence] = []
+    heading, code, paragraph = "", False, 0
+    block: list[str] = []
+
+    def close() -> None:
+        for part in _blocks(block):
+            found.extend(Sentence(text, "", time, paragraph, heading) for text in split(part))
+
+    for line in [*lines, ""]:
+        title, marker = _HEADING.match(line), _TIME_LINE.match(line)
+        if _FENCE.match(line):
+            code = not code
+        elif not code and line and not title and not marker:
+            block.append(line)
+            continue
+        close()
+        block, paragraph = [], paragraph + 1
+        heading = title[1] if title and not code else heading
+        time = marker[1] if marker else time
+    return found
+
+
+def _blocks(lines: list[str]) -> list[str]:
+    """Joins hard-wrapped lines; a list item, a short line or a blank line ends a block."""
+    blocks: list[str] = []
+    joined = False
+    for line in lines:
+        bullet = _BULLET.match(line)
+        text = line[bullet.end() :] if bullet else line
+        for marker in _MARKERS:
+            text = text.removeprefix(marker)
+        if not text:
+            joined = False
+        elif joined and not bullet:
+            blocks[-1] += " " + text
+        else:
+            blocks.append(text)
+        joined = len(text) >= 60 and text[-1:] not in ".!?:。！？"
+    return blocks
+
+
+def split(text: str) -> list[str]:
+    """Cuts a paragraph into sentences; abbreviations, initials and decimal points do not end one."""
+    pieces: list[str] = []
+    start = 0
+    for match in _END.finditer(text):
+        following = text[match.end()]
+        if following.islower() or _ABBREVIATION.search(text, max(start, match.end() - 10), match.end()):
+            continue
+        pieces.append(text[start : match.end()].strip())
+        start = match.end()
+    pieces.append(text[start:].strip())
+    return [part for piece in pieces if piece for part in _short(piece)]
+
+
+def _short(piece: str) -> list[str]:
+    """The piece, cut between words, or inside of one that is too long itself."""
+    return [piece] if len(piece) <= LONGEST else [part.strip() for part in _ROOM.findall(piece)]

@@ -1,0 +1,1 @@
+"""The processes that serve memalpha: memory, policy and agent. None of them imports another."""

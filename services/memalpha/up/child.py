@@ -1,0 +1,107 @@
+"""One service as a child process: started in a process group of its own, its output kept, ended for certain.
+
+The child's standard input is a pipe that nobody writes to; it closes when this process is gone, however it
+died, and the child follows (`memalpha.services.launched`). Whatever the child prints goes to its log file as
+it is, to the listener line by line, and its last lines are kept to explain its end.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from memalpha.services.launched import VARIABLE
+
+_LAST_LINES = 20
+
+
+def command(name: str) -> list[str]:
+    """How a service is started; `-P` keeps the working directory's files from being imported."""
+    return [sys.executable, "-P", "-m", "memalpha", "serve", name]
+
+
+class Child:
+    """A running service."""
+
+    def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path) -> None:
+        """Use `start`."""
+        self.name = name
+        self.log = log
+        self.last_lines: deque[str] = deque(maxlen=_LAST_LINES)
+        self._process = process
+        self._ended: asyncio.Task[int]
+
+    @classmethod
+    async def start(
+        cls, name: str, environment: dict[str, str], log: Path, on_line: Callable[[str, str], None]
+    ) -> "Child":
+        """Starts `memalpha serve NAME` with more environment variables; `on_line` gets name and line."""
+        process = await asyncio.create_subprocess_exec(
+            *command(name),
+            env={**os.environ, **environment, VARIABLE: "1"},
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            process_group=0,
+        )
+        child = cls(name, process, log)
+        child._ended = asyncio.create_task(child._keep_output(on_line))
+        return child
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def exit_status(self) -> int | None:
+        """Its exit status, negative for a signal; None while it runs."""
+        return self._ended.result() if self._ended.done() else None
+
+    def on_end(self, listener: Callable[["Child"], None]) -> None:
+        """Calls the listener once it has ended and all it printed is kept."""
+        self._ended.add_done_callback(lambda _: listener(self))
+
+    async def ended(self) -> int:
+        """Waits until it has ended and all it printed is kept; returns its exit status."""
+        return await asyncio.shield(self._ended)
+
+    async def stop(self, seconds: float) -> None:
+        """Asks it to stop, and kills it if it still runs after some seconds."""
+        self._signal(signal.SIGTERM)
+        await asyncio.wait({self._ended}, timeout=seconds)
+        self.kill()
+        await self.ended()
+
+    def kill(self) -> None:
+        """Kills it and all that it started, at once."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
+
+    async def _keep_output(self, on_line: Callable[[str, str], None]) -> int:
+        assert self._process.stdout is not None
+        with open(os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab", buffering=0) as log:
+            async for line in _lines(self._process.stdout, log):
+                self.last_lines.append(line)
+                on_line(self.name, line)
+        return await self._process.wait()
+
+
+async def _lines(stream: asyncio.StreamReader, log: BinaryIO) -> AsyncIterator[str]:
+    """The lines of a stream, however long they are, while the bytes go to the log."""
+    rest = b""
+    while data := await stream.read(65536):
+        log.write(data)
+        *whole, rest = (rest + data).split(b"\n")
+        for line in whole:
+            yield line.decode(errors="replace")
+    if rest:
+        yield rest.decode(errors="replace")
