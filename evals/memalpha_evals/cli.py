@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from memalpha.errors import MemalphaError
 from rich.console import Console
 from rich.progress import Progress
 
+from memalpha.client import AgentClient
+from memalpha.config import load
+from memalpha.errors import MemalphaError
 from memalpha_evals.datasets import DatasetError, locomo
+from memalpha_evals.first_look import look, markdown
 from memalpha_evals.report import Report, document, show
 from memalpha_evals.retrievers import DEPTH, Memcore, Okapi
 from memalpha_evals.store import evaluate
@@ -77,6 +80,27 @@ def store_locomo(
         print(json.dumps(document(report), ensure_ascii=False))
     else:
         show(report, Console(highlight=False, markup=False, emoji=False, soft_wrap=True))
+
+
+@app.command("first-look")
+def first_look(
+    data: Annotated[Path, typer.Option(help="The LoCoMo file that the bank was memorized from.")],
+    conversation: Annotated[str, typer.Option(help="The conversation's sample_id.")],
+    bank: Annotated[str, typer.Option(help="The bank it was memorized into, through the running services.")],
+    words: Annotated[bool, typer.Option(help="Show the data set's texts too.")] = False,
+) -> None:
+    """What recall gives for the first question of each LoCoMo category, hits and misses alike.
+
+    Example: memalpha memorize locomo10.json --conversation conv-26 --bank look, then
+    evals first-look --data locomo10.json --conversation conv-26 --bank look
+    """
+    conversations = {one.id: one for one in locomo.read(data).conversations}
+    if conversation not in conversations:
+        known = ", ".join(conversations)
+        raise DatasetError(f"{data.name} has no conversation {conversation!r}; it has {known}")
+    one = conversations[conversation]
+    with AgentClient.connect(load().agent_address) as agent:
+        print(markdown(one, look(one, agent, bank), words=words))
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from memalpha_evals.datasets import DatasetError, Turn, locomo
 
 TINY = Path(__file__).parent / "data" / "tiny_locomo.json"

@@ -4,6 +4,7 @@ import random
 from math import log2
 
 import pytest
+
 from memalpha_evals.metrics import evidence_ranks, ndcg_at, recall_at, reciprocal_rank
 
 

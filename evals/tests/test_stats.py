@@ -1,6 +1,7 @@
 """Paired differences: the mean by hand, the interval by what it must contain."""
 
 import pytest
+
 from memalpha_evals.stats import paired_difference
 
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from memalpha_evals.datasets import Conversation, Dataset, Question, Turn, locomo
 from memalpha_evals.retrievers import DEPTH, Memcore, Okapi
 from memalpha_evals.store import compare, evaluate, scores

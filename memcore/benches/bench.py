@@ -20,11 +20,12 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-import memcore
 import workload
 from rank_bm25 import BM25Okapi
 from rich.console import Console
 from rich.table import Table
+
+import memcore
 
 _ROUNDS = 5
 _OUT = Path(__file__).parents[2] / "docs" / "benchmarks"
@@ -174,14 +175,14 @@ def _table(rows: list[Row]) -> Table:
         table.add_column(name, justify="left" if name in ("work", "system") else "right")
     for row in rows:
         target = f"≤ {row.target:g} {row.verdict}" if row.target is not None else ""
-        table.add_row(
-            row.work, row.system, f"{row.p50:,.1f}", f"{row.p95:,.1f}", f"{row.p99:,.1f}", target
-        )
+        table.add_row(row.work, row.system, f"{row.p50:,.1f}", f"{row.p95:,.1f}", f"{row.p99:,.1f}", target)
     return table
 
 
 def _machine() -> dict[str, object]:
-    model = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "")
+    model = next(
+        (line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), ""
+    )
     return {
         "cpu": model.partition(":")[2].strip() or platform.processor(),
         "cores": os.cpu_count(),

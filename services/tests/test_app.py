@@ -4,12 +4,12 @@ import subprocess
 import sys
 
 import pytest
+
+import memcore
 from memalpha import app, config
 from memalpha.api.agent.v1alpha1 import agent_service_pb2 as pb
 from memalpha.client import MemoryClient
 from memalpha.errors import ConflictError, InvalidInputError, NotFoundError
-
-import memcore
 
 DOG = "Caroline: I adopted a dog named Biscuit. I live in Lisbon."
 HOLDER = """

@@ -93,6 +93,16 @@ def test_memorize_prints_one_document_with_its_documented_keys(line):
     }
 
 
+def test_one_turn_of_50_megabytes_is_stored_whole(line):
+    sentence = "The lighthouse keeper wrote down every ship that passed, its flag, its cargo and its port. "
+    count = 50_000_000 // len(sentence)
+    (line.folder / "log.txt").write_text(sentence * count)
+    stored = line.json("memorize", str(line.folder / "log.txt"), "--bank", "me", "--no-wait")
+    assert (stored["turns"], stored["stored"]) == (1, stored["chunks"])
+    # a sentence has 19 tokens: 16 words and 3 marks
+    assert line.json("show", "--bank", "me")["bank"]["stats"]["chunk_tokens"] >= 19 * count
+
+
 def test_standard_input_is_memorized_with_the_speaker_and_time_given(line):
     said = ("--speaker", "Ada", "--time", "2024-05-01")
     line.ok("memorize", "-", "--bank", "me", *said, stdin="My dog is called Biscuit.")

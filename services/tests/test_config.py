@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from memalpha import config
 from memalpha.config import Settings, load, split_address
 from memalpha.errors import InvalidInputError

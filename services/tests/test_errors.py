@@ -3,9 +3,9 @@
 import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
+
 from memalpha import errors
 from memalpha.errors import MemalphaError, from_rpc_error, make, to_status
-
 from memcore import MemcoreError
 
 

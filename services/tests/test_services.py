@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+
 from memalpha import config, telemetry
 from memalpha.api.agent.v1alpha1 import agent_service_pb2 as agent_pb
 from memalpha.api.policy.v1alpha1 import policy_service_pb2 as pb

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from memalpha import app, config, up
 from memalpha.api.agent.v1alpha1 import agent_service_pb2 as pb
 from memalpha.errors import ConflictError, InvalidInputError

@@ -16,7 +16,6 @@ from memalpha.sources.files import SourceError, load
 from memalpha.sources.locomo import is_sample
 from memalpha.sources.structured import kind_of, parse_json
 from memalpha.sources.times import event_time
-
 from memalpha_evals.datasets.base import Conversation, Dataset, DatasetError, Question, Turn
 
 CATEGORIES = {1: "multi-hop", 2: "temporal", 3: "open-domain", 4: "single-hop", 5: "adversarial"}

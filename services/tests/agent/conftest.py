@@ -1,10 +1,10 @@
 from collections.abc import Iterator
 
 import pytest
-from memalpha.client import AsyncMemoryClient
-from memalpha.transport import AsyncEmbeddedTransport
 
 import memcore
+from memalpha.client import AsyncMemoryClient
+from memalpha.transport import AsyncEmbeddedTransport
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+
 from memalpha.agent import Agent
 from memalpha.api.agent.v1alpha1.agent_service_pb2 import ChunkState, MemorizeItem, MemorizeRequest
 from memalpha.client import AsyncMemoryClient

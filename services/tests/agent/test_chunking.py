@@ -4,10 +4,10 @@ from hashlib import sha256
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from memalpha.agent.chunking import BLANK, CONTINUED, Turn, pack, split_item, split_text
 from memalpha.api.agent.v1alpha1.agent_service_pb2 import MemorizeItem
 from memalpha.api.memory.v1alpha1.memory_pb2 import Chunk
-
 from memcore import count_tokens
 
 STORY = "Ann met Bob. They talked for hours!\n\nThe next day it rained. Nobody came, so she read a book. "

@@ -1,4 +1,5 @@
 import pytest
+
 from memalpha.agent.loop import ChunkOutcome, Memorizer, PolicyOutage
 from memalpha.agent.prompts import PromptView
 from memalpha.agent.settings import AgentSettings

@@ -1,4 +1,5 @@
 import pytest
+
 from memalpha.agent.operations import cut, operations
 from memalpha.agent.tools import ParseError, ToolCall
 from memalpha.api.memory.v1alpha1.memory_pb2 import (

@@ -4,6 +4,7 @@ from itertools import islice
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from memalpha.agent import wire
 from memalpha.agent.prompts import PromptItem, alias_names, read_prompt, render_prompt
 from memalpha.api.memory.v1alpha1.memory_pb2 import Bank, BankSettings, BankStats, Chunk, Memory, MemoryType

@@ -1,11 +1,11 @@
 import pytest
+
 from memalpha.agent import Agent
 from memalpha.agent.context import CUT, PENDING, pack_context
 from memalpha.api.agent.v1alpha1.agent_service_pb2 import RecallRequest, RecallResponse
 from memalpha.api.memory.v1alpha1.memory_pb2 import Chunk, Memory
 from memalpha.client import AsyncMemoryClient
 from memalpha.errors import InvalidInputError, NotFoundError
-
 from memcore import count_tokens
 
 from .support import (

@@ -1,4 +1,5 @@
 import pytest
+
 from memalpha.agent.tools import (
     MemoryDelete,
     MemoryUpdate,

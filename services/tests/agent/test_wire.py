@@ -4,6 +4,7 @@ import time
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from memalpha.agent import wire
 from memalpha.agent.tools import ParseError, ToolCall
 from memalpha.errors import InvalidInputError

@@ -3,6 +3,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from structlog.testing import capture_logs
+
 from memalpha.agent.backoff import Backoff
 from memalpha.agent.prompts import PromptView
 from memalpha.agent.settings import AgentSettings
@@ -10,7 +12,6 @@ from memalpha.agent.worker import BankQueue, Worker
 from memalpha.api.memory.v1alpha1.memory_service_pb2 import ApplyOperationsRequest, ApplyOperationsResponse
 from memalpha.client import AsyncMemoryClient
 from memalpha.errors import CorruptionError, InternalError, UnavailableError, make
-from structlog.testing import capture_logs
 
 from .support import QUICK, ScriptedPolicy, append, contents, keep_all
 

@@ -72,13 +72,17 @@ def event(content: str, event_time: str = TUESDAY) -> ToolCall:
 
 
 def _insert(kind: str, content: str, event_time: str) -> ToolCall:
-    timed = {"event_time": event_time} if event_time else {}
+    timed: dict[str, object] = {"event_time": event_time} if event_time else {}
     return ToolCall("new_memory_insert", {"memory_type": kind, "content": content} | timed)
 
 
 def update(alias: str, content: str, event_time: str = "") -> ToolCall:
     """A semantic update."""
-    arguments = {"memory_type": "semantic_memory", "memory_id": alias, "new_content": content}
+    arguments: dict[str, object] = {
+        "memory_type": "semantic_memory",
+        "memory_id": alias,
+        "new_content": content,
+    }
     return ToolCall("memory_update", arguments | ({"event_time": event_time} if event_time else {}))
 
 

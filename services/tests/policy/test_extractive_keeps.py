@@ -73,6 +73,14 @@ def test_a_hard_wrapped_paragraph_is_read_as_one_sentence() -> None:
     assert written(wrapped, time="") == [fact(wrapped.replace("\n", " "))]
 
 
+def test_rows_of_a_table_stay_apart() -> None:
+    rows = [
+        f"| {city} | {river} | founded before the {n}th century by settlers |"
+        for city, river, n in (("Cologne", "Rhine", 4), ("Seville", "Guadalquivir", 8))
+    ]
+    assert written("\n".join(rows), time="") == [fact(row) for row in rows]
+
+
 def test_what_the_user_of_an_assistant_says_is_kept_and_its_advice_is_not() -> None:
     chunk = """user: I'm training for the Boston marathon in April.
 assistant: Great! Drink enough water and sleep eight hours each night."""

@@ -62,7 +62,9 @@ class ExtractiveEngine:
             )
         weighed = plan.calls(read_prompt(messages[-1].content), memcore.count_tokens)
         limit = request.sampling.max_tokens if request.sampling.HasField("max_tokens") else DEFAULT_MAX_TOKENS
-        text = self._wire.render(self._within(weighed, limit))
+        text = self._wire.render([call for _, call in weighed])
+        if memcore.count_tokens(text) > limit:
+            text = self._wire.render(self._within(weighed, limit))
         prompt_tokens = sum(memcore.count_tokens(message.content) for message in messages)
         return GenerateResponse(
             text=text,

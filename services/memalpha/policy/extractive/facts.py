@@ -14,14 +14,13 @@ from memalpha.policy.extractive.lexicon import ADVERBS, CHATTY, GREETING, MONTHS
 from memalpha.policy.extractive.patterns import (
     ALLERGY,
     CHANGED,
-    HINTS,
     LIKES,
     PREFERS,
-    RULES,
     SYNONYMS,
     THING,
     VERBS,
     Rule,
+    rules_for,
 )
 from memalpha.policy.extractive.segment import speaker_of
 from memalpha.policy.extractive.similarity import stems_of
@@ -58,9 +57,8 @@ class Fact:
 def facts(content: str) -> list[Fact]:
     """The facts in a memory's content or in one sentence, `Speaker: ` in front allowed."""
     text = _SECOND_VERB.sub(_with_subject, _in_third_person(without_history(content)))
-    lower = text.lower().replace("’", "'")
-    tried = {place for hint, places in HINTS.items() if hint in lower for place in places}
-    found = [fact for place in sorted(tried) for fact in _read(RULES[place], text)]
+    rules = rules_for(text.lower().replace("’", "'"))
+    found = [fact for rule in rules for fact in _read(rule, text)]
     return list(dict.fromkeys(found))
 
 

@@ -193,7 +193,7 @@ RULES = [
     _rule(DRIVES, "driv", rf"{_S}{_AUX} drives? (?:a|an|my|their|the) {_V}"),
     _rule(
         "",
-        "has |have |own|got ",
+        "has|have|own|got",
         rf"{_S}{_AUX} (?:has|have|owns?|got) (?P<v>{_FEW}) (?P<a>(?:[a-z]+ )?{_COUNTED})\b",
     ),
     _rule(LIKES, "lov|lik|enjoy|ador|prefer|drink|eat|into|fond|obsessed|fan", rf"{_S}{_AUX} {_LIKE} {_V}"),
@@ -237,12 +237,28 @@ RULES = [
     ),
     _rule(
         "",
-        "the |our ",
+        "the|our",
         rf"\b(?P<s>[Tt]he|[Oo]ur) (?P<a>[a-z][a-z-]*(?: [a-z][a-z-]*){{0,3}}?){_THING_BECOMES} {_MEASURE}",
     ),
 ]
 
-HINTS = {
-    hint: [place for place, rule in enumerate(RULES) if hint in rule.hints]
-    for hint in dict.fromkeys(hint for rule in RULES for hint in rule.hints)
-}
+_INSIDE = frozenset({"n't", "'s ", "s' "})  # hints that no word begins with
+_WORD = re.compile(r"[a-z]+")
+
+
+def _by_start() -> dict[str, list[tuple[str, int]]]:
+    starts: dict[str, list[tuple[str, int]]] = {}
+    for place, rule in enumerate(RULES):
+        for hint in rule.hints:
+            starts.setdefault("" if hint in _INSIDE else hint[:3], []).append((hint, place))
+    return starts
+
+
+_BY_START = _by_start()
+
+
+def rules_for(text: str) -> list[Rule]:
+    """The rules whose hints occur in a lower-case text, in their order."""
+    starts = {word[:3] for word in _WORD.findall(text)} & _BY_START.keys()
+    places = {place for start in ("", *starts) for hint, place in _BY_START[start] if hint in text}
+    return [RULES[place] for place in sorted(places)]

@@ -125,7 +125,7 @@ def _document(lines: list[str], time: str) -> list[Sentence]:
 
 
 def _blocks(lines: list[str]) -> list[str]:
-    """Joins hard-wrapped lines; a list item, a short line or a blank line ends a block."""
+    """Joins hard-wrapped lines; list items, table rows, short lines and blank lines stay apart."""
     blocks: list[str] = []
     joined = False
     for line in lines:
@@ -135,7 +135,7 @@ def _blocks(lines: list[str]) -> list[str]:
             text = text.removeprefix(marker)
         if not text:
             joined = False
-        elif joined and not bullet:
+        elif joined and not bullet and not text.startswith("|"):
             blocks[-1] += " " + text
         else:
             blocks.append(text)
