@@ -3,7 +3,7 @@
 For the first question of each category, in file order, that names usable evidence: every hit among the
 first places, and whether it holds the evidence. A hit *holds* an evidence turn if it was made from that
 turn's chunk and at least half of the turn's words are in it; that is a fixed rule, not a judgement of the
-answer. The words of the data set are shown only if asked for, since its licence keeps them out of our reports.
+answer. The data set's words are shown only if asked for, since its licence keeps them out of our reports.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Texts to measure on: a seeded vocabulary with Zipf frequencies, so that every run and every peer sees the same.
+"""Texts to measure on: a seeded vocabulary with Zipf frequencies, so that every run and peer sees the same.
 
 A memory has 30 words, about 40 o200k tokens; a query has six words that occur in the corpus.
 """
