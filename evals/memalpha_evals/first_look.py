@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from memalpha.api.agent.v1alpha1.agent_service_pb2 import RecallHit, RecallRequest, RecallResponse
+from memalpha.api.memory.v1alpha1.memory_pb2 import MemoryType
 from memalpha.client import AgentClient
 from memalpha_evals.datasets import Conversation, Question, Turn
 
@@ -18,6 +19,7 @@ PLACES = 10
 """Hits that are looked at."""
 
 _HELD_SHARE = 0.5
+_KINDS = {MemoryType.MEMORY_TYPE_SEMANTIC: "semantic", MemoryType.MEMORY_TYPE_EPISODIC: "episodic"}
 _WORD = re.compile(r"\w+")
 
 
@@ -82,7 +84,7 @@ def _place(rank: int, hit: RecallHit, chunks: dict[int, str], evidence: list[Tur
     else:
         found, text = hit.memory, hit.memory.content
         source = chunks.get(hit.memory.provenance.chunk_position, "")
-        kind = {2: "semantic", 3: "episodic"}.get(hit.memory.type, "core")
+        kind = _KINDS[hit.memory.type]
     holds = tuple(turn.id for turn in evidence if _said_in(turn, source) and _held(turn, text))
     return Place(rank, kind, found.event_time, found.token_count, hit.score, holds, text)
 

@@ -43,7 +43,10 @@ def main(memory_address: str = "127.0.0.1:50051", agent_address: str = "127.0.0.
         question = "What is the name of Caroline's dog?"
         print(question)
         for hit in agent.recall(RecallRequest(bank_id=BANK, query=question)).hits:
-            print(f"  {hit.score:.2f}  {hit.memory.event_time} {hit.memory.content}")
+            if hit.HasField("memory"):
+                print(f"  {hit.score:.2f}  {hit.memory.event_time} {hit.memory.content}")
+            else:
+                print(f"  {hit.score:.2f}  not memorized yet: {hit.pending.text}")
         try:
             memory.get_bank("nobody")
         except NotFoundError as error:

@@ -3,10 +3,7 @@
 use std::error::Error;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let descriptors = protox::compile(
-        ["memalpha/api/memory/v1alpha1/memory_service.proto"],
-        ["proto"],
-    )?;
+    let descriptors = protox::compile(["memalpha/api/memory/v1alpha1/memory_service.proto"], ["proto"])?;
     tonic_prost_build::configure()
         .build_client(true)
         .btree_map(".")

@@ -1,9 +1,13 @@
 //! Validation of what callers hand in, once, at the door. Each message names the parameter, the rule and the value.
 
+use crate::bank::analyzer;
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::model::{BankSettings, Batch, FailureReport, MemoryType, Metadata, NewChunk, Query};
-use crate::text::Analyzer;
+use crate::model::{
+    BankSettings, Batch, FailureReport, Memory, MemoryType, Metadata, NewChunk, Operation, Query,
+};
+
+const MEMORY_TYPES: usize = 3;
 
 /// A value as an error message shows it: quoted, escaped and short.
 fn shown(value: &str) -> String {
@@ -85,7 +89,10 @@ pub(crate) fn settings(settings: &BankSettings) -> Result<()> {
     within("core_token_limit", settings.core_token_limit, limits::CORE_TOKENS)?;
     within("max_chunk_failures", settings.max_chunk_failures, limits::CHUNK_FAILURES)?;
     metadata("labels", &settings.labels)?;
-    if Analyzer::new(&settings.language).is_none() {
+    if settings.disabled_types.len() > MEMORY_TYPES {
+        at_most_items("disabled_types", settings.disabled_types.len(), MEMORY_TYPES)?;
+    }
+    if analyzer(&settings.language).is_none() {
         return Err(Error::invalid(
             "UNKNOWN_LANGUAGE",
             format!(
@@ -103,13 +110,18 @@ pub(crate) fn request_id(request_id: &str) -> Result<()> {
 }
 
 fn metadata(parameter: &'static str, metadata: &Metadata) -> Result<()> {
-    let bytes = metadata.iter().map(|(k, v)| k.len() + v.len()).sum();
-    at_most(parameter, bytes, limits::METADATA_BYTES)
+    at_most(parameter, metadata_bytes(metadata), limits::METADATA_BYTES)
+}
+
+fn metadata_bytes(metadata: &Metadata) -> usize {
+    metadata.iter().map(|(key, value)| key.len() + value.len()).sum()
 }
 
 pub(crate) fn chunks(chunks: &[NewChunk]) -> Result<()> {
     at_most_items("chunks", chunks.len(), limits::CHUNKS_PER_APPEND)?;
-    chunks.iter().try_for_each(chunk)
+    chunks.iter().try_for_each(chunk)?;
+    let bytes = chunks.iter().map(|chunk| chunk.text.len() + metadata_bytes(&chunk.metadata)).sum();
+    at_most("chunks", bytes, limits::APPEND_BYTES)
 }
 
 fn chunk(chunk: &NewChunk) -> Result<()> {
@@ -156,10 +168,33 @@ pub(crate) fn batch(batch: &Batch) -> Result<()> {
             "advance_to needs the cursor_token that was read",
         ));
     }
+    batch.operations.iter().try_for_each(operation)?;
     at_most("raw_output", batch.raw_output.len(), limits::RAW_OUTPUT_BYTES)?;
     at_most("policy_id", batch.writer.policy_id.len(), limits::WRITER_FIELD_BYTES)?;
     at_most("prompt_digest", batch.writer.prompt_digest.len(), limits::WRITER_FIELD_BYTES)?;
     request_id(&batch.request_id)
+}
+
+/// A rejected call cannot be refused on its own, since refusing is all that is done with it.
+fn operation(operation: &Operation) -> Result<()> {
+    let Operation::Rejected { text, error } = operation else {
+        return Ok(());
+    };
+    at_most("rejected.text", text.len(), limits::CONTENT_BYTES)?;
+    at_most("rejected.error.message", error.message.len(), limits::FAILURE_MESSAGE_BYTES)
+}
+
+/// The memories that a batch changes, as its reply shows them.
+pub(crate) fn changed_bytes<'a>(memories: impl Iterator<Item = &'a Memory>) -> Result<()> {
+    let bytes: usize = memories.map(|memory| memory.content.len() + metadata_bytes(&memory.metadata)).sum();
+    if bytes <= limits::BATCH_BYTES {
+        return Ok(());
+    }
+    let limit = limits::BATCH_BYTES;
+    let message = format!(
+        "operations must change at most {limit} bytes of memory in one batch, got {bytes}; split them"
+    );
+    Err(Error::invalid("BATCH_TOO_LARGE", message).with("limit", limit).with("actual", bytes))
 }
 
 pub(crate) fn failure(report: &FailureReport) -> Result<()> {

@@ -8,6 +8,8 @@ pub const CHUNK_ID_BYTES: usize = 256;
 pub const CHUNK_TEXT_BYTES: usize = 1 << 20;
 /// Chunks in one append.
 pub const CHUNKS_PER_APPEND: usize = 1000;
+/// Bytes of the texts and metadata of all chunks in one append.
+pub const APPEND_BYTES: usize = 16 << 20;
 /// Bytes of a chunk's source.
 pub const SOURCE_BYTES: usize = 1024;
 /// Bytes of all keys and values of one metadata map.
@@ -16,6 +18,8 @@ pub const METADATA_BYTES: usize = 16 << 10;
 pub const CONTENT_BYTES: usize = 64 << 10;
 /// Operations in one batch.
 pub const OPERATIONS_PER_BATCH: usize = 1000;
+/// Bytes of all memories that one batch changes, so that its reply fits into one message.
+pub const BATCH_BYTES: usize = 8 << 20;
 /// Bytes of a model's raw output that a request may carry.
 pub const RAW_OUTPUT_BYTES: usize = 1 << 20;
 /// Bytes of it that are kept.
@@ -34,6 +38,10 @@ pub const QUERY_BYTES: usize = 64 << 10;
 pub const QUERIES_PER_SEARCH: usize = 1000;
 /// Hits of one query, and memories of one type in a view.
 pub const HITS: usize = 1000;
+/// Bytes of all hits of one search.
+pub const SEARCH_BYTES: usize = 64 << 20;
+/// Bytes of texts at which a page of chunks or events ends.
+pub const PAGE_BYTES: usize = 4 << 20;
 /// Tokens of core memory.
 pub const CORE_TOKENS: u32 = 8192;
 /// Failures before a chunk is parked.

@@ -166,7 +166,6 @@ impl Stamped {
         let Record::OperationsApplied { operations, advance, writer, raw_output, .. } = &self.record else {
             return Vec::new();
         };
-        let chunk = advance.as_ref().map(|a| (a.chunk_id.clone(), a.from));
         let mut events: Vec<EventKind> = operations
             .iter()
             .enumerate()
@@ -174,12 +173,7 @@ impl Stamped {
                 operation: done.operation.clone(),
                 result: done.result.clone(),
                 before: done.before.clone(),
-                provenance: Provenance {
-                    revision: self.revision,
-                    operation_index: index as u32,
-                    chunk: chunk.clone(),
-                    writer: writer.clone(),
-                },
+                provenance: provenance(self.revision, index as u32, advance.as_ref(), writer),
             })
             .collect();
         if let Some(advance) = advance {
@@ -187,6 +181,17 @@ impl Stamped {
         }
         events
     }
+}
+
+/// Where the content that an operation makes comes from.
+pub(crate) fn provenance(
+    revision: Revision,
+    operation_index: u32,
+    advance: Option<&Advance>,
+    writer: &Writer,
+) -> Provenance {
+    let chunk = advance.map(|advance| (advance.chunk_id.clone(), advance.from));
+    Provenance { revision, operation_index, chunk, writer: writer.clone() }
 }
 
 fn cursor_moved(

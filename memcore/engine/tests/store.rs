@@ -238,6 +238,7 @@ fn a_chunk_that_fails_too_often_is_parked_until_someone_decides() {
     let bank = store.bank("b", None).unwrap();
     let advance = Batch { advance_to: Some(1), cursor_token: Some(bank.cursor_token), ..Batch::default() };
     assert_eq!(kind_of(store.apply("b", None, advance)).1, "CHUNK_PARKED");
+    assert_eq!(kind_of(store.report_failure("b", None, report())).1, "CHUNK_PARKED");
     assert!(store.pending_banks(None, 10).unwrap().items[0].parked);
     let bank = store.resolve_parked("b", None, ParkedChunkAction::Skip).unwrap();
     assert_eq!((bank.cursor, bank.failures), (1, None));

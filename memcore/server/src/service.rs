@@ -26,10 +26,12 @@ pub fn list_banks(store: &Store, mut request: api::ListBanksRequest) -> Result<a
     let tokens = Tokens::new(Listing::Banks, &request);
     let after = tokens.read(&token)?.map(|position| position.name);
     let page = store.banks(after.as_deref(), size)?;
-    Ok(api::ListBanksResponse {
-        banks: page.items.into_iter().map(Into::into).collect(),
-        next_page_token: next(page.next, &tokens, at_name),
-    })
+    let mut banks: Vec<api::Bank> = page.items.into_iter().map(Into::into).collect();
+    let last = match cut(&mut banks) {
+        true => banks.last().map(|bank| bank.bank_id.clone()),
+        false => page.next,
+    };
+    Ok(api::ListBanksResponse { banks, next_page_token: next(last, &tokens, at_name) })
 }
 
 pub fn delete_bank(store: &Store, request: api::DeleteBankRequest) -> Result<api::DeleteBankResponse> {

@@ -247,3 +247,27 @@ async fn a_history_tells_in_pages_what_happened_in_order() {
     let filtered = client.list_bank_events(filtered).await.unwrap().into_inner();
     assert_eq!(filtered.events, second.events);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_banks_with_large_labels_is_cut_short_and_leads_on() {
+    let mut served = served().await;
+    let names: Vec<String> = (0..200).map(|i| format!("b{i:03}")).collect();
+    for name in &names {
+        let labels = [("label".to_owned(), "x".repeat(16_000))].into();
+        let settings = memcore_engine::model::BankSettings { labels, ..Default::default() };
+        served.store.create_bank(name, settings, "").unwrap();
+    }
+    let mut listed = Vec::new();
+    let mut request = api::ListBanksRequest { page_size: 1000, ..Default::default() };
+    loop {
+        let page = served.client.list_banks(request.clone()).await.unwrap().into_inner();
+        // 200 times 16 kB are more than the 2 MiB of a page.
+        assert!(page.banks.len() < 200);
+        listed.extend(page.banks.into_iter().map(|bank| bank.bank_id));
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        request.page_token = page.next_page_token;
+    }
+    assert_eq!(listed, names);
+}

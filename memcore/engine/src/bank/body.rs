@@ -6,14 +6,18 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::{Head, index_kind};
-use crate::error::{Error, Result};
+use super::requests::{Answered, Requests};
+use super::{Head, index_kind, known_analyzer};
+use crate::error::Result;
 use crate::index::Index;
 use crate::model::{
     BankSettings, Chunk, Durability, Memory, MemoryType, Micros, Operation, Provenance, Revision, Writer,
 };
-use crate::record::{Advance, Done, Record, Request, Stamped};
+use crate::record::{Advance, Done, Record, Request, Stamped, provenance};
 use crate::text::{Analyzer, Terms};
+
+/// Dead contents that are not worth a compaction.
+const DEAD_BYTES_FLOOR: usize = 1 << 20;
 
 /// One version of a memory: visible at revision r iff `birth <= r < death`.
 pub(crate) struct Version {
@@ -40,13 +44,6 @@ pub(crate) struct PendingChunk {
     pub chunk: Arc<Chunk>,
 }
 
-/// A write that can be repeated: digest of what was asked, and the record that answered.
-pub(crate) struct Answered {
-    pub digest: String,
-    pub revision: Revision,
-    pub time: Micros,
-}
-
 pub(crate) struct Body {
     /// The newest state, staged writes included. Readers use the published head instead.
     pub head: Head,
@@ -57,28 +54,31 @@ pub(crate) struct Body {
     pub pending_index: Index,
     pub chunks: Vec<ChunkPlace>,
     pub chunk_ids: HashMap<Box<str>, u64>,
-    pub requests: HashMap<String, Answered>,
+    pub requests: Requests,
     contents: HashMap<(MemoryType, u64), Vec<u64>>,
+    /// Bytes of the memories' contents, of all versions that live and of those that do not.
+    live_bytes: usize,
+    dead_bytes: usize,
     /// Records of a volatile bank; a durable bank's are on disk.
-    pub volatile: Option<Vec<Arc<Stamped>>>,
+    volatile: Option<Vec<Arc<Stamped>>>,
 }
 
 impl Body {
     /// A bank without records.
     pub fn new(settings: &BankSettings) -> Result<Self> {
-        let analyzer = Analyzer::new(&settings.language)
-            .ok_or_else(|| Error::corruption(format!("unknown language {:?}", settings.language)))?;
         Ok(Self {
             head: Head::default(),
-            analyzer: Arc::new(analyzer),
+            analyzer: known_analyzer(settings)?,
             memories: BTreeMap::new(),
             memory_index: Index::default(),
             pending: BTreeMap::new(),
             pending_index: Index::default(),
             chunks: Vec::new(),
             chunk_ids: HashMap::new(),
-            requests: HashMap::new(),
+            requests: Requests::default(),
             contents: HashMap::new(),
+            live_bytes: 0,
+            dead_bytes: 0,
             volatile: (settings.durability == Durability::Volatile).then(Vec::new),
         })
     }
@@ -100,10 +100,17 @@ impl Body {
                 }
             }
             Record::OperationsApplied {
-                operations, advance, request, memory_revision, cursor_token, ..
+                operations,
+                advance,
+                writer,
+                request,
+                memory_revision,
+                cursor_token,
+                ..
             } => {
-                for done in operations {
-                    self.store(done, stamped.revision, next_terms());
+                for (index, done) in operations.iter().enumerate() {
+                    let provenance = || provenance(stamped.revision, index as u32, advance.as_ref(), writer);
+                    self.store(done, stamped, provenance, next_terms());
                 }
                 self.head.memory_revision = *memory_revision;
                 self.advance(advance.as_ref(), cursor_token, stamped.revision);
@@ -172,21 +179,25 @@ impl Body {
         self.head.oldest_pending = self.oldest_pending();
     }
 
-    fn store(&mut self, done: &Done, revision: Revision, terms: Option<Terms>) {
+    fn store(
+        &mut self,
+        done: &Done,
+        stamped: &Stamped,
+        provenance: impl FnOnce() -> Provenance,
+        terms: Option<Terms>,
+    ) {
         let Ok(memory) = &done.result.outcome else {
             return;
         };
         if done.before.is_some() {
-            self.end_version(memory.id, revision);
+            self.end_version(memory.id, stamped.revision);
         }
-        let kept = !matches!(done.operation, Operation::Delete { .. });
-        if kept || memory.kind == MemoryType::Core {
-            let terms = if done.result.truncated { None } else { terms };
-            let mut memory = memory.clone();
-            if !kept {
-                memory = emptied(memory, revision);
-            }
-            self.add_version(memory, revision, terms);
+        let terms = if done.result.truncated { None } else { terms };
+        if !matches!(done.operation, Operation::Delete { .. }) {
+            self.add_version(memory.clone(), stamped.revision, terms);
+        } else if memory.kind == MemoryType::Core {
+            let empty = emptied(memory, stamped.revision, stamped.time, provenance());
+            self.add_version(empty, stamped.revision, None);
         }
         self.head.next_id = self.head.next_id.max(memory.id + 1);
     }
@@ -197,6 +208,7 @@ impl Body {
         let slot = self.memory_index.insert(memory.id, kind, &terms, revision);
         self.head.memory_index.add(kind, terms.length);
         self.count(&memory, 1);
+        self.live_bytes += memory.content.len();
         self.contents.entry((memory.kind, content_hash(&memory.content))).or_default().push(memory.id);
         self.memories.entry(memory.id).or_default().push(Version {
             birth: revision,
@@ -216,6 +228,8 @@ impl Body {
         self.memory_index.kill(slot, revision);
         self.head.memory_index.remove(index_kind(memory.kind), length);
         self.count(&memory, -1);
+        self.live_bytes -= memory.content.len();
+        self.dead_bytes += memory.content.len();
         let key = (memory.kind, content_hash(&memory.content));
         if let Some(ids) = self.contents.get_mut(&key) {
             ids.retain(|other| *other != id);
@@ -262,15 +276,9 @@ impl Body {
     }
 
     fn remember(&mut self, request: Option<&Request>, stamped: &Stamped) {
-        let oldest = stamped.time - crate::limits::REQUEST_WINDOW_MICROS;
-        if self.requests.len() > 1024 {
-            self.requests.retain(|_, answered| answered.time >= oldest);
-        }
         if let Some(request) = request {
-            self.requests.insert(
-                request.id.clone(),
-                Answered { digest: request.digest.clone(), revision: stamped.revision, time: stamped.time },
-            );
+            let (digest, revision) = (request.digest.clone(), stamped.revision);
+            self.requests.remember(&request.id, Answered { digest, revision, time: stamped.time });
         }
     }
 
@@ -287,14 +295,19 @@ impl Body {
                 }
             }
         }
-        if self.memory_index.needs_compaction() {
+        // Texts without terms weigh nothing in the index.
+        let too_much_is_dead = self.dead_bytes > self.live_bytes.max(DEAD_BYTES_FLOOR);
+        if too_much_is_dead || self.memory_index.needs_compaction() {
             self.compact_memories(published);
         }
     }
 
     fn compact_memories(&mut self, published: Revision) {
+        self.dead_bytes = 0;
         self.memories.retain(|_, versions| {
             versions.retain(|version| version.death > published);
+            let dead = versions.iter().filter(|version| version.death != Revision::MAX);
+            self.dead_bytes += dead.map(|version| version.memory.content.len()).sum::<usize>();
             !versions.is_empty()
         });
         for moved in self.memory_index.compact(published) {
@@ -303,6 +316,13 @@ impl Body {
                 version.slot = moved.new_slot;
             }
         }
+    }
+
+    /// Records of a volatile bank after one revision and up to another; they stand in order, without a gap.
+    pub fn kept_records(&self, after: Revision, last: Revision) -> &[Arc<Stamped>] {
+        let records = self.volatile.as_deref().unwrap_or_default();
+        let end = records.len().min(last as usize);
+        &records[end.min(after as usize)..end]
     }
 
     /// The memory as staged writes leave it.
@@ -332,8 +352,16 @@ pub(crate) fn visible(versions: &[Version], revision: Revision) -> Option<&Arc<M
 }
 
 /// Core memory after a delete: it is never gone, only empty.
-fn emptied(memory: Memory, revision: Revision) -> Memory {
-    Memory { content: String::new(), token_count: 0, update_revision: revision, ..memory }
+pub(crate) fn emptied(core: &Memory, revision: Revision, time: Micros, provenance: Provenance) -> Memory {
+    Memory {
+        content: String::new(),
+        token_count: 0,
+        event_time: String::new(),
+        update_revision: revision,
+        update_time: time,
+        provenance,
+        ..core.clone()
+    }
 }
 
 pub(crate) fn text_digest(text: &str) -> [u8; 16] {

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{RwLock, RwLockReadGuard, RwLockUpgradableReadGuard};
 
-use super::{Body, Head, Intent, Planned};
-use crate::error::{Error, Result};
+use super::{Body, Head, Intent, Planned, known_analyzer};
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Bank, BankSettings, Micros, Revision};
 use crate::record::Stamped;
 use crate::text::Analyzer;
@@ -30,6 +30,8 @@ pub(crate) struct Cell {
     pub analyzer: Arc<Analyzer>,
     published: RwLock<Arc<Head>>,
     body: RwLock<Option<Body>>,
+    /// A deletion is staged; nothing more is written.
+    leaving: AtomicBool,
     deleted: AtomicBool,
 }
 
@@ -43,18 +45,15 @@ impl Cell {
         head: Head,
         body: Option<Body>,
     ) -> Result<Self> {
-        let analyzer = match &body {
-            Some(body) => Arc::clone(&body.analyzer),
-            None => Body::new(&settings)?.analyzer,
-        };
         Ok(Self {
             key,
             bank_id,
             bank_uid,
+            analyzer: known_analyzer(&settings)?,
             settings,
-            analyzer,
             published: RwLock::new(Arc::new(head)),
             body: RwLock::new(body),
+            leaving: AtomicBool::new(false),
             deleted: AtomicBool::new(false),
         })
     }
@@ -67,26 +66,55 @@ impl Cell {
         self.key == 0
     }
 
-    pub fn mark_deleted(&self, deleted: bool) {
-        self.deleted.store(deleted, Ordering::Release);
+    /// Begins a deletion, or takes back one that did not become durable.
+    pub fn mark_leaving(&self, leaving: bool) {
+        self.leaving.store(leaving, Ordering::Release);
+    }
+
+    pub fn mark_deleted(&self) {
+        self.deleted.store(true, Ordering::Release);
     }
 
     /// NotFound once the bank is deleted, or if `bank_uid` names a namesake.
     pub fn check_alive(&self, bank_uid: Option<&str>) -> Result<()> {
-        let other = bank_uid.is_some_and(|uid| uid != self.bank_uid);
-        if other || self.deleted.load(Ordering::Acquire) {
-            return Err(Error::new(
-                crate::ErrorKind::NotFound,
-                "BANK_RECREATED",
-                format!(
-                    "bank {:?} was deleted or re-created; its uid is no longer {:?}",
-                    self.bank_id,
-                    bank_uid.unwrap_or(&self.bank_uid)
-                ),
-            )
-            .with("bank_id", &self.bank_id));
+        let gone = self.deleted.load(Ordering::Acquire);
+        if gone { Err(self.recreated(bank_uid)) } else { self.check_uid(bank_uid) }
+    }
+
+    /// NotFound as soon as a deletion is staged, for the writer.
+    pub fn check_staying(&self, bank_uid: Option<&str>) -> Result<()> {
+        let leaving = self.leaving.load(Ordering::Acquire);
+        if leaving { Err(self.recreated(bank_uid)) } else { self.check_uid(bank_uid) }
+    }
+
+    fn check_uid(&self, bank_uid: Option<&str>) -> Result<()> {
+        match bank_uid {
+            Some(uid) if uid != self.bank_uid => Err(self.recreated(bank_uid)),
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    fn recreated(&self, bank_uid: Option<&str>) -> Error {
+        let uid = bank_uid.unwrap_or(&self.bank_uid);
+        let message =
+            format!("bank {:?} was deleted or re-created; its uid is no longer {uid:?}", self.bank_id);
+        Error::new(ErrorKind::NotFound, "BANK_RECREATED", message)
+            .with("bank_id", &self.bank_id)
+            .with("bank_uid", uid)
+    }
+
+    /// Records that should be there are not: they are damaged, unless the bank was deleted meanwhile.
+    pub fn missing(&self, message: impl Into<String>) -> Error {
+        let damaged = Error::corruption(message).with("bank_id", &self.bank_id);
+        self.check_staying(None).err().unwrap_or(damaged)
+    }
+
+    /// Whether that request made the bank, be it durable yet or not.
+    pub fn made_by(&self, request_id: &str) -> bool {
+        match self.body.read().as_ref() {
+            Some(body) => body.head.create_request == request_id,
+            None => self.head().create_request == request_id,
+        }
     }
 
     pub fn bank(&self) -> Bank {
@@ -135,11 +163,10 @@ impl Cell {
             }
         })?;
         if gap.is_some() || body.head.revision != head.revision {
-            return Err(Error::corruption(format!(
+            return Err(self.missing(format!(
                 "bank {:?} should have {} records without a gap, but its history breaks after revision {}",
                 self.bank_id, head.revision, body.head.revision
-            ))
-            .with("bank_id", &self.bank_id));
+            )));
         }
         Ok(body)
     }

@@ -10,17 +10,23 @@
 
 mod body;
 mod cell;
+mod draft;
 mod plan;
 mod read;
+mod requests;
 
 pub(crate) use body::Body;
 pub(crate) use cell::{Cell, Records};
 pub(crate) use plan::{Intent, Planned, Reply};
 
+use std::sync::{Arc, OnceLock};
+
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Result};
 use crate::index::Stats;
-use crate::model::{BankStats, ChunkFailures, MemoryType, Micros, Revision};
+use crate::model::{BankSettings, BankStats, ChunkFailures, MemoryType, Micros, Revision};
+use crate::text::{Analyzer, LANGUAGES};
 
 /// A bank's counters at one revision. Also the catalogue's row, so that listing opens no bank.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -50,6 +56,19 @@ impl Head {
     pub fn parked(&self) -> bool {
         self.failures.as_ref().is_some_and(|f| f.parked)
     }
+}
+
+/// The analyzer of a language, which all banks share; `None` for a language without one.
+pub(crate) fn analyzer(language: &str) -> Option<Arc<Analyzer>> {
+    static MADE: [OnceLock<Option<Arc<Analyzer>>>; LANGUAGES.len()] =
+        [const { OnceLock::new() }; LANGUAGES.len()];
+    let place = LANGUAGES.iter().position(|(code, _)| *code == language)?;
+    MADE[place].get_or_init(|| Analyzer::new(language).map(Arc::new)).clone()
+}
+
+fn known_analyzer(settings: &BankSettings) -> Result<Arc<Analyzer>> {
+    analyzer(&settings.language)
+        .ok_or_else(|| Error::corruption(format!("unknown language {:?}", settings.language)))
 }
 
 /// A memory type as the index's document kind.

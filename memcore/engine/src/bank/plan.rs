@@ -6,14 +6,13 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::body::{Body, text_digest};
-use super::type_name;
+use super::draft::Draft;
 use crate::check;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::model::{
-    AppendResult, Applied, BankSettings, Batch, Chunk, ChunkFailures, FailureReport, Memory, MemoryType,
-    Micros, NewChunk, Operation, OperationError, OperationErrorReason, OperationResult, ParkedChunkAction,
-    Provenance, RawOutput, Revision,
+    AppendResult, Applied, BankSettings, Batch, Chunk, ChunkFailures, FailureReport, Micros, NewChunk,
+    Operation, OperationError, OperationErrorReason, OperationResult, ParkedChunkAction, RawOutput, Revision,
 };
 use crate::record::{Advance, Done, Record, Request, Stamped};
 use crate::text::{Analyzer, Terms, tokens};
@@ -79,11 +78,8 @@ impl Intent {
             _ => None,
         };
         let contents = batch.operations.iter().map(prepare).collect();
-        let digest = if batch.request_id.is_empty() {
-            String::new()
-        } else {
-            hex_sha256(format!("{batch:?}").as_bytes())
-        };
+        let digest =
+            if batch.request_id.is_empty() { String::new() } else { hex_sha256(asked(&batch).as_bytes()) };
         Self::Apply(Box::new(PreparedBatch { batch, contents, digest }))
     }
 
@@ -111,9 +107,9 @@ impl Intent {
 
 /// Revision and time of the record being planned.
 #[derive(Clone, Copy)]
-struct Next {
-    revision: Revision,
-    time: Micros,
+pub(super) struct Next {
+    pub revision: Revision,
+    pub time: Micros,
 }
 
 impl Next {
@@ -195,7 +191,7 @@ fn plan_apply(
     next: Next,
 ) -> Result<Planned> {
     let PreparedBatch { batch, contents, digest } = prepared;
-    if let Some(answered) = body.requests.get(&batch.request_id) {
+    if let Some(answered) = body.requests.get(&batch.request_id, next.time) {
         return repeat(&batch.request_id, &digest, &answered.digest, answered.revision);
     }
     expect_cursor(batch.cursor_token.as_deref(), body)?;
@@ -209,6 +205,7 @@ fn plan_apply(
         operations.push(draft.run(index as u32, operation, token_count));
         terms.push(content_terms);
     }
+    check::changed_bytes(operations.iter().filter_map(|done| done.result.outcome.as_ref().ok()))?;
     let failed = |done: &Done| done.result.outcome.is_err();
     if batch.atomic && operations.iter().any(failed) {
         return Ok(unrecorded(Reply::Applied(aborted(operations, body))));
@@ -281,13 +278,7 @@ fn plan_advance(to: Option<u64>, body: &Body) -> Result<Option<Advance>> {
         return Ok(None);
     };
     let (from, end) = (body.head.cursor, body.chunks.len() as u64);
-    if body.head.parked() {
-        return Err(Error::conflict(
-            "CHUNK_PARKED",
-            format!("the chunk at position {from} is parked; retry or skip it first"),
-        )
-        .with("position", from));
-    }
+    expect_unparked(body)?;
     match body.pending.get(&from) {
         Some(pending) if from < to && to <= end => {
             Ok(Some(Advance { from, to, chunk_id: pending.chunk.chunk_id.clone() }))
@@ -300,6 +291,15 @@ fn plan_advance(to: Option<u64>, body: &Body) -> Result<Option<Advance>> {
         .with("chunks", end)
         .with("actual", to)),
     }
+}
+
+fn expect_unparked(body: &Body) -> Result<()> {
+    let position = body.head.cursor;
+    if !body.head.parked() {
+        return Ok(());
+    }
+    let message = format!("the chunk at position {position} is parked; retry or skip it first");
+    Err(Error::conflict("CHUNK_PARKED", message).with("position", position))
 }
 
 fn aborted(operations: Vec<Done>, body: &Body) -> Applied {
@@ -324,6 +324,7 @@ fn aborted(operations: Vec<Done>, body: &Body) -> Applied {
 
 fn plan_failure(report: FailureReport, body: &Body, settings: &BankSettings, next: Next) -> Result<Planned> {
     expect_cursor(Some(&report.cursor_token), body)?;
+    expect_unparked(body)?;
     let (position, chunk_id) = chunk_at_cursor(body)?;
     let count = body.head.failures.as_ref().map_or(0, |f| f.count) + 1;
     let failures =
@@ -376,212 +377,14 @@ fn kept_output(raw: &str) -> Option<RawOutput> {
     })
 }
 
+/// A batch as stable text: equal for equal requests, also after an upgrade.
+fn asked(batch: &Batch) -> String {
+    let Batch { operations, cursor_token, memory_revision, advance_to, atomic, writer, raw_output, .. } =
+        batch;
+    serde_json::json!([operations, cursor_token, memory_revision, advance_to, atomic, writer, raw_output])
+        .to_string()
+}
+
 fn hex_sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The memories as the operations so far leave them.
-struct Draft<'a> {
-    body: &'a Body,
-    settings: &'a BankSettings,
-    next: Next,
-    batch: &'a Batch,
-    chunk: Option<(String, u64)>,
-    next_id: u64,
-    touched: HashMap<u64, Option<Memory>>,
-}
-
-type Refusal = (OperationErrorReason, String);
-
-impl<'a> Draft<'a> {
-    fn new(
-        body: &'a Body,
-        settings: &'a BankSettings,
-        next: Next,
-        batch: &'a Batch,
-        advance: Option<&Advance>,
-    ) -> Self {
-        Self {
-            body,
-            settings,
-            next,
-            batch,
-            chunk: advance.map(|advance| (advance.chunk_id.clone(), advance.from)),
-            next_id: body.head.next_id,
-            touched: HashMap::new(),
-        }
-    }
-
-    fn run(&mut self, index: u32, operation: &Operation, token_count: u32) -> Done {
-        let outcome = match operation {
-            Operation::Insert { .. } => self.insert(index, operation, token_count),
-            Operation::Update { .. } => self.update(index, operation, token_count),
-            Operation::Delete { kind, memory_id } => self.delete(*kind, *memory_id),
-            Operation::Rejected { error, .. } => Err((error.reason, error.message.clone())),
-        };
-        let (outcome, before, truncated) = match outcome {
-            Ok(changed) => (Ok(changed.memory), changed.before, changed.truncated),
-            Err((reason, message)) => (Err(OperationError { reason, message }), None, false),
-        };
-        Done { operation: operation.clone(), result: OperationResult { outcome, truncated }, before }
-    }
-
-    fn insert(
-        &mut self,
-        index: u32,
-        operation: &Operation,
-        token_count: u32,
-    ) -> std::result::Result<Changed, Refusal> {
-        let Operation::Insert { kind, content, event_time, metadata } = operation else {
-            return Err(not_found(MemoryType::Core, 0));
-        };
-        if *kind == MemoryType::Core {
-            let message = "core memory cannot be inserted, only updated".to_owned();
-            return Err((OperationErrorReason::CoreNotInsertable, message));
-        }
-        self.check(*kind, content, event_time)?;
-        check::operation_metadata(metadata).map_err(|m| (OperationErrorReason::InvalidContent, m))?;
-        self.unique(*kind, content)?;
-        let memory = Memory {
-            id: self.next_id,
-            kind: *kind,
-            content: content.clone(),
-            token_count,
-            event_time: event_time.clone(),
-            metadata: metadata.clone(),
-            create_revision: self.next.revision,
-            update_revision: self.next.revision,
-            create_time: self.next.time,
-            update_time: self.next.time,
-            provenance: self.provenance(index),
-        };
-        self.next_id += 1;
-        self.touched.insert(memory.id, Some(memory.clone()));
-        Ok(Changed { memory, before: None, truncated: false })
-    }
-
-    fn update(
-        &mut self,
-        index: u32,
-        operation: &Operation,
-        token_count: u32,
-    ) -> std::result::Result<Changed, Refusal> {
-        let Operation::Update { kind, memory_id, content, event_time } = operation else {
-            return Err(not_found(MemoryType::Core, 0));
-        };
-        let id = if *kind == MemoryType::Core { 0 } else { *memory_id };
-        let before = self.find(*kind, id)?;
-        let event_time = event_time.as_ref().unwrap_or(&before.event_time);
-        self.check(*kind, content, event_time)?;
-        let (content, token_count, truncated) = self.fit(*kind, content, token_count);
-        if content == before.content && *event_time == before.event_time {
-            let message = format!("{} already holds this text", described(*kind, id));
-            return Err((OperationErrorReason::DuplicateContent, message));
-        }
-        if content != before.content && *kind != MemoryType::Core {
-            self.unique(*kind, &content)?;
-        }
-        let memory = Memory {
-            content,
-            token_count,
-            event_time: event_time.clone(),
-            update_revision: self.next.revision,
-            update_time: self.next.time,
-            provenance: self.provenance(index),
-            ..before.clone()
-        };
-        self.touched.insert(id, Some(memory.clone()));
-        Ok(Changed { memory, before: Some(before), truncated })
-    }
-
-    fn delete(&mut self, kind: MemoryType, memory_id: u64) -> std::result::Result<Changed, Refusal> {
-        let id = if kind == MemoryType::Core { 0 } else { memory_id };
-        let before = self.find(kind, id)?;
-        self.check(kind, "-", "")?;
-        let after = (kind == MemoryType::Core).then(|| Memory {
-            content: String::new(),
-            token_count: 0,
-            update_revision: self.next.revision,
-            ..before.clone()
-        });
-        self.touched.insert(id, after);
-        Ok(Changed { memory: before.clone(), before: Some(before), truncated: false })
-    }
-
-    fn check(&self, kind: MemoryType, content: &str, event_time: &str) -> std::result::Result<(), Refusal> {
-        if self.settings.disabled_types.contains(&kind) {
-            let message = format!("{} memory is switched off in this bank", type_name(kind));
-            return Err((OperationErrorReason::TypeDisabled, message));
-        }
-        check::content(content, kind).map_err(|(too_long, message)| {
-            let reason = if too_long {
-                OperationErrorReason::ContentTooLong
-            } else {
-                OperationErrorReason::InvalidContent
-            };
-            (reason, message)
-        })?;
-        check::event_time(event_time)
-            .map_err(|rule| (OperationErrorReason::InvalidContent, format!("event_time {rule}")))
-    }
-
-    /// Core memory is cut at its token limit, visibly.
-    fn fit(&self, kind: MemoryType, content: &str, token_count: u32) -> (String, u32, bool) {
-        let limit = self.settings.core_token_limit;
-        if kind == MemoryType::Core
-            && let Some(cut) = tokens::cut_core(content, limit as usize)
-        {
-            let token_count = tokens::count_tokens(&cut) as u32;
-            return (cut, token_count, true);
-        }
-        (content.to_owned(), token_count, false)
-    }
-
-    fn find(&self, kind: MemoryType, id: u64) -> std::result::Result<Memory, Refusal> {
-        let memory = match self.touched.get(&id) {
-            Some(touched) => touched.clone(),
-            None => self.body.live(id).map(|memory| Memory::clone(memory)),
-        };
-        memory.filter(|memory| memory.kind == kind).ok_or_else(|| not_found(kind, id))
-    }
-
-    fn unique(&self, kind: MemoryType, content: &str) -> std::result::Result<(), Refusal> {
-        let same = |memory: &&Memory| memory.kind == kind && memory.content == content;
-        let drafted = self.touched.values().flatten().find(same).map(|memory| memory.id);
-        let stored = self.body.holder_of(kind, content).filter(|id| !self.touched.contains_key(id));
-        match drafted.or(stored) {
-            None => Ok(()),
-            Some(id) => Err((
-                OperationErrorReason::DuplicateContent,
-                format!("{} already holds this text", described(kind, id)),
-            )),
-        }
-    }
-
-    fn provenance(&self, operation_index: u32) -> Provenance {
-        Provenance {
-            revision: self.next.revision,
-            operation_index,
-            chunk: self.chunk.clone(),
-            writer: self.batch.writer.clone(),
-        }
-    }
-}
-
-struct Changed {
-    /// After the operation; before it, for a delete.
-    memory: Memory,
-    before: Option<Memory>,
-    truncated: bool,
-}
-
-fn described(kind: MemoryType, id: u64) -> String {
-    match kind {
-        MemoryType::Core => "core memory".into(),
-        _ => format!("{} memory {id}", type_name(kind)),
-    }
-}
-
-fn not_found(kind: MemoryType, id: u64) -> Refusal {
-    (OperationErrorReason::MemoryNotFound, format!("there is no {} memory with id {id}", type_name(kind)))
 }

@@ -1,4 +1,7 @@
 //! Moves the write-ahead log into the database, on a thread and a connection of its own.
+//!
+//! The log starts anew once all of it is moved. While writes never pause, each checkpoint leaves a rest: what was
+//! written meanwhile. When the log has grown far too long, the writer moves that rest itself, between two groups.
 
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Weak};
@@ -43,20 +46,22 @@ impl Checkpointer {
 
     pub fn stop(&self) {
         self.asks.lock().take();
-        if let Some(thread) = self.thread.lock().take()
-            && thread.thread().id() != std::thread::current().id()
-        {
+        if let Some(thread) = self.thread.lock().take() {
             // A panic in the thread has been reported by its hook already.
             let _ = thread.join();
         }
     }
 }
 
-fn checkpoint(inner: &Inner, connection: &Connection) {
+/// Moves what the log holds by now, and notes how long it is.
+pub(crate) fn checkpoint(inner: &Inner, connection: &Connection) {
+    let _alone = inner.checkpointing.lock();
     reach("before_checkpoint");
-    let result = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+    let result = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(1));
     reach("after_checkpoint");
-    if let (Err(error), Ok(database)) = (result, inner.database()) {
-        inner.poison_by(&database.error(&error));
+    match (result, inner.database()) {
+        (Ok(pages), _) => inner.note_log(pages),
+        (Err(error), Ok(database)) => inner.poison_by(&database.error(&error)),
+        (Err(_), Err(_)) => {}
     }
 }

@@ -4,6 +4,7 @@
 //! log is checkpointed by a connection of its own, never in a commit's way.
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -76,6 +77,7 @@ impl Database {
         let pragmas = format!(
             "PRAGMA busy_timeout=10000; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL;
              PRAGMA synchronous={}; PRAGMA secure_delete=ON; PRAGMA wal_autocheckpoint=0;
+             PRAGMA journal_size_limit=67108864;
              PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;",
             self.options.synchronous()
         );
@@ -99,6 +101,9 @@ impl Database {
                 MIGRATIONS.len()
             );
             return Err(self.unsupported("SCHEMA_TOO_NEW", &what));
+        }
+        if version == MIGRATIONS.len() as i64 {
+            return Ok(());
         }
         let transaction = connection.transaction().map_err(|e| self.error(&e))?;
         for migration in &MIGRATIONS[version as usize..] {
@@ -156,32 +161,33 @@ impl Database {
             .collect()
     }
 
-    /// Up to `limit` records of a bank after one revision and up to another.
-    pub fn records(&self, key: i64, after: Revision, last: Revision, limit: usize) -> Result<Vec<Stamped>> {
-        let rows = self.read(|connection| {
+    /// Hands a bank's records after one revision and up to another to `each`, in order, until it breaks. One is
+    /// in memory at a time, however many and large they are.
+    pub fn records(
+        &self,
+        key: i64,
+        after: Revision,
+        last: Revision,
+        each: &mut dyn FnMut(Stamped) -> ControlFlow<()>,
+    ) -> Result<()> {
+        self.read(|connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT revision, time, payload, crc FROM records
-                 WHERE bank_key = ?1 AND revision > ?2 AND revision <= ?3 ORDER BY revision LIMIT ?4",
+                 WHERE bank_key = ?1 AND revision > ?2 AND revision <= ?3 ORDER BY revision",
             )?;
-            let rows = statement.query_map(
-                params![key, after as i64, last.min(i64::MAX as u64) as i64, limit as i64],
-                |row| {
-                    Ok((
-                        row.get::<_, i64>(0)?,
-                        row.get::<_, i64>(1)?,
-                        row.get::<_, String>(2)?,
-                        row.get::<_, u32>(3)?,
-                    ))
-                },
-            )?;
-            rows.collect::<rusqlite::Result<Vec<_>>>()
-        })?;
-        rows.into_iter()
-            .map(|(revision, time, payload, crc)| {
-                let record = Record::decode(&payload, crc)?;
-                Ok(Stamped { revision: revision as u64, time, record })
-            })
-            .collect()
+            let mut rows = statement.query(params![key, as_row(after), as_row(last)])?;
+            while let Some(row) = rows.next()? {
+                let record = match Record::decode(row.get_ref(2)?.as_str()?, row.get(3)?) {
+                    Ok(record) => record,
+                    Err(damaged) => return Ok(Err(damaged)),
+                };
+                let stamped = Stamped { revision: row.get::<_, i64>(0)? as u64, time: row.get(1)?, record };
+                if each(stamped).is_break() {
+                    break;
+                }
+            }
+            Ok(Ok(()))
+        })?
     }
 
     /// What went wrong, for people, with the way out.
@@ -192,6 +198,11 @@ impl Database {
                 ErrorKind::Busy,
                 "DISK_FULL",
                 format!("no space left for {path}; nothing was changed, free some space and try again"),
+            ),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::new(
+                ErrorKind::Busy,
+                "STORE_BUSY",
+                format!("another program holds {path} locked; nothing was changed, end it and try again"),
             ),
             Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
                 self.unsupported("NOT_WRITABLE", &format!("cannot be opened for writing: {error}"))
@@ -206,16 +217,16 @@ impl Database {
 
 impl Records for Database {
     fn replay(&self, key: i64, last: Revision, each: &mut dyn FnMut(Stamped)) -> Result<()> {
-        let mut after = 0;
-        loop {
-            let page = self.records(key, after, last, 1000)?;
-            let Some(newest) = page.last() else {
-                return Ok(());
-            };
-            after = newest.revision;
-            page.into_iter().for_each(&mut *each);
-        }
+        self.records(key, 0, last, &mut |stamped| {
+            each(stamped);
+            ControlFlow::Continue(())
+        })
     }
+}
+
+/// SQLite's integers are signed, and no bank has that many records.
+fn as_row(revision: Revision) -> i64 {
+    i64::try_from(revision).unwrap_or(i64::MAX)
 }
 
 pub(crate) fn to_json<T: serde::Serialize>(value: &T) -> Result<String> {
@@ -227,13 +238,21 @@ fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T> {
         .map_err(|error| Error::corruption(format!("a bank's row cannot be decoded: {error}")))
 }
 
-/// Makes the data directory, readable by its owner alone.
+/// Makes the data directory, readable by its owner alone, and synced with every new folder above it.
 pub(crate) fn make_directory(directory: &Path) -> Result<()> {
+    let missing: Vec<&Path> = directory.ancestors().take_while(|folder| !folder.exists()).collect();
+    let parents = missing.iter().rev().filter_map(|folder| folder.parent());
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(directory)
+        .and_then(|()| parents.map(named).try_for_each(|parent| fs::File::open(parent)?.sync_all()))
         .map_err(|error| directory_error(directory, &error))
+}
+
+/// The parent of a bare name is the empty path, which stands for the current folder.
+fn named(folder: &Path) -> &Path {
+    if folder.as_os_str().is_empty() { Path::new(".") } else { folder }
 }
 
 pub(crate) fn directory_error(directory: &Path, error: &std::io::Error) -> Error {

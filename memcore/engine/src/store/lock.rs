@@ -8,7 +8,8 @@ use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// An flock on `DIR/LOCK`, released when dropped or when the process ends, however it ends.
+/// An flock on `DIR/LOCK`, released when dropped, or when the process and the children it forked end, however they
+/// end.
 pub(crate) struct DirectoryLock {
     file: File,
 }
@@ -45,6 +46,14 @@ impl DirectoryLock {
             file.write_all(text.as_bytes())
         };
         write().map_err(|error| Error::internal(format!("cannot write the lock file: {error}")))
+    }
+}
+
+impl Drop for DirectoryLock {
+    fn drop(&mut self) {
+        // Closing is not enough: a forked child shares the lock with its copy of the descriptor.
+        // SAFETY: the descriptor is open for as long as `file` lives, and flock touches nothing else.
+        unsafe { libc::flock(self.file.as_raw_fd(), libc::LOCK_UN) };
     }
 }
 

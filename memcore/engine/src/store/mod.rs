@@ -12,7 +12,7 @@ mod writer;
 
 use std::collections::BTreeMap;
 use std::mem::ManuallyDrop;
-use std::ops::Bound;
+use std::ops::{Bound, ControlFlow, Deref};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,12 +34,35 @@ use lock::DirectoryLock;
 pub use options::OpenOptions;
 use writer::{Command, Done, Writer};
 
+/// Bytes of a database page.
+const PAGE_BYTES: u64 = 4096;
+/// How many times the length at which it is moved the log may grow before the writer helps.
+const LONG_LOG: u64 = 4;
+
 /// A store of banks. Clones share it.
 ///
 /// After `fork()` every call in the child fails with Unsupported `STORE_AFTER_FORK`: threads and locks stay with
 /// the parent.
 #[derive(Clone)]
-pub struct Store(Arc<Inner>);
+pub struct Store(Arc<Owned>);
+
+/// Closes the store with its last clone, before that clone's drop returns. The store's own threads hold `Inner` for
+/// moments, and must not be the last to let go.
+struct Owned(Arc<Inner>);
+
+impl Deref for Owned {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
 
 pub(crate) struct Inner {
     banks: RwLock<BTreeMap<String, Arc<Cell>>>,
@@ -53,6 +76,9 @@ pub(crate) struct Inner {
     closed: AtomicBool,
     clock: Clock,
     checkpoint_bytes: u64,
+    log_runs_away: AtomicBool,
+    /// SQLite turns a second checkpoint away; the writer's has to wait instead.
+    checkpointing: Mutex<()>,
 }
 
 /// What a store over a directory runs on.
@@ -85,12 +111,12 @@ impl Store {
             lock,
         };
         *inner.disk.write() = Some(ManuallyDrop::new(disk));
-        Ok(Self(inner))
+        Ok(Self(Arc::new(Owned(inner))))
     }
 
     /// A store whose banks are all volatile.
     pub fn in_memory() -> Self {
-        Self(Arc::new(Inner::over_nothing(OpenOptions::default())))
+        Self(Arc::new(Owned(Arc::new(Inner::over_nothing(OpenOptions::default())))))
     }
 
     /// The data directory; `None` for a store in memory.
@@ -100,6 +126,7 @@ impl Store {
 
     /// What a second opener of the directory is told, such as the address of the service that holds it.
     pub fn set_note(&self, note: &str) -> Result<()> {
+        self.0.check_usable()?;
         match self.0.disk.read().as_ref() {
             Some(disk) => disk.lock.set_note(note),
             None => Ok(()),
@@ -135,8 +162,8 @@ impl Store {
             return self.0.submit(Command::Delete { cell, bank_uid }).map(|_| ());
         }
         let _admin = self.0.admin.lock();
-        cell.check_alive(bank_uid)?;
-        cell.mark_deleted(true);
+        cell.check_staying(bank_uid)?;
+        cell.mark_leaving(true);
         self.0.change_catalogue(&[], &[cell]);
         Ok(())
     }
@@ -217,6 +244,8 @@ impl Inner {
             closed: AtomicBool::new(false),
             clock: options.clock,
             checkpoint_bytes: options.checkpoint_bytes,
+            log_runs_away: AtomicBool::new(false),
+            checkpointing: Mutex::new(()),
         }
     }
 
@@ -252,15 +281,17 @@ impl Inner {
         Ok(cell)
     }
 
-    /// Cells in order of ids after one, at most `limit`.
-    fn cells_after(&self, after: Option<&str>, limit: usize) -> Vec<Arc<Cell>> {
+    /// What `wanted` makes of the cells after one, in order of ids, at most `limit`.
+    fn cells_after<T>(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+        wanted: impl Fn(&Cell) -> Option<T>,
+    ) -> Vec<T> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let banks = self.banks.read();
-        banks
-            .range::<str, _>((start, Bound::Unbounded))
-            .take(limit)
-            .map(|(_, cell)| Arc::clone(cell))
-            .collect()
+        let cells = banks.range::<str, _>((start, Bound::Unbounded));
+        cells.filter_map(|(_, cell)| wanted(cell)).take(limit).collect()
     }
 
     fn change_catalogue(&self, created: &[Arc<Cell>], deleted: &[Arc<Cell>]) {
@@ -269,9 +300,10 @@ impl Inner {
         }
         let mut banks = self.banks.write();
         for cell in deleted {
+            cell.mark_deleted();
             banks.remove(&cell.bank_id);
         }
-        for cell in created.iter().filter(|cell| cell.check_alive(None).is_ok()) {
+        for cell in created {
             banks.insert(cell.bank_id.clone(), Arc::clone(cell));
         }
     }
@@ -313,9 +345,9 @@ impl Inner {
 
     /// The reply that the record of `revision` gave.
     fn answered(&self, cell: &Cell, revision: Revision) -> Result<Applied> {
-        let records = self.history(cell, revision - 1, revision, 1)?;
-        match records.into_iter().next().map(|stamped| stamped.record.clone()) {
-            Some(Record::OperationsApplied { operations, memory_revision, cursor, cursor_token, .. }) => {
+        let stamped = self.record(cell, revision)?;
+        match stamped.record.clone() {
+            Record::OperationsApplied { operations, memory_revision, cursor, cursor_token, .. } => {
                 Ok(Applied {
                     results: operations.into_iter().map(|done| done.result).collect(),
                     revision,
@@ -328,23 +360,31 @@ impl Inner {
         }
     }
 
-    /// Records of a bank after one revision and up to another.
+    /// Hands a bank's records after one revision and up to another to `each`, in order, until it breaks.
     fn history(
         &self,
         cell: &Cell,
         after: Revision,
         last: Revision,
-        limit: usize,
-    ) -> Result<Vec<Arc<Stamped>>> {
+        each: &mut dyn FnMut(Arc<Stamped>) -> ControlFlow<()>,
+    ) -> Result<()> {
         if !cell.is_volatile() {
-            let records = self.database()?.records(cell.key, after, last, limit)?;
-            return Ok(records.into_iter().map(Arc::new).collect());
+            return self.database()?.records(cell.key, after, last, &mut |stamped| each(Arc::new(stamped)));
         }
-        cell.read(self, |body, _| {
-            let records = body.volatile.iter().flatten();
-            let wanted = records.filter(|stamped| after < stamped.revision && stamped.revision <= last);
-            wanted.take(limit).cloned().collect()
-        })
+        let records = cell.read(self, |body, _| body.kept_records(after, last).to_vec())?;
+        // That `each` has enough is no failure.
+        let _ = records.into_iter().try_for_each(each);
+        Ok(())
+    }
+
+    /// The record that made a bank's revision.
+    fn record(&self, cell: &Cell, revision: Revision) -> Result<Arc<Stamped>> {
+        let mut found = None;
+        self.history(cell, revision.saturating_sub(1), revision, &mut |stamped| {
+            found = Some(stamped);
+            ControlFlow::Break(())
+        })?;
+        found.ok_or_else(|| cell.missing(format!("record {revision} of bank {:?} is missing", cell.bank_id)))
     }
 
     fn database(&self) -> Result<&Database> {
@@ -355,10 +395,10 @@ impl Inner {
         self.poison.lock().clone().map_or(Ok(()), Err)
     }
 
-    /// A full disk loses nothing and passes; after any other failure of the disk nothing more is written.
+    /// A full disk or a locked one loses nothing and passes; after any other failure nothing more is written.
     fn poison_by(&self, error: &Error) {
         let mut poison = self.poison.lock();
-        if poison.is_none() && error.reason != "DISK_FULL" {
+        if poison.is_none() && error.kind != ErrorKind::Busy {
             let message = format!(
                 "writing has stopped after an error ({}); restart once the disk is sound, reads go on",
                 error.message
@@ -369,6 +409,17 @@ impl Inner {
 
     fn checkpoint_bytes(&self) -> u64 {
         self.checkpoint_bytes
+    }
+
+    /// Takes note of the pages in the log; -1 means that nobody could count them.
+    fn note_log(&self, pages: i64) {
+        let bytes = u64::try_from(pages).unwrap_or(0) * PAGE_BYTES;
+        let too_long = bytes > self.checkpoint_bytes.saturating_mul(LONG_LOG);
+        self.log_runs_away.store(too_long, Ordering::Release);
+    }
+
+    fn log_runs_away(&self) -> bool {
+        self.log_runs_away.load(Ordering::Acquire)
     }
 
     fn ask_checkpoint(&self) {
@@ -403,7 +454,6 @@ impl Drop for Inner {
         if !self.is_own_process() {
             return;
         }
-        self.close();
         if let Some(database) = self.database.take() {
             drop(ManuallyDrop::into_inner(database));
         }
@@ -418,7 +468,7 @@ impl Records for Inner {
 
 /// A bank that is there already: fine for the request that made it, AlreadyExists for any other.
 fn existing(cell: Arc<Cell>, settings: &BankSettings, request_id: &str) -> Result<Arc<Cell>> {
-    let made_by_this = !request_id.is_empty() && cell.head().create_request == request_id;
+    let made_by_this = !request_id.is_empty() && cell.made_by(request_id);
     if made_by_this && cell.settings == *settings {
         return Ok(cell);
     }

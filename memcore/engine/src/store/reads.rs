@@ -1,19 +1,18 @@
 //! What readers ask of a store.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::Store;
 use crate::bank::{Cell, Head};
 use crate::check;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::limits;
 use crate::model::{
-    Bank, Chunk, Event, EventFilter, EventKind, Memory, MemoryType, Page, PendingBank, Query, Revision,
+    Bank, Chunk, Event, EventFilter, EventKind, Hits, Memory, MemoryType, Page, PendingBank, Query, Revision,
     SearchReply, View, WriterView,
 };
 use crate::record::{Record, Stamped};
-
-/// Records that are read at a time when a history is filtered.
-const RECORDS_AT_A_TIME: usize = 256;
 
 impl Store {
     /// One bank; NotFound if there is none of that id, or of that uid.
@@ -24,23 +23,15 @@ impl Store {
     /// Banks in order of ids.
     pub fn banks(&self, after: Option<&str>, limit: usize) -> Result<Page<Bank, String>> {
         self.0.check_usable()?;
-        let cells = self.0.cells_after(after, limit + 1);
-        let items: Vec<Bank> = cells.iter().take(limit).map(|cell| cell.bank()).collect();
-        let more = cells.len() > limit;
-        let next = if more { items.last().map(|bank| bank.bank_id.clone()) } else { None };
-        Ok(Page { items, next })
+        let items = self.0.cells_after(after, limit + 1, |cell| Some(cell.bank()));
+        Ok(page(items, limit, |bank| bank.bank_id.clone()))
     }
 
     /// Banks with chunks to memorize, in order of ids.
     pub fn pending_banks(&self, after: Option<&str>, limit: usize) -> Result<Page<PendingBank, String>> {
         self.0.check_usable()?;
-        let cells = self.0.cells_after(after, usize::MAX);
-        let mut items: Vec<PendingBank> =
-            cells.iter().filter_map(|cell| pending(cell, &cell.head())).take(limit + 1).collect();
-        let more = items.len() > limit;
-        items.truncate(limit);
-        let next = if more { items.last().map(|bank| bank.bank_id.clone()) } else { None };
-        Ok(Page { items, next })
+        let items = self.0.cells_after(after, limit + 1, |cell| pending(cell, &cell.head()));
+        Ok(page(items, limit, |bank| bank.bank_id.clone()))
     }
 
     /// Chunks in order of positions, and the cursor.
@@ -52,7 +43,7 @@ impl Store {
         limit: usize,
     ) -> Result<(Page<Chunk, u64>, u64)> {
         let cell = self.0.cell(bank_id, None)?;
-        let (first, places, end, cursor) = cell.read(&*self.0, |body, head| {
+        let (first, places, end, cursor) = cell.read(&**self.0, |body, head| {
             let first = if pending_only { start.max(head.cursor) } else { start };
             let end = head.stats.chunk_count;
             let count = end.saturating_sub(first).min(limit as u64) as usize;
@@ -65,20 +56,28 @@ impl Store {
         Ok((Page { items, next: (next < end).then_some(next) }, cursor))
     }
 
+    /// The chunks at these places, as many as fit into a page.
     fn chunks_at(&self, cell: &Cell, places: &[(Revision, u32)]) -> Result<Vec<Chunk>> {
         let mut items = Vec::with_capacity(places.len());
+        let mut bytes = 0;
         let mut record: Option<Arc<Stamped>> = None;
         for (revision, index) in places {
-            if record.as_ref().is_none_or(|stamped| stamped.revision != *revision) {
-                record = self.0.history(cell, revision - 1, *revision, 1)?.into_iter().next();
-            }
-            let chunk = match record.as_ref().map(|stamped| &stamped.record) {
-                Some(Record::ChunksAppended { chunks }) => chunks.get(*index as usize).cloned(),
+            let stamped = match record.take().filter(|stamped| stamped.revision == *revision) {
+                Some(stamped) => stamped,
+                None => self.0.record(cell, *revision)?,
+            };
+            let chunk = match &record.insert(stamped).record {
+                Record::ChunksAppended { chunks } => chunks.get(*index as usize).cloned(),
                 _ => None,
             };
-            items.push(chunk.ok_or_else(|| {
+            let chunk = chunk.ok_or_else(|| {
                 Error::corruption(format!("record {revision} of bank {:?} holds no such chunk", cell.bank_id))
-            })?);
+            })?;
+            bytes += chunk.text.len();
+            items.push(chunk);
+            if bytes >= limits::PAGE_BYTES {
+                break;
+            }
         }
         Ok(items)
     }
@@ -89,7 +88,7 @@ impl Store {
         check::view_size("semantic", semantic)?;
         check::view_size("episodic", episodic)?;
         let cell = self.0.cell(bank_id, None)?;
-        let shown = cell.read(&*self.0, |body, head| {
+        let shown = cell.read(&**self.0, |body, head| {
             let (semantic, episodic) = body.view(view, head);
             let next_chunk = body.next_chunk(head).map(|chunk| Chunk::clone(&chunk));
             body.core(head).map(|core| WriterView {
@@ -114,17 +113,23 @@ impl Store {
         limit: usize,
     ) -> Result<(Page<Memory, u64>, Revision)> {
         let cell = self.0.cell(bank_id, None)?;
-        cell.read(&*self.0, |body, head| (body.list(kind, after, created_by, limit, head), head.revision))
+        cell.read(&**self.0, |body, head| (body.list(kind, after, created_by, limit, head), head.revision))
     }
 
     /// Ranks memories, and pending chunks where asked, against each query.
     pub fn search(&self, bank_id: &str, queries: &[Query]) -> Result<SearchReply> {
         let cell = self.0.cell(bank_id, None)?;
         check::queries(queries)?;
-        cell.read(&*self.0, |body, head| SearchReply {
-            results: queries.iter().map(|query| body.search(query, head)).collect(),
-            revision: head.revision,
-        })
+        cell.read(&**self.0, |body, head| {
+            let mut bytes = 0;
+            let search = |query| {
+                let hits = body.search(query, head);
+                bytes += size(&hits);
+                if bytes > limits::SEARCH_BYTES { Err(too_many_hits()) } else { Ok(hits) }
+            };
+            let results = queries.iter().map(search).collect::<Result<_>>()?;
+            Ok(SearchReply { results, revision: head.revision })
+        })?
     }
 
     /// A bank's history after one event, oldest first.
@@ -137,21 +142,65 @@ impl Store {
     ) -> Result<Page<Event, (Revision, u32)>> {
         let cell = self.0.cell(bank_id, None)?;
         let last = cell.head().revision;
-        let mut items: Vec<Event> = Vec::new();
+        let place = |event: &Event| (event.revision, event.index);
+        let wanted = |event: &Event| after.is_none_or(|seen| place(event) > seen) && matches(filter, event);
+        let (mut items, mut bytes, mut next) = (Vec::new(), 0, None);
         // Events of the record that the last page ended in may be left over.
-        let mut read = after.map_or(0, |(revision, _)| revision - 1);
-        while items.len() <= limit {
-            let records = self.0.history(&cell, read, last, RECORDS_AT_A_TIME)?;
-            let Some(newest) = records.last() else { break };
-            read = newest.revision;
-            let events = records.iter().flat_map(|stamped| stamped.events());
-            let unseen = events.filter(|event| after.is_none_or(|seen| (event.revision, event.index) > seen));
-            items.extend(unseen.filter(|event| matches(filter, event)));
+        let mut read = after.map_or(0, |(revision, _)| revision.saturating_sub(1));
+        self.0.history(&cell, read, last, &mut |stamped| {
+            read = stamped.revision;
+            for event in stamped.events().into_iter().filter(wanted) {
+                if items.len() == limit || bytes >= limits::PAGE_BYTES {
+                    next = items.last().map(place);
+                    return ControlFlow::Break(());
+                }
+                bytes += text_bytes(&event.what);
+                items.push(event);
+            }
+            ControlFlow::Continue(())
+        })?;
+        if read < last && next.is_none() {
+            let message = format!("bank {bank_id:?} has {last} records, but they end after revision {read}");
+            return Err(cell.missing(message));
         }
-        let more = items.len() > limit;
-        items.truncate(limit);
-        let next = if more { items.last().map(|event| (event.revision, event.index)) } else { None };
         Ok(Page { items, next })
+    }
+}
+
+/// The page of `items`, which are one more than `limit` if there is another page.
+fn page<T, P>(mut items: Vec<T>, limit: usize, place: impl Fn(&T) -> P) -> Page<T, P> {
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next = if more { items.last().map(place) } else { None };
+    Page { items, next }
+}
+
+/// About the bytes that hits take.
+fn size(hits: &Hits) -> usize {
+    let memories = hits.memories.iter().map(|(memory, _)| size_of::<Memory>() + memory.content.len());
+    let chunks = hits.pending.iter().map(|(chunk, _)| size_of::<Chunk>() + chunk.text.len());
+    memories.chain(chunks).sum()
+}
+
+fn too_many_hits() -> Error {
+    let limit = limits::SEARCH_BYTES;
+    let message =
+        format!("hits must take at most {limit} bytes in all; send fewer queries or lower their limit");
+    Error::new(ErrorKind::OutOfRange, "TOO_MANY_HITS", message).with("limit", limit)
+}
+
+/// Bytes of the texts that make an event large.
+fn text_bytes(event: &EventKind) -> usize {
+    let content = |memory: Option<&Memory>| memory.map_or(0, |memory| memory.content.len());
+    match event {
+        EventKind::ChunkAppended { chunk } => chunk.text.len(),
+        EventKind::OperationApplied { result, before, .. } => {
+            content(result.outcome.as_ref().ok()) + content(before.as_ref())
+        }
+        EventKind::CursorMoved { raw_output, .. } | EventKind::ChunkFailed { raw_output, .. } => {
+            raw_output.as_ref().map_or(0, |raw| raw.text.len())
+        }
+        EventKind::BankCreated { .. } | EventKind::ChunkRetried { .. } => 0,
     }
 }
 

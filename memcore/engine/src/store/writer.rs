@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, params};
 
 use super::Inner;
+use super::checkpoint::checkpoint;
 use super::database::{Database, to_json};
 use super::{creation, existing, new_uid};
 use crate::bank::{Body, Cell, Head, Intent, Reply};
@@ -81,9 +82,7 @@ impl Writer {
     /// Lets the waiting writes finish, and ends the thread.
     pub fn stop(&self) {
         self.jobs.lock().take();
-        if let Some(thread) = self.thread.lock().take()
-            && thread.thread().id() != std::thread::current().id()
-        {
+        if let Some(thread) = self.thread.lock().take() {
             // A panic in the writer has been reported by its hook already.
             let _ = thread.join();
         }
@@ -124,8 +123,7 @@ impl WriterThread {
         reach("before_transaction");
         let mut staged = Staged::default();
         let mut answers = Vec::with_capacity(group.len());
-        let result =
-            inner.check_sound().and_then(|()| self.transact(inner, group, &mut staged, &mut answers));
+        let result = self.transact(inner, group, &mut staged, &mut answers);
         match &result {
             Ok(()) => staged.publish(inner),
             Err(error) => {
@@ -143,6 +141,10 @@ impl WriterThread {
             self.log_bytes = 0;
             inner.ask_checkpoint();
         }
+        if inner.log_runs_away() {
+            checkpoint(inner, &self.connection);
+            inner.note_log(0);
+        }
     }
 
     /// Stages and commits a group. An error is the disk's and fails all of it.
@@ -154,7 +156,7 @@ impl WriterThread {
         answers: &mut Vec<(SyncSender<Answer>, Answer)>,
     ) -> Result<()> {
         let database = inner.database()?;
-        let mut result = self.execute(database, "BEGIN IMMEDIATE");
+        let mut result = inner.check_sound().and_then(|()| self.execute(database, "BEGIN IMMEDIATE"));
         reach("after_begin");
         for job in group {
             let answer = match result {
@@ -206,19 +208,19 @@ impl WriterThread {
                 self.create(inner, database, bank_id, settings, request_id, staged)
             }
             Command::Write { cell, bank_uid, intent } => {
-                if let Err(gone) = cell.check_alive(bank_uid.as_deref()) {
+                if let Err(gone) = cell.check_staying(bank_uid.as_deref()) {
                     return Ok(Err(gone));
                 }
                 let reply = self.write(inner, database, &cell, intent, staged)?;
                 Ok(reply.map(Done::Written))
             }
             Command::Delete { cell, bank_uid } => {
-                if let Err(gone) = cell.check_alive(bank_uid.as_deref()) {
+                if let Err(gone) = cell.check_staying(bank_uid.as_deref()) {
                     return Ok(Err(gone));
                 }
+                cell.mark_leaving(true);
+                staged.deleted.push(Arc::clone(&cell));
                 self.delete(database, &cell)?;
-                cell.mark_deleted(true);
-                staged.deleted.push(cell);
                 Ok(Ok(Done::Deleted))
             }
         }
@@ -233,7 +235,7 @@ impl WriterThread {
         request_id: String,
         staged: &mut Staged,
     ) -> Result<Answer> {
-        let namesake = |cell: &Arc<Cell>| cell.bank_id == bank_id && cell.check_alive(None).is_ok();
+        let namesake = |cell: &Arc<Cell>| cell.bank_id == bank_id && cell.check_staying(None).is_ok();
         let staged_one = staged.created.iter().find(|cell| namesake(cell)).cloned();
         if let Some(cell) = staged_one.or_else(|| inner.find(&bank_id).filter(namesake)) {
             return Ok(existing(cell, &settings, &request_id).map(Done::Bank));
@@ -324,7 +326,7 @@ impl Staged {
             cell.forget_staged();
         }
         for cell in &self.deleted {
-            cell.mark_deleted(false);
+            cell.mark_leaving(false);
         }
     }
 }

@@ -674,7 +674,7 @@ pub struct AppendChunksRequest {
     /// If set, only this very bank is written.
     #[prost(string, tag = "2")]
     pub bank_uid: ::prost::alloc::string::String,
-    /// In order; all or none are stored. At most 1000.
+    /// In order; all or none are stored. At most 1000, and 16 MiB in all.
     #[prost(message, repeated, tag = "3")]
     pub chunks: ::prost::alloc::vec::Vec<Chunk>,
 }
@@ -852,7 +852,7 @@ pub struct ApplyOperationsRequest {
     /// If set, fails with ABORTED if a memory changed since this revision was read. Appended chunks do not count.
     #[prost(uint64, optional, tag = "4")]
     pub memory_revision: ::core::option::Option<u64>,
-    /// In order. At most 1000.
+    /// In order. At most 1000; the memories they change hold at most 8 MiB, deleted ones included.
     #[prost(message, repeated, tag = "5")]
     pub operations: ::prost::alloc::vec::Vec<Operation>,
     /// If set, the cursor moves here in the same record; beyond the present cursor and at most the number of chunks.
@@ -1020,7 +1020,7 @@ pub struct SearchMemoriesRequest {
     /// The bank's id.
     #[prost(string, tag = "1")]
     pub bank_id: ::prost::alloc::string::String,
-    /// One to 1000.
+    /// One to 1000; their hits hold at most 64 MiB, which must also fit the caller's message limit.
     #[prost(message, repeated, tag = "2")]
     pub queries: ::prost::alloc::vec::Vec<SearchQuery>,
 }

@@ -486,7 +486,7 @@ type AppendChunksRequest struct {
 	BankId string `protobuf:"bytes,1,opt,name=bank_id,json=bankId,proto3" json:"bank_id,omitempty"`
 	// If set, only this very bank is written.
 	BankUid string `protobuf:"bytes,2,opt,name=bank_uid,json=bankUid,proto3" json:"bank_uid,omitempty"`
-	// In order; all or none are stored. At most 1000.
+	// In order; all or none are stored. At most 1000, and 16 MiB in all.
 	Chunks        []*Chunk `protobuf:"bytes,3,rep,name=chunks,proto3" json:"chunks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1308,7 +1308,7 @@ type ApplyOperationsRequest struct {
 	CursorToken *string `protobuf:"bytes,3,opt,name=cursor_token,json=cursorToken,proto3,oneof" json:"cursor_token,omitempty"`
 	// If set, fails with ABORTED if a memory changed since this revision was read. Appended chunks do not count.
 	MemoryRevision *uint64 `protobuf:"varint,4,opt,name=memory_revision,json=memoryRevision,proto3,oneof" json:"memory_revision,omitempty"`
-	// In order. At most 1000.
+	// In order. At most 1000; the memories they change hold at most 8 MiB, deleted ones included.
 	Operations []*Operation `protobuf:"bytes,5,rep,name=operations,proto3" json:"operations,omitempty"`
 	// If set, the cursor moves here in the same record; beyond the present cursor and at most the number of chunks.
 	AdvanceTo *uint64 `protobuf:"varint,6,opt,name=advance_to,json=advanceTo,proto3,oneof" json:"advance_to,omitempty"`
@@ -2133,7 +2133,7 @@ type SearchMemoriesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The bank's id.
 	BankId string `protobuf:"bytes,1,opt,name=bank_id,json=bankId,proto3" json:"bank_id,omitempty"`
-	// One to 1000.
+	// One to 1000; their hits hold at most 64 MiB, which must also fit the caller's message limit.
 	Queries       []*SearchQuery `protobuf:"bytes,2,rep,name=queries,proto3" json:"queries,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

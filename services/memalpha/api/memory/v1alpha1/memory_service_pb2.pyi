@@ -259,7 +259,7 @@ class AppendChunksRequest(_message.Message):
     """If set, only this very bank is written."""
     @_builtins.property
     def chunks(self) -> _containers.RepeatedCompositeFieldContainer[_memory_pb2.Chunk]:
-        """In order; all or none are stored. At most 1000."""
+        """In order; all or none are stored. At most 1000, and 16 MiB in all."""
 
     def __init__(
         self,
@@ -686,7 +686,7 @@ class ApplyOperationsRequest(_message.Message):
     """Makes a repeated call return the first reply. A UUID is recommended; at most 128 bytes. Kept for 24 hours."""
     @_builtins.property
     def operations(self) -> _containers.RepeatedCompositeFieldContainer[_memory_pb2.Operation]:
-        """In order. At most 1000."""
+        """In order. At most 1000; the memories they change hold at most 8 MiB, deleted ones included."""
 
     @_builtins.property
     def writer(self) -> _memory_pb2.Writer:
@@ -1087,7 +1087,7 @@ class SearchMemoriesRequest(_message.Message):
     """The bank's id."""
     @_builtins.property
     def queries(self) -> _containers.RepeatedCompositeFieldContainer[Global___SearchQuery]:
-        """One to 1000."""
+        """One to 1000; their hits hold at most 64 MiB, which must also fit the caller's message limit."""
 
     def __init__(
         self,
