@@ -349,8 +349,10 @@ def test_a_long_call_leaves_the_interpreter_to_other_threads(bank: Bank):
     ticks = 0
 
     def search() -> None:
-        bank.search(["tea number"] * 300, limit=1000)
-        done.set()
+        try:
+            bank.search(["tea number"] * 1000, limit=10)
+        finally:
+            done.set()
 
     thread = threading.Thread(target=search)
     thread.start()

@@ -230,7 +230,7 @@ def test_history_of_one_memory_holds_only_its_operations(line):
     ]
     contents = [event["operation_applied"]["result"]["memory"]["content"] for event in events]
     assert contents == ["Ada has one dog", "Ada has two dogs"]
-    assert line.ok("history", "--bank", "me", "--memory", "9") == "nothing happened\n"
+    assert line.ok("history", "--bank", "me", "--memory", "0") == "nothing happened\n"
 
 
 def test_a_terminal_is_safe_from_what_a_memory_holds(line):

@@ -216,14 +216,17 @@ async def test_cancelling_a_call_ends_its_generation():
 
 
 class ScriptedAgent:
-    """Answers at once; its worker runs until it is told to stop, or dies."""
+    """Answers at once unless `go` is cleared; its worker runs until it is told to stop, or dies."""
 
     def __init__(self, *, dies=False):
         self.dies = dies
         self.worker_ended = False
+        self.go = asyncio.Event()
+        self.go.set()
 
     async def memorize(self, request, timeout=None):
         self.timeout = timeout
+        await self.go.wait()
         return agent_pb.MemorizeResponse(pending_chunks=len(request.items))
 
     async def recall(self, request):
@@ -250,6 +253,25 @@ async def test_the_agent_service_answers_and_its_worker_ends_with_it():
     os.kill(os.getpid(), signal.SIGINT)
     assert await life == 0
     assert agent.worker_ended
+
+
+async def test_calls_that_wait_for_the_policy_leave_room_for_questions(monkeypatch):
+    monkeypatch.setattr(agent_service, "Gate", lambda: Gate(1))
+    address = free_address()
+    agent: Any = ScriptedAgent()
+    agent.go.clear()
+    life = asyncio.create_task(agent_service.run(agent, address, 5.0))
+    await until_serving("agent", address)
+    async with AsyncAgentClient.connect(address) as client:
+        waiting = [asyncio.create_task(client.memorize(agent_pb.MemorizeRequest())) for _ in range(2)]
+        refused, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        with pytest.raises(BusyError, match="at most 1 at once"):
+            await refused.pop()
+        assert (await client.recall(agent_pb.RecallRequest(query="who?"))).context == "who?"
+        agent.go.set()
+        await asyncio.wait(waiting)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await life == 0
 
 
 async def test_a_dead_worker_ends_the_agent_service_loudly(capsys):

@@ -9,6 +9,8 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -16,7 +18,7 @@ from memalpha import app, config, up
 from memalpha.api.agent.v1alpha1 import agent_service_pb2 as pb
 from memalpha.errors import ConflictError, InvalidInputError
 from memalpha.up.ports import owner
-from memalpha.up.screen import readable
+from memalpha.up.screen import Screen, readable
 
 LAUNCHER = """
 import sys
@@ -218,3 +220,15 @@ def test_the_memory_service_finishes_and_lets_go_of_its_folder_on_a_signal(tmp_p
             os.kill(found["services"]["memory"]["pid"], signal.SIGTERM)
             _, err = process.communicate(timeout=20)
             assert "memory ended by itself (exit status 0)" in err
+
+
+@pytest.mark.parametrize(("under_uv", "command"), [(True, "uv run memalpha"), (False, "memalpha")])
+def test_what_to_try_next_works_in_a_terminal_of_its_own(monkeypatch, capsys, under_uv, command):
+    monkeypatch.delenv("UV_RUN_RECURSION_DEPTH", raising=False)
+    if under_uv:
+        monkeypatch.setenv("UV_RUN_RECURSION_DEPTH", "1")
+    child: Any = SimpleNamespace(pid=1, log=Path("agent.log"))
+    names = ("memory_address", "agent_address", "policy_address")
+    usual: Any = {name: config.Settings.model_fields[name].default for name in names}
+    Screen(json_output=False).ready(config.load(**usual), {"memory": child, "agent": child}, 0.5)
+    assert f"\n  {command} memorize notes.md --bank me\n" in capsys.readouterr().out

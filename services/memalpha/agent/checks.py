@@ -51,10 +51,30 @@ def recall_request(request: RecallRequest) -> None:
     if not request.query.strip():
         raise _invalid("EMPTY_QUERY", f"query must not be empty or blank, got {request.query[:20]!r}")
     _at_most("query", request.query, _MOST_QUERY_BYTES)
-    if request.HasField("limit") and not 1 <= request.limit <= 1000:
-        raise _invalid("INVALID_LIMIT", f"limit must be between 1 and 1000, got {request.limit}")
-    if request.HasField("token_budget") and not 64 <= request.token_budget <= 1_000_000:
-        message = f"token_budget must be between 64 and 1000000, got {request.token_budget}"
+    if request.HasField("limit"):
+        recall_limit(request.limit)
+    if request.HasField("token_budget"):
+        recall_budget(request.token_budget)
+
+
+def recall_limit(limit: int) -> None:
+    """Checks how many memories of each type are asked for.
+
+    Raises:
+        InvalidInputError: INVALID_LIMIT.
+    """
+    if not 1 <= limit <= 1000:
+        raise _invalid("INVALID_LIMIT", f"limit must be between 1 and 1000, got {limit}")
+
+
+def recall_budget(token_budget: int) -> None:
+    """Checks how many o200k tokens a context may take.
+
+    Raises:
+        InvalidInputError: INVALID_TOKEN_BUDGET.
+    """
+    if not 64 <= token_budget <= 1_000_000:
+        message = f"token_budget must be between 64 and 1000000, got {token_budget}"
         raise _invalid("INVALID_TOKEN_BUDGET", message)
 
 

@@ -2,7 +2,7 @@
 
 The question alone is the query. Semantic and episodic memories are searched separately, so that neither
 crowds out the other, together with the chunks that are stored but not memorized yet: what was acknowledged is
-found at once.
+found at once. Hits and their sources may be long texts; if they do not fit in one reply, fewer are returned.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ from memalpha.api.memory.v1alpha1.memory_service_pb2 import (
     SearchHits,
     SearchQuery,
 )
+from memalpha.errors import OutOfRangeError
 
 DEFAULT_LIMIT = 20
 DEFAULT_TOKEN_BUDGET = 4096
 
+# One reply has at most 16 MiB; the rest is for what a channel adds.
+_MOST_REPLY_BYTES = 15 << 20
 # Chunks come in pages; up to a page's distance, reading on is cheaper than asking again.
 _NEAR = 100
 
@@ -36,10 +39,24 @@ async def recall(memory: MemoryBackend, request: RecallRequest) -> RecallRespons
         NotFoundError: There is no such bank.
     """
     checks.recall_request(request)
+    limit = request.limit if request.HasField("limit") else DEFAULT_LIMIT
+    while True:
+        try:
+            response = await _recalled(memory, request, limit)
+        except OutOfRangeError:
+            if limit == 1:
+                raise
+        else:
+            if limit == 1 or response.ByteSize() <= _MOST_REPLY_BYTES:
+                return response
+        limit //= 2
+
+
+async def _recalled(memory: MemoryBackend, request: RecallRequest, limit: int) -> RecallResponse:
     view = await memory.get_writer_view(
         GetWriterViewRequest(bank_id=request.bank_id, recent=RecentView(semantic=0, episodic=0))
     )
-    found = await memory.search(request.bank_id, _queries(request))
+    found = await memory.search(request.bank_id, _queries(request.query, limit))
     hits = _hits(found.results)
     budget = request.token_budget if request.HasField("token_budget") else DEFAULT_TOKEN_BUDGET
     memories = [hit.memory for hit in hits if hit.HasField("memory")]
@@ -59,10 +76,9 @@ async def recall(memory: MemoryBackend, request: RecallRequest) -> RecallRespons
     )
 
 
-def _queries(request: RecallRequest) -> list[SearchQuery]:
-    limit = request.limit if request.HasField("limit") else DEFAULT_LIMIT
+def _queries(text: str, limit: int) -> list[SearchQuery]:
     semantic, episodic = (
-        SearchQuery(text=request.query, types=[kind], limit=limit)
+        SearchQuery(text=text, types=[kind], limit=limit)
         for kind in (MemoryType.MEMORY_TYPE_SEMANTIC, MemoryType.MEMORY_TYPE_EPISODIC)
     )
     semantic.include_pending = True

@@ -2,10 +2,10 @@
 
 Chunks of one bank are taken strictly in order and by one task at a time; banks take turns, one chunk each, so
 that a long stream holds nobody up. A bank enters the line when `wake` names it or when a poll finds it
-pending. An outage of the policy or of the memory pauses all tasks together, with growing pauses and one log
-line when it begins and one when it ends. What cannot be memorized now is left where it is: the next poll
-finds it again. Stopping waits for the chunks in work; cancelling abandons them, which leaves no partial
-effect (see `loop`).
+pending. An outage of the policy, of the memory, or of its readiness to write (a full disk) pauses all tasks
+together, with growing pauses and one log line when it begins and one when it ends. What cannot be memorized
+now is left where it is: the next poll finds it again. Stopping waits for the chunks in work; cancelling
+abandons them, which leaves no partial effect (see `loop`).
 """
 
 from __future__ import annotations
@@ -101,7 +101,8 @@ class Worker:
         self._memorizer = Memorizer(memory, policy, settings)
         self._settings = settings
         backoff = Backoff(settings.backoff_seconds, settings.longest_backoff_seconds)
-        self._outages = {"policy": Outage("policy", backoff), "memory": Outage("memory", backoff)}
+        # A poll only reads: that it succeeds says nothing about a memory that is too busy, or full, to write.
+        self._outages = {name: Outage(name, backoff) for name in ("policy", "memory", "writing")}
         self._queue: BankQueue | None = None
         self._stop = asyncio.Event()
         self._complaints: dict[str, str] = {}
@@ -165,7 +166,8 @@ class Worker:
             self._outages["policy"].failed(outage.error)
             return True
         except (UnavailableError, BusyError) as error:
-            self._outages["memory"].failed(error)
+            away = isinstance(error, UnavailableError)
+            self._outages["memory" if away else "writing"].failed(error)
             return True
         except NotFoundError:
             return False

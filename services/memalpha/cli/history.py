@@ -14,17 +14,19 @@ from rich.text import Text
 from memalpha import app
 from memalpha.api.memory.v1alpha1 import memory_pb2 as pb
 from memalpha.cli.documents import document, enum_name, print_line
-from memalpha.cli.shell import BankOption, Session
+from memalpha.cli.shell import BankOption, Session, UsageError
 from memalpha.cli.style import Screen, difference, indented, label, one_line, short_id, type_name, visible
+from memalpha.errors import NotFoundError, make
 
+_MOST = 2**64 - 1
 _REASONS = pb.OperationError.Reason.DESCRIPTOR
 
 
 def history(
     ctx: typer.Context,
     bank: BankOption,
-    memory: Annotated[int | None, typer.Option(min=0, help="Only this memory; 0 is core memory.")] = None,
-    chunk: Annotated[int | None, typer.Option(min=0, help="Only the chunk at this position.")] = None,
+    memory: Annotated[int | None, typer.Option(help="Only this memory; 0 is core memory.")] = None,
+    chunk: Annotated[int | None, typer.Option(help="Only the chunk at this position.")] = None,
     raw: Annotated[
         bool, typer.Option("--raw", help="Also print what the policy wrote, word for word.")
     ] = False,
@@ -37,9 +39,11 @@ def history(
     chunk_appended, operation_applied, cursor_moved, chunk_failed, chunk_retried.
     """
     session: Session = ctx.obj
+    _check_number("--memory", memory)
+    _check_number("--chunk", chunk)
 
     async def work(faces: app.Faces) -> None:
-        events = faces.memory.events(bank, memory, chunk)
+        events = _found(faces.memory.events(bank, memory, chunk), bank, memory, chunk)
         if session.json:
             async for event in events:
                 print_line(document(event))
@@ -47,6 +51,26 @@ def history(
             await print_events(session.screen, events, raw=raw)
 
     session.run(work)
+
+
+def _check_number(option: str, value: int | None) -> None:
+    if value is not None and not 0 <= value <= _MOST:
+        raise UsageError(f"{option} must be between 0 and {_MOST}, got {value}")
+
+
+async def _found(
+    events: AsyncIterator[pb.BankEvent], bank: str, memory: int | None, chunk: int | None
+) -> AsyncIterator[pb.BankEvent]:
+    """Passes events on. What is not in the history is not in the bank, but for core memory, always there."""
+    found = memory == 0
+    async for event in events:
+        found = True
+        yield event
+    if not found and (memory is not None or chunk is not None):
+        wanted = {"memory": memory, "chunk": chunk}
+        what = " and ".join(f"{name} {number}" for name, number in wanted.items() if number is not None)
+        message = f"nothing in the history of bank {bank} is about {what}"
+        raise make(NotFoundError, "NOT_IN_HISTORY", message, bank_id=bank, what=what)
 
 
 async def print_events(screen: Screen, events: AsyncIterator[pb.BankEvent], *, raw: bool) -> None:

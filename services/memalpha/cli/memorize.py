@@ -19,7 +19,7 @@ from memalpha.api.memory.v1alpha1 import memory_pb2 as pb
 from memalpha.cli.documents import print_document
 from memalpha.cli.patience import Patience
 from memalpha.cli.progress import Board
-from memalpha.cli.shell import FAILED, BankOption, Session
+from memalpha.cli.shell import FAILED, BankOption, Session, UsageError
 from memalpha.cli.style import Screen, one_line, plural, visible
 from memalpha.config import Settings
 from memalpha.errors import ConflictError, UnavailableError, make
@@ -29,6 +29,7 @@ BATCH_CHUNKS = 200
 BATCH_BYTES = 4 * 1024 * 1024
 _POLL_SECONDS = 0.1
 _STALL_SECONDS = 5.0
+_SILENCE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +68,7 @@ def memorize(
     time: Annotated[str, typer.Option(help="When, where the file does not say: 2023-05-08T13:56.")] = "",
     conversation: Annotated[str, typer.Option(help="Which conversation of a LoCoMo file.")] = "",
     wait: Annotated[bool, typer.Option(help="Wait until everything is memorized.")] = True,
-    retry_for: Annotated[
-        float, typer.Option(min=0, help="Seconds to keep trying while a service is away.")
-    ] = 60.0,
+    retry_for: Annotated[float, typer.Option(help="Seconds to keep trying while a service is away.")] = 60.0,
 ) -> None:
     """Store a file durably and memorize it.
 
@@ -79,6 +78,8 @@ def memorize(
     JSON. Running it again stores nothing twice; a file that grew at its end adds only what is new. JSON:
     bank_id, source, turns, chunks, stored, already_stored, memorized, pending_chunks, parked.
     """
+    if not retry_for >= 0:
+        raise UsageError(f"--retry-for must be 0 or more seconds, got {retry_for:g}")
     session: Session = ctx.obj
     settings = session.settings()
     with session.screen.err.status("reading"):
@@ -141,7 +142,7 @@ async def until_memorized(
     bank_id, total = stored.before.bank_id, len(stored.positions)
     if isinstance(faces, app.Embedded):
         await _work_off(stored, faces, board)
-    cursor, moved = -1, time.monotonic()
+    cursor, moved, asked = -1, time.monotonic(), time.monotonic()
     while True:
         bank = await patience(lambda: faces.memory.get_bank(bank_id))
         if bank.bank_uid != stored.before.bank_uid:
@@ -151,11 +152,16 @@ async def until_memorized(
         board.show("memorized", stored.memorized(bank), total)
         if bank.failures.parked or stored.memorized(bank) == total:
             return bank
+        now = time.monotonic()
         if bank.cursor != cursor:
-            cursor, moved = bank.cursor, time.monotonic()
-        elif time.monotonic() - moved > _STALL_SECONDS:
+            cursor, moved, asked = bank.cursor, now, now
+        elif now - asked > _STALL_SECONDS:
             await patience(lambda: _expect_services(settings))
-            moved = time.monotonic()
+            asked = now
+            if now - moved > _SILENCE_SECONDS:
+                board.note(
+                    f"no chunk memorized for {now - moved:.0f} s; the agent's log tells what it waits for"
+                )
         await asyncio.sleep(_POLL_SECONDS)
 
 

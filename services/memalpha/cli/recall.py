@@ -5,16 +5,17 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from memalpha.agent import checks
 from memalpha.api.agent.v1alpha1 import agent_service_pb2 as agent_pb
 from memalpha.api.memory.v1alpha1 import memory_pb2 as pb
 from memalpha.cli.documents import document, print_document
-from memalpha.cli.shell import BankOption, Session
+from memalpha.cli.shell import BankOption, Session, utf8
 from memalpha.cli.style import Screen, date, excerpt, indented, label, one_line, plural, short_id, visible
 
 
 def recall(
     ctx: typer.Context,
-    question: Annotated[str, typer.Argument(help="What to look for.", show_default=False)],
+    question: Annotated[str, typer.Argument(help="What to look for.", show_default=False, callback=utf8)],
     bank: BankOption,
     limit: Annotated[int, typer.Option(help="At most this many memories of each type, 1 to 1000.")] = 5,
     budget: Annotated[int, typer.Option(help="Most o200k tokens of the context block.")] = 4096,
@@ -33,6 +34,9 @@ def recall(
     pending_chunks, sources.
     """
     session: Session = ctx.obj
+    # Before they are put into a request, whose fields hold 32 bits and refuse more with words of their own.
+    checks.recall_limit(limit)
+    checks.recall_budget(budget)
     request = agent_pb.RecallRequest(
         bank_id=bank, query=question, limit=limit, token_budget=budget, include_sources=True
     )

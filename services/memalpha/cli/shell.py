@@ -25,9 +25,6 @@ from memalpha.sources import SourceError
 
 T = TypeVar("T")
 
-BankOption = Annotated[str, typer.Option("--bank", help="The bank's name.", show_default=False)]
-BankArgument = Annotated[str, typer.Argument(help="The bank's name.", show_default=False)]
-
 FAILED = 1
 BAD_INPUT = 2
 UNREACHABLE = 3
@@ -38,7 +35,22 @@ _WITH_VALUE = ("--embedded", "--config")
 
 
 class UsageError(ValueError):
-    """Options that do not go together; the message says which."""
+    """Options that do not go together, or whose value breaks a rule; the message says which."""
+
+
+def utf8(value: str) -> str:
+    """Refuses bytes that are no UTF-8, which Python passes on as halves of surrogate pairs."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"arguments must be UTF-8 text, got {value!a}") from error
+    return value
+
+
+BankOption = Annotated[
+    str, typer.Option("--bank", help="The bank's name.", show_default=False, callback=utf8)
+]
+BankArgument = Annotated[str, typer.Argument(help="The bank's name.", show_default=False, callback=utf8)]
 
 
 @dataclass(frozen=True, slots=True)

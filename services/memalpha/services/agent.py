@@ -20,21 +20,22 @@ _REPLY_SECONDS = 0.25
 
 
 class AgentServicer(AgentServiceServicer):
-    """Answers with what an agent does."""
+    """Answers with what an agent does. Calls that wait for the policy take no place from questions."""
 
     def __init__(self, agent: Agent) -> None:
         """Over an agent whose worker runs elsewhere."""
         self._agent = agent
-        self._gate = Gate()
+        self._memorizing = Gate()
+        self._recalling = Gate()
 
     async def Memorize(self, request: MemorizeRequest, context: grpc.aio.ServicerContext) -> MemorizeResponse:
         """Stores items, and waits until they are memorized if asked to."""
-        async with Answer(self._gate, context):
+        async with Answer(self._memorizing, context):
             return await self._agent.memorize(request, timeout=_time_to_wait(context))
 
     async def Recall(self, request: RecallRequest, context: grpc.aio.ServicerContext) -> RecallResponse:
         """Finds what a bank knows about a question."""
-        async with Answer(self._gate, context):
+        async with Answer(self._recalling, context):
             return await self._agent.recall(request)
 
 

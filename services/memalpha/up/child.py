@@ -12,8 +12,8 @@ import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 from memalpha.services.launched import VARIABLE
 
@@ -23,6 +23,11 @@ _LAST_LINES = 20
 def command(name: str) -> list[str]:
     """How a service is started; `-P` keeps the working directory's files from being imported."""
     return [sys.executable, "-P", "-m", "memalpha", "serve", name]
+
+
+def open_log(path: Path) -> FileIO:
+    """Opens a log for adding to it, readable by its owner alone."""
+    return open(path, "ab", buffering=0, opener=lambda name, flags: os.open(name, flags, 0o600))
 
 
 class Child:
@@ -38,9 +43,12 @@ class Child:
 
     @classmethod
     async def start(
-        cls, name: str, environment: dict[str, str], log: Path, on_line: Callable[[str, str], None]
+        cls, name: str, environment: dict[str, str], log: FileIO, on_line: Callable[[str, str], None]
     ) -> "Child":
-        """Starts `memalpha serve NAME` with more environment variables; `on_line` gets name and line."""
+        """Starts `memalpha serve NAME` with more environment variables; `on_line` gets name and line.
+
+        The log is closed when the service has ended.
+        """
         process = await asyncio.create_subprocess_exec(
             *command(name),
             env={**os.environ, **environment, VARIABLE: "1"},
@@ -49,8 +57,8 @@ class Child:
             stderr=asyncio.subprocess.STDOUT,
             process_group=0,
         )
-        child = cls(name, process, log)
-        child._ended = asyncio.create_task(child._keep_output(on_line))
+        child = cls(name, process, Path(str(log.name)))
+        child._ended = asyncio.create_task(child._keep_output(log, on_line))
         return child
 
     @property
@@ -86,20 +94,21 @@ class Child:
         with suppress(ProcessLookupError):
             os.killpg(self.pid, number)
 
-    async def _keep_output(self, on_line: Callable[[str, str], None]) -> int:
+    async def _keep_output(self, log: FileIO, on_line: Callable[[str, str], None]) -> int:
         assert self._process.stdout is not None
-        with open(os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab", buffering=0) as log:
+        with log:
             async for line in _lines(self._process.stdout, log):
                 self.last_lines.append(line)
                 on_line(self.name, line)
         return await self._process.wait()
 
 
-async def _lines(stream: asyncio.StreamReader, log: BinaryIO) -> AsyncIterator[str]:
+async def _lines(stream: asyncio.StreamReader, log: FileIO) -> AsyncIterator[str]:
     """The lines of a stream, however long they are, while the bytes go to the log."""
     rest = b""
     while data := await stream.read(65536):
-        log.write(data)
+        with suppress(OSError):  # a full disk costs log lines; the services and their readers go on
+            log.write(data)
         *whole, rest = (rest + data).split(b"\n")
         for line in whole:
             yield line.decode(errors="replace")

@@ -11,12 +11,13 @@ import signal
 import socket
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from memalpha.client.health import Name, check
 from memalpha.config import Settings, split_address
 from memalpha.errors import ConflictError, InvalidInputError, MemalphaError, UnavailableError, make
 from memalpha.services.serving import check_address
-from memalpha.up.child import Child
+from memalpha.up.child import Child, open_log
 from memalpha.up.ports import owner
 from memalpha.up.screen import Screen
 
@@ -99,7 +100,11 @@ class _Launch:
 
     async def _start_one(self, name: Name) -> None:
         environment = {**self._settings.environment(), "MEMALPHA_LOG_FORMAT": "json"}
-        log = self._settings.data_dir / "logs" / f"{name}.log"
+        path = self._settings.data_dir / "logs" / f"{name}.log"
+        try:
+            log = open_log(path)
+        except OSError as error:
+            raise _not_usable(self._settings, path, error) from None
         self._children[name] = await Child.start(name, environment, log, self._screen.line)
         self._children[name].on_end(self._on_end)
 
@@ -190,5 +195,10 @@ def _make_log_dir(settings: Settings) -> None:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         (settings.data_dir / "logs").mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
-        message = f"data_dir {settings.data_dir}: {error.strerror}"
-        raise make(InvalidInputError, "DATA_DIR_NOT_USABLE", message, data_dir=settings.data_dir) from None
+        raise _not_usable(settings, Path(error.filename), error) from None
+
+
+def _not_usable(settings: Settings, path: Path, error: OSError) -> InvalidInputError:
+    where = "" if path == settings.data_dir else f" ({path})"
+    message = f"data_dir {settings.data_dir} must be a folder that can be written{where}: {error.strerror}"
+    return make(InvalidInputError, "DATA_DIR_NOT_USABLE", message, data_dir=settings.data_dir)

@@ -5,7 +5,9 @@ On stdout there is one thing: the table that says that all is ready, or its JSON
 """
 
 import json
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from rich.console import Console
@@ -31,11 +33,11 @@ class Screen:
 
     def line(self, name: str, line: str) -> None:
         """Shows a line that a service printed."""
-        self._err.print(Text.assemble((f"{name:>6} │ ", _COLOURS.get(name, "")), readable(line)))
+        self._say(Text.assemble((f"{name:>6} │ ", _COLOURS.get(name, "")), readable(line)))
 
     def note(self, sentence: str) -> None:
         """Says what the launcher does."""
-        self._err.print(sentence, style="dim")
+        self._say(Text(sentence, "dim"))
 
     def ready(self, settings: Settings, children: Mapping[Name, Child], seconds: float) -> None:
         """Says where the services are and what to try next."""
@@ -55,16 +57,20 @@ class Screen:
         self._out.print(table)
         self._out.print("Stop with Ctrl-C. In another terminal, try:", style="dim")
         for command in _commands(children):
-            self._out.print(f"  {_variables(settings)}{command}", soft_wrap=True)
+            self._out.print(f"  {_variables(settings)}{_runner()}{command}", soft_wrap=True)
 
     def died(self, child: Child) -> None:
         """Explains the end of a service that nobody asked to end."""
-        self._err.print(
-            f"{child.name} ended by itself ({_how(child.exit_status)}); its last lines:", style="bold red"
-        )
+        end = f"{child.name} ended by itself ({_how(child.exit_status)}); its last lines:"
+        self._say(Text(end, "bold red"))
         for line in child.last_lines:
-            self._err.print("  ", readable(line), sep="")
-        self._err.print(f"all of them: {child.log}", style="dim")
+            self._say(Text.assemble("  ", readable(line)))
+        self._say(Text(f"all of them: {child.log}", "dim"))
+
+    def _say(self, text: Text) -> None:
+        """Prints on stderr; a full disk there must neither end services nor keep them from ending."""
+        with suppress(OSError):
+            self._err.print(text)
 
 
 def readable(line: str) -> Text:
@@ -91,6 +97,11 @@ def _commands(children: Mapping[Name, Child]) -> list[str]:
     if "agent" not in children:
         return ["memalpha banks"]
     return ["memalpha memorize notes.md --bank me", 'memalpha recall "What do I like?" --bank me']
+
+
+def _runner() -> str:
+    """Another terminal does not have the PATH that `uv run` gives to this process."""
+    return "uv run " if "UV_RUN_RECURSION_DEPTH" in os.environ else ""
 
 
 def _variables(settings: Settings) -> str:

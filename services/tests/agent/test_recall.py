@@ -60,6 +60,19 @@ async def test_hits_come_best_first_and_make_up_the_context(memory: AsyncMemoryC
     assert reply.context_tokens == count_tokens(reply.context)
 
 
+async def test_what_does_not_fit_in_one_reply_gives_fewer_hits_instead_of_none(
+    memory: AsyncMemoryClient,
+) -> None:
+    # 20 chunks of 900 kB are 18 MB, and a reply holds 16 MiB; 10 of them, half the default limit, fit.
+    await memory.ensure_bank("b")
+    for number in range(20):
+        chunk = Chunk(chunk_id=f"c{number}", text="dog" + " " * 899_997)
+        await memory.append_chunks("b", [chunk])
+    reply = await recalled(memory, "dog")
+    assert [hit.pending.position for hit in reply.hits] == list(range(10))
+    assert reply.pending_chunks == 20
+
+
 async def test_the_limit_counts_for_each_type(memory: AsyncMemoryClient) -> None:
     await write(
         memory,

@@ -11,7 +11,7 @@ from memalpha.agent.settings import AgentSettings
 from memalpha.agent.worker import BankQueue, Worker
 from memalpha.api.memory.v1alpha1.memory_service_pb2 import ApplyOperationsRequest, ApplyOperationsResponse
 from memalpha.client import AsyncMemoryClient
-from memalpha.errors import CorruptionError, InternalError, UnavailableError, make
+from memalpha.errors import BusyError, CorruptionError, InternalError, UnavailableError, make
 
 from .support import QUICK, ScriptedPolicy, append, contents, keep_all
 
@@ -138,6 +138,23 @@ async def test_errors_of_the_memory_do_not_end_the_worker(memory: AsyncMemoryCli
         await until(lambda: drained(memory))
     assert await contents(memory) == ["one"]
     assert flaky.errors == []
+
+
+async def test_a_full_disk_is_waited_out_with_one_line_in_the_log_although_polls_succeed(
+    memory: AsyncMemoryClient,
+) -> None:
+    await append(memory, "one")
+    full = make(BusyError, "DISK_FULL", "no space left")
+    # the pauses add up to many polls: each of these reads, which a full disk allows
+    flaky = Flaky(memory, *[full] * 6)
+    with capture_logs() as logs:
+        async with working(flaky, ScriptedPolicy(keep_all)):  # type: ignore[arg-type]
+            await until(lambda: drained(memory))
+    assert await contents(memory) == ["one"]
+    assert [line["event"] for line in logs] == [
+        "writing unavailable, memorizing waits",
+        "writing available again",
+    ]
 
 
 async def test_a_record_whose_reply_was_lost_is_not_made_twice(memory: AsyncMemoryClient) -> None:

@@ -23,6 +23,13 @@ TUESDAY = date(2023, 5, 9)
         ("We met last Friday.", "We met on 5 May 2023.", "2023-05-05"),
         ("We met on Tuesday.", "We met on 2 May 2023.", "2023-05-02"),  # today is Tuesday, so a week ago
         ("We meet next Friday.", "We meet on 12 May 2023.", "2023-05-12"),
+        ("On Friday we fly to Lisbon.", "On 12 May 2023 we fly to Lisbon.", "2023-05-12"),
+        ("I'm leaving on Friday.", "I'm leaving on 12 May 2023.", "2023-05-12"),
+        ("On Friday we flew to Lisbon.", "On 5 May 2023 we flew to Lisbon.", "2023-05-05"),
+        ("We met on Friday, April 14.", "We met on Friday, April 14.", "2023-04-14"),
+        ("We met on Friday the 14th of April.", "We met on Friday the 14th of April.", "2023-04-14"),
+        ("We met on Friday, 14 April 2023.", "We met on Friday, 14 April 2023.", "2023-04-14"),
+        ("A great day on Friday!", "A great day on 5 May 2023!", "2023-05-05"),
         ("I'll go on Sunday.", "I'll go on 14 May 2023.", "2023-05-14"),
         ("We met three days ago.", "We met on 6 May 2023.", "2023-05-06"),
         ("We met two weeks ago.", "We met two weeks before 9 May 2023.", None),
@@ -136,6 +143,38 @@ def test_a_fact_names_subject_attribute_and_value() -> None:
 )
 def test_what_states_no_attribute_gives_no_fact(sentence: str) -> None:
     assert facts(sentence) == []
+
+
+def test_what_somebody_else_is_quoted_with_is_no_fact_of_the_speaker() -> None:
+    assert facts('Tom: My friend Carl says: "I live in Berlin".') == []
+    assert facts("Tom: “I work at Acme”, she said.") == []
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Tom: I wonder if Anna lives in Rome.",
+        "Tom: She asked whether I work at Acme.",
+        "Tom: I'm not sure I like jazz.",
+        "Tom: My friend from Spain lives in Rome.",
+        "Tom: Nobody at Acme lives in Rome.",
+    ],
+)
+def test_what_is_asked_or_said_of_somebody_without_a_name_is_no_fact(sentence: str) -> None:
+    assert facts(sentence) == []
+
+
+@pytest.mark.parametrize(
+    ("sentence", "value"),
+    [
+        ("Ann: My email is ann.lee@example.com.", "ann.lee@example.com"),
+        ("Ann: My rent is 1,250.50 euros.", "1,250.50 euros"),
+        ("Ann: My appointment is 14:30 now.", "14:30"),
+        ("The budget is 20,000 euros.", "20,000"),
+    ],
+)
+def test_a_dot_or_comma_inside_of_a_value_does_not_end_it(sentence: str, value: str) -> None:
+    assert [fact.value for fact in facts(sentence)] == [value]
 
 
 def profile_after(core: str, *contents: str, fits: bool = True) -> str:

@@ -13,17 +13,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from memalpha.policy.extractive.lexicon import MONTHS, NUMBERS, PAST, WEEKDAYS
+from memalpha.policy.extractive.lexicon import BASE_VERBS, MONTHS, NUMBERS, PAST, WEEKDAYS
 
 _DAY = (
     r"(?P<day>mon(?:day)?|tue(?:s(?:day)?)?|wed(?:nesday)?|thu(?:rs?(?:day)?)?|fri(?:day)?|sat(?:urday)?"
     r"|sun(?:day)?)"
 )
-_MONTH = (
-    r"(?P<month>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?"
+_MONTH_NAME = (
+    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?"
     r"|sep(?:t(?:ember)?)?"
     r"|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
 )
+_MONTH = rf"(?P<month>{_MONTH_NAME})"
+# "Friday, 1 March" is not the nearest Friday; which day it is, the date says.
+_DATE_FOLLOWS = rf",? (?:the )?(?:{_MONTH_NAME}\.? \d|\d{{1,2}}(?:st|nd|rd|th)\b|\d{{1,2}} {_MONTH_NAME}\b)"
 _COUNT = r"(?P<count>\d{1,3}|" + "|".join(NUMBERS) + ")"
 _WORDS = re.compile(r"[a-z]+|\d+")
 _HINTS = frozenset(
@@ -32,6 +35,10 @@ _HINTS = frozenset(
 )
 _FUTURE = re.compile(
     r"\b(?:will|going to|gonna|next|plan|planning|'ll|’ll|upcoming|tomorrow|soon|have to|need to)\b",
+    re.IGNORECASE,
+)
+_PRESENT = re.compile(
+    rf"\b(?:I|we|they) (?:{'|'.join(sorted(BASE_VERBS))})\b|(?:\b(?:am|is|are)|['’](?:m|s|re)) \w+ing\b",
     re.IGNORECASE,
 )
 
@@ -107,11 +114,16 @@ def _weekday(match: re.Match[str], said: date | None, future: bool) -> _Meaning:
     index = next(i for i, name in enumerate(WEEKDAYS) if name.startswith(match["day"].lower()[:3]))
     ahead = (index - said.weekday()) % 7
     backward = which in ("last", "this past", "past") or (
-        not future and which not in ("this", "next", "this coming")
+        not future and which not in ("this", "next", "this coming") and not _plans(match.string)
     )
     step = ahead - 7 if backward else ahead or 7
     day = said + timedelta(days=step)
     return f"on {written(day)}{match['part'] or ''}", day
+
+
+def _plans(sentence: str) -> bool:
+    """Whether it is in the present tense, in which people say what they will do on a weekday."""
+    return _PRESENT.search(sentence) is not None and not PAST.search(sentence)
 
 
 def _ago(match: re.Match[str], said: date | None, future: bool) -> _Meaning:
@@ -203,7 +215,7 @@ _RULES: list[tuple[re.Pattern[str], _Rule]] = [
     (
         _compile(
             rf"\b(?P<on>on )?(?:(?P<which>last|this past|past|this coming|this"
-            rf"|next) )?{_DAY}\b(?P<part> (?:morning|afternoon|evening|night))?(?!['’])"
+            rf"|next) )?{_DAY}\b(?P<part> (?:morning|afternoon|evening|night))?(?!['’]|{_DATE_FOLLOWS})"
         ),
         _weekday,
     ),

@@ -39,6 +39,13 @@ _FORMS = [
     (re.compile(r"\b(?:I|[Ww]e)\b"), "{}"),
     (re.compile(r"\b(?:[Mm]y|[Oo]ur)\b"), "{}'s"),
 ]
+_QUOTE = re.compile(r"[\"“][^\"“”]*[\"”]")
+# Before a name, these say that the sentence does not state it, or states it of somebody else.
+_UNSTATED = re.compile(
+    r"\b(?:if|whether|unless|wish(?:es|ed)?|imagine|suppose|not sure|thinks"
+    r"|at|of|from|in|with|near)(?: that)? $",
+    re.IGNORECASE,
+)
 _HISTORY = re.compile(r" \(Before: .*\)$", re.DOTALL)
 
 
@@ -56,7 +63,8 @@ class Fact:
 
 def facts(content: str) -> list[Fact]:
     """The facts in a memory's content or in one sentence, `Speaker: ` in front allowed."""
-    text = _SECOND_VERB.sub(_with_subject, _in_third_person(without_history(content)))
+    text = _QUOTE.sub(_unless_own, without_history(content))
+    text = _SECOND_VERB.sub(_with_subject, _in_third_person(text))
     rules = rules_for(text.lower().replace("’", "'"))
     found = [fact for rule in rules for fact in _read(rule, text)]
     return list(dict.fromkeys(found))
@@ -89,6 +97,11 @@ def _differ(new: frozenset[str], old: frozenset[str]) -> bool:
     return numbers[0] != numbers[1] if all(numbers) else not new & old
 
 
+def _unless_own(quote: re.Match[str]) -> str:
+    """Nothing for a quote that says "I": who that is, is not known."""
+    return "…" if _OWN.search(quote[0]) else quote[0]
+
+
 def _in_third_person(text: str) -> str:
     """The speaker's name for "I", "we" and what is theirs; rough, but the rules ask for no more."""
     speaker = speaker_of(text)
@@ -114,7 +127,8 @@ def _read(rule: Rule, text: str) -> list[Fact]:
         attribute = _attribute(named) if named else rule.attribute
         value = _ARTICLE.sub("", match["v"].strip(), count=1).rstrip(" '’\"*_.-")
         subject, key = _subject(match["s"]), _key(value, attribute)
-        if subject and key and value.partition(" ")[0].lower() not in STOP:
+        stated = _UNSTATED.search(text, 0, match.start("s")) is None
+        if stated and subject and key and value.partition(" ")[0].lower() not in STOP:
             revised = CHANGED.search(match[0]) is not None
             found.append(Fact(subject, attribute, value, key, rule.positive, revised))
     return found

@@ -62,20 +62,23 @@ _NOT = (
     rf"{_AUX} (?:do(?:es)?n['’]t|do(?:es)? not|no longer|is(?:n['’]t| not)|am not|did(?:n['’]t| not)|never"
     r"|can['’]?t|cannot)"
 )
+# A dot, comma or colon inside of a number or an address ends nothing.
+_STOP = r"(?:[.,:](?!\w)|[;!?()\n…])"
+_VALUE = r"[\w$€£+@#](?:[^,;:!?()\n]|[,:](?=\w)){0,60}?"
 _END = (
     r"(?=\s+(?:and|but|because|since|so|which|who|where|when|while|for|after|before|with|on|now|these"
     r"|this|last|next|"
     r"until|in|at|instead|any ?more|any longer|again|over|rather|than|too|though|from|as|if|or|that|to)\b"
-    r"|['’]?[.,;:!?()\n…]| [-–—]|\s*$)"
+    rf"|['’]?{_STOP}| [-–—]|\s*$)"
 )
-_V = rf"(?P<v>[\w$€£+@#][^,;:!?()\n]{{0,60}}?){_END}"
+_V = rf"(?P<v>{_VALUE}){_END}"
 # What is denied is read with all that qualifies it: who hates hiking in the rain may still love hiking.
 _END_DENIED = (
     r"(?=\s+(?:and|but|because|since|so|which|who|now|these|this|last|until|instead|any ?more|any longer|too"
     r"|though|for good|after|altogether|(?:in|on) (?:the )?(?:\d{1,4}|week|night|January|February|March|April"
-    r"|May|June|July|August|September|October|November|December))\b|['’]?[.,;:!?()\n…]| [-–—]|\s*$)"
+    rf"|May|June|July|August|September|October|November|December))\b|['’]?{_STOP}| [-–—]|\s*$)"
 )
-_DENIED = rf"(?P<v>[\w$€£+@#][^,;:!?()\n]{{0,60}}?){_END_DENIED}"
+_DENIED = rf"(?P<v>{_VALUE}){_END_DENIED}"
 _NAME = r"[A-Z][\w'’&.-]*(?:(?:,? | of | de | del | & | and the )[A-Z0-9][\w'’&-]*){0,3}"
 _PLACE = rf"(?P<v>(?:the )?{_NAME})"
 
@@ -132,7 +135,7 @@ _THING_BECOMES = (
     r"(?: (?:to|for|on|at|from))?"
 )
 _MEASURE = (
-    r"(?P<v>(?:\w{1,20} ){0,2}[\w$€£]{0,20}\d[\w.:%-]{0,20}(?: [A-Z]\w{2,8}(?: \d{4})?)?"
+    r"(?P<v>(?:\w{1,20} ){0,2}[\w$€£]{0,20}\d[\w.,:%-]{0,20}(?: [A-Z]\w{2,8}(?: \d{4})?)?"
     r"|[A-Z][a-z]{2,5}day)\b"
 )
 
