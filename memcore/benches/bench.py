@@ -1,7 +1,7 @@
 """Measures memcore beside its peers and writes docs/benchmarks/DATE.json.
 
 Every figure is the median of several rounds in which all rows take turns, so that a noisy machine harms all
-alike; compare rows of one run, not of two. `rebuilt` is how the Mem-alpha reference searches: it tokenizes all
+alike; compare rows of one run. `rebuilt` is how the Mem-alpha reference searches: it tokenizes all
 memories and makes rank_bm25's index anew for each query. Each row's result is checked before it is timed.
 """
 
