@@ -271,7 +271,6 @@ def test_a_database_that_this_program_does_not_know_is_refused(harmed, harm, mes
         assert f"{database(harmed)} {message}" in harmed.refusal(*args, code=1)
 
 
-@pytest.mark.xfail(strict=True, reason="every connection writes to the file before it looks what the file is")
 @pytest.mark.parametrize("harm", [damage_a_page, make_foreign, make_newer])
 def test_a_file_that_is_refused_is_left_as_it_is(harmed, harm):
     harm(harmed)

@@ -109,6 +109,12 @@ impl Cell {
         self.check_staying(None).err().unwrap_or(damaged)
     }
 
+    /// An error of the bank's records, with the bank's name.
+    pub fn named(&self, error: Error) -> Error {
+        let message = format!("bank {:?}: {}", self.bank_id, error.message);
+        Error { message, ..error }.with("bank_id", &self.bank_id)
+    }
+
     /// Whether that request made the bank, be it durable yet or not.
     pub fn made_by(&self, request_id: &str) -> bool {
         match self.body.read().as_ref() {
@@ -155,13 +161,14 @@ impl Cell {
         let mut body = Body::new(&self.settings)?;
         let head = self.head();
         let mut gap = None;
-        records.replay(self.key, head.revision, &mut |stamped| {
+        let replayed = records.replay(self.key, head.revision, &mut |stamped| {
             if stamped.revision == body.head.revision + 1 {
                 body.apply(&Arc::new(stamped), Vec::new(), Revision::MAX - 1);
             } else {
                 gap.get_or_insert(stamped.revision);
             }
-        })?;
+        });
+        replayed.map_err(|error| self.named(error))?;
         if gap.is_some() || body.head.revision != head.revision {
             return Err(self.missing(format!(
                 "bank {:?} should have {} records without a gap, but its history breaks after revision {}",

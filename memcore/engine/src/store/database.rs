@@ -56,8 +56,13 @@ impl Database {
             options: options.clone(),
             readers: Mutex::new(Vec::new()),
         };
-        let mut connection = database.connect()?;
-        database.set_up(&mut connection)?;
+        let connection = database.attach()?;
+        let version = database.inspect(&connection)?;
+        if version == 0 {
+            let pragma = "PRAGMA auto_vacuum=INCREMENTAL";
+            connection.execute_batch(pragma).map_err(|e| database.error(&e))?;
+        }
+        database.migrate(database.prepare(connection)?, version)?;
         let private = fs::Permissions::from_mode(0o600);
         fs::set_permissions(&database.path, private)
             .and_then(|()| fs::File::open(directory)?.sync_all())
@@ -67,6 +72,11 @@ impl Database {
 
     /// A connection with the store's settings.
     pub fn connect(&self) -> Result<Connection> {
+        self.prepare(self.attach()?)
+    }
+
+    /// A connection that has changed nothing yet.
+    fn attach(&self) -> Result<Connection> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
         let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = match self.options.vfs() {
@@ -74,10 +84,14 @@ impl Database {
             Some(vfs) => Connection::open_with_flags_and_vfs(&self.path, flags, vfs),
         };
         let connection = connection.map_err(|e| self.error(&e))?;
+        connection.execute_batch("PRAGMA busy_timeout=10000").map_err(|e| self.error(&e))?;
+        Ok(connection)
+    }
+
+    fn prepare(&self, connection: Connection) -> Result<Connection> {
         let pragmas = format!(
-            "PRAGMA busy_timeout=10000; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL;
-             PRAGMA synchronous={}; PRAGMA secure_delete=ON; PRAGMA wal_autocheckpoint=0;
-             PRAGMA journal_size_limit=67108864;
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous={}; PRAGMA secure_delete=ON;
+             PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit=67108864;
              PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;",
             self.options.synchronous()
         );
@@ -85,7 +99,8 @@ impl Database {
         Ok(connection)
     }
 
-    fn set_up(&self, connection: &mut Connection) -> Result<()> {
+    /// The schema's version, 0 for a new file. Only reads, so that a file that is refused stays as it is.
+    fn inspect(&self, connection: &Connection) -> Result<usize> {
         let number = |sql: &str| -> Result<i64> {
             connection.query_row(sql, [], |row| row.get(0)).map_err(|e| self.error(&e))
         };
@@ -95,18 +110,21 @@ impl Database {
         if tables > 0 && application != APPLICATION_ID {
             return Err(self.unsupported("NOT_A_STORE", "is not a memalpha store"));
         }
-        if version > MIGRATIONS.len() as i64 {
+        let known = MIGRATIONS.len();
+        usize::try_from(version).ok().filter(|version| *version <= known).ok_or_else(|| {
             let what = format!(
-                "has schema version {version}, newer than the {} this program knows; upgrade the program",
-                MIGRATIONS.len()
+                "has schema version {version}, newer than the {known} this program knows; upgrade the program"
             );
-            return Err(self.unsupported("SCHEMA_TOO_NEW", &what));
-        }
-        if version == MIGRATIONS.len() as i64 {
+            self.unsupported("SCHEMA_TOO_NEW", &what)
+        })
+    }
+
+    fn migrate(&self, mut connection: Connection, version: usize) -> Result<()> {
+        if version == MIGRATIONS.len() {
             return Ok(());
         }
         let transaction = connection.transaction().map_err(|e| self.error(&e))?;
-        for migration in &MIGRATIONS[version as usize..] {
+        for migration in &MIGRATIONS[version..] {
             transaction.execute_batch(migration).map_err(|e| self.error(&e))?;
         }
         let stamp =
@@ -117,6 +135,12 @@ impl Database {
 
     fn unsupported(&self, reason: &'static str, what: &str) -> Error {
         Error::new(ErrorKind::Unsupported, reason, format!("{} {what}", self.path.display()))
+    }
+
+    fn damaged(&self, how: &str) -> Error {
+        let path = self.path.display();
+        let way_out = "stop the service, keep the file, and restore a backup";
+        Error::corruption(format!("{path} is damaged ({how}); {way_out}"))
     }
 
     /// Runs `read` on an idle reading connection, or a new one.
@@ -177,11 +201,12 @@ impl Database {
             )?;
             let mut rows = statement.query(params![key, as_row(after), as_row(last)])?;
             while let Some(row) = rows.next()? {
+                let revision = row.get::<_, i64>(0)? as u64;
                 let record = match Record::decode(row.get_ref(2)?.as_str()?, row.get(3)?) {
                     Ok(record) => record,
-                    Err(damaged) => return Ok(Err(damaged)),
+                    Err(damaged) => return Ok(Err(self.damaged(&format!("record {revision}: {damaged}")))),
                 };
-                let stamped = Stamped { revision: row.get::<_, i64>(0)? as u64, time: row.get(1)?, record };
+                let stamped = Stamped { revision, time: row.get(1)?, record };
                 if each(stamped).is_break() {
                     break;
                 }
@@ -207,9 +232,7 @@ impl Database {
             Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
                 self.unsupported("NOT_WRITABLE", &format!("cannot be opened for writing: {error}"))
             }
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Error::corruption(format!(
-                "{path} is damaged ({error}); stop the service, keep the file, and restore a backup"
-            )),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => self.damaged(&error.to_string()),
             _ => Error::new(ErrorKind::Internal, "STORE_IO", format!("{path}: {error}")),
         }
     }

@@ -369,7 +369,9 @@ impl Inner {
         each: &mut dyn FnMut(Arc<Stamped>) -> ControlFlow<()>,
     ) -> Result<()> {
         if !cell.is_volatile() {
-            return self.database()?.records(cell.key, after, last, &mut |stamped| each(Arc::new(stamped)));
+            let read =
+                self.database()?.records(cell.key, after, last, &mut |stamped| each(Arc::new(stamped)));
+            return read.map_err(|error| cell.named(error));
         }
         let records = cell.read(self, |body, _| body.kept_records(after, last).to_vec())?;
         // That `each` has enough is no failure.
