@@ -354,3 +354,40 @@ fn the_hits_of_one_search_have_a_bound() {
     assert_eq!(store.search("b", &vec![query.clone(); 10]).unwrap().results.len(), 10);
     assert_eq!(kind_of(store.search("b", &vec![query; 11])), (ErrorKind::OutOfRange, "TOO_MANY_HITS"),);
 }
+
+#[test]
+fn the_queries_of_one_search_see_one_revision_whatever_is_written_and_compacted_between_them() {
+    let store = with_bank(Store::in_memory());
+    store.apply("b", None, batch(vec![insert("alpha")])).unwrap();
+    // Enough other memories and queries that many writes come about during one search.
+    let others = (0..200).map(|i| insert(&format!("beta {i}"))).collect();
+    store.apply("b", None, batch(others)).unwrap();
+    let query = Query { text: "alpha beta".into(), types: Vec::new(), limit: 10, include_pending: false };
+    let queries = vec![query; 1000];
+    // Five hundred words a version: some ten updates are enough dead postings for a compaction.
+    let words: Vec<String> = (0..500).map(|i| format!("word{i}")).collect();
+    let text = words.join(" ");
+    let writer = thread::spawn({
+        let store = store.clone();
+        move || {
+            for i in 0..400 {
+                let content = format!("alpha {i} {text}");
+                let kind = MemoryType::Semantic;
+                let update = Operation::Update { kind, memory_id: 1, content, event_time: None };
+                store.apply("b", None, batch(vec![update])).unwrap();
+            }
+        }
+    });
+    let mut revisions = Vec::new();
+    while !writer.is_finished() {
+        let reply = store.search("b", &queries).unwrap();
+        let first = &reply.results[0].memories;
+        assert_eq!((first.len(), first[0].0.id), (10, 1));
+        assert!(first[0].0.update_revision <= reply.revision);
+        assert!(reply.results.iter().all(|hits| hits.memories == *first));
+        revisions.push(reply.revision);
+    }
+    writer.join().unwrap();
+    revisions.dedup();
+    assert!(revisions.len() > 1, "writes must have come between searches");
+}

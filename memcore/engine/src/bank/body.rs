@@ -84,8 +84,8 @@ impl Body {
     }
 
     /// Stores a record's outcome. `terms` are its texts' terms in order where the caller has them already;
-    /// `published` is the newest revision that readers may still ask for.
-    pub fn apply(&mut self, stamped: &Arc<Stamped>, terms: Vec<Option<Terms>>, published: Revision) {
+    /// `readable` is the oldest revision that readers may still ask for.
+    pub fn apply(&mut self, stamped: &Arc<Stamped>, terms: Vec<Option<Terms>>, readable: Revision) {
         let mut terms = terms.into_iter();
         let mut next_terms = move || terms.next().flatten();
         match &stamped.record {
@@ -127,7 +127,7 @@ impl Body {
         if let Some(records) = &mut self.volatile {
             records.push(Arc::clone(stamped));
         }
-        self.tidy(published);
+        self.tidy(readable);
     }
 
     fn start(&mut self, stamped: &Stamped) {
@@ -283,13 +283,13 @@ impl Body {
     }
 
     /// Lets go of what no reader can ask for any more.
-    fn tidy(&mut self, published: Revision) {
+    fn tidy(&mut self, readable: Revision) {
         if self.head.stats.pending_chunks + 64 < self.pending.len() as u64 {
-            self.pending.retain(|_, chunk| chunk.death > published);
+            self.pending.retain(|_, chunk| chunk.death > readable);
         }
         if self.pending_index.needs_compaction() {
-            self.pending.retain(|_, chunk| chunk.death > published);
-            for moved in self.pending_index.compact(published) {
+            self.pending.retain(|_, chunk| chunk.death > readable);
+            for moved in self.pending_index.compact(readable) {
                 if let Some(pending) = self.pending.get_mut(&moved.key) {
                     pending.slot = moved.new_slot;
                 }
@@ -298,19 +298,19 @@ impl Body {
         // Texts without terms weigh nothing in the index.
         let too_much_is_dead = self.dead_bytes > self.live_bytes.max(DEAD_BYTES_FLOOR);
         if too_much_is_dead || self.memory_index.needs_compaction() {
-            self.compact_memories(published);
+            self.compact_memories(readable);
         }
     }
 
-    fn compact_memories(&mut self, published: Revision) {
+    fn compact_memories(&mut self, readable: Revision) {
         self.dead_bytes = 0;
         self.memories.retain(|_, versions| {
-            versions.retain(|version| version.death > published);
+            versions.retain(|version| version.death > readable);
             let dead = versions.iter().filter(|version| version.death != Revision::MAX);
             self.dead_bytes += dead.map(|version| version.memory.content.len()).sum::<usize>();
             !versions.is_empty()
         });
-        for moved in self.memory_index.compact(published) {
+        for moved in self.memory_index.compact(readable) {
             let versions = self.memories.get_mut(&moved.key).into_iter().flatten();
             for version in versions.filter(|version| version.slot == moved.old_slot) {
                 version.slot = moved.new_slot;

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::{RwLock, RwLockReadGuard, RwLockUpgradableReadGuard};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockUpgradableReadGuard};
 
 use super::{Body, Head, Intent, Planned, known_analyzer};
 use crate::error::{Error, ErrorKind, Result};
@@ -30,6 +30,8 @@ pub(crate) struct Cell {
     pub analyzer: Arc<Analyzer>,
     published: RwLock<Arc<Head>>,
     body: RwLock<Option<Body>>,
+    /// Revisions that readers hold on to, in no order.
+    pins: Mutex<Vec<Revision>>,
     /// A deletion is staged; nothing more is written.
     leaving: AtomicBool,
     deleted: AtomicBool,
@@ -53,6 +55,7 @@ impl Cell {
             settings,
             published: RwLock::new(Arc::new(head)),
             body: RwLock::new(body),
+            pins: Mutex::new(Vec::new()),
             leaving: AtomicBool::new(false),
             deleted: AtomicBool::new(false),
         })
@@ -160,10 +163,11 @@ impl Cell {
     fn replay(&self, records: &dyn Records) -> Result<Body> {
         let mut body = Body::new(&self.settings)?;
         let head = self.head();
+        let readable = self.oldest_readable();
         let mut gap = None;
         let replayed = records.replay(self.key, head.revision, &mut |stamped| {
             if stamped.revision == body.head.revision + 1 {
-                body.apply(&Arc::new(stamped), Vec::new(), Revision::MAX - 1);
+                body.apply(&Arc::new(stamped), Vec::new(), readable);
             } else {
                 gap.get_or_insert(stamped.revision);
             }
@@ -180,15 +184,33 @@ impl Cell {
 
     /// Reads the body at the published head.
     pub fn read<T>(&self, records: &dyn Records, read: impl FnOnce(&Body, &Head) -> T) -> Result<T> {
+        self.with_body(records, |body| read(body, &self.head()))
+    }
+
+    /// Holds on to the published head, so that several reads see the same and a writer gets in between them.
+    pub fn pin(&self, records: &dyn Records) -> Result<Pin<'_>> {
+        self.with_body(records, |_| {
+            let head = self.head();
+            self.pins.lock().push(head.revision);
+            Pin { cell: self, head }
+        })
+    }
+
+    fn with_body<T>(&self, records: &dyn Records, read: impl FnOnce(&Body) -> T) -> Result<T> {
         loop {
             let guard = self.body.read();
             if let Some(body) = guard.as_ref() {
-                let head = self.head();
-                return Ok(read(body, &head));
+                return Ok(read(body));
             }
             RwLockReadGuard::unlock_fair(guard);
             self.open(records)?;
         }
+    }
+
+    /// The oldest revision that a reader may still ask for. Whoever holds the body for writing may rely on it.
+    fn oldest_readable(&self) -> Revision {
+        let published = self.head().revision;
+        self.pins.lock().iter().copied().min().unwrap_or(published).min(published)
     }
 
     /// Plans a write and stages it in the open body; `keep` stores the record. One thread at a time writes a bank.
@@ -210,11 +232,10 @@ impl Cell {
             Err(refusal) => return Ok(Err(refusal)),
         };
         if let Some(stamped) = &planned.stamped {
-            let published = self.head().revision;
             let terms = std::mem::take(&mut planned.terms);
             let mut guard = RwLockUpgradableReadGuard::upgrade(guard);
             if let Some(body) = guard.as_mut() {
-                body.apply(stamped, terms, published);
+                body.apply(stamped, terms, self.oldest_readable());
                 keep(stamped, &body.head)?;
             }
         }
@@ -232,5 +253,31 @@ impl Cell {
     /// Forgets staged writes that did not become durable; the next access replays what did.
     pub fn forget_staged(&self) {
         *self.body.write() = None;
+    }
+}
+
+/// A published head that stays readable for as long as this lives.
+pub(crate) struct Pin<'a> {
+    cell: &'a Cell,
+    head: Arc<Head>,
+}
+
+impl Pin<'_> {
+    pub fn revision(&self) -> Revision {
+        self.head.revision
+    }
+
+    /// Reads the body at the pinned head.
+    pub fn read<T>(&self, records: &dyn Records, read: impl FnOnce(&Body, &Head) -> T) -> Result<T> {
+        self.cell.with_body(records, |body| read(body, &self.head))
+    }
+}
+
+impl Drop for Pin<'_> {
+    fn drop(&mut self) {
+        let mut pins = self.cell.pins.lock();
+        if let Some(place) = pins.iter().position(|revision| *revision == self.head.revision) {
+            pins.swap_remove(place);
+        }
     }
 }

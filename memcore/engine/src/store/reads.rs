@@ -116,20 +116,20 @@ impl Store {
         cell.read(&**self.0, |body, head| (body.list(kind, after, created_by, limit, head), head.revision))
     }
 
-    /// Ranks memories, and pending chunks where asked, against each query.
+    /// Ranks memories, and pending chunks where asked, against each query, all at one revision. Writers wait for one
+    /// query at most.
     pub fn search(&self, bank_id: &str, queries: &[Query]) -> Result<SearchReply> {
         let cell = self.0.cell(bank_id, None)?;
         check::queries(queries)?;
-        cell.read(&**self.0, |body, head| {
-            let mut bytes = 0;
-            let search = |query| {
-                let hits = body.search(query, head);
-                bytes += size(&hits);
-                if bytes > limits::SEARCH_BYTES { Err(too_many_hits()) } else { Ok(hits) }
-            };
-            let results = queries.iter().map(search).collect::<Result<_>>()?;
-            Ok(SearchReply { results, revision: head.revision })
-        })?
+        let pin = cell.pin(&**self.0)?;
+        let mut bytes = 0;
+        let search = |query: &Query| {
+            let hits = pin.read(&**self.0, |body, head| body.search(query, head))?;
+            bytes += size(&hits);
+            if bytes > limits::SEARCH_BYTES { Err(too_many_hits()) } else { Ok(hits) }
+        };
+        let results = queries.iter().map(search).collect::<Result<_>>()?;
+        Ok(SearchReply { results, revision: pin.revision() })
     }
 
     /// A bank's history after one event, oldest first.
