@@ -39,7 +39,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
         yield disk
 
 
-def test_a_full_disk_loses_nothing_and_the_same_command_goes_on_when_there_is_space(disk, tmp_path):
+def test_a_full_disk_loses_nothing_and_the_same_command_goes_on_when_there_is_space(disk, tmp_path) -> None:
     product = Product(disk.folder)
     product.ok("memorize", str(CONVERSATION), "--bank", "me")
     before = product.contents("me")
@@ -59,7 +59,9 @@ def test_a_full_disk_loses_nothing_and_the_same_command_goes_on_when_there_is_sp
         )
 
 
-def test_services_on_a_full_disk_go_on_answering_and_memorize_the_rest_when_there_is_space(disk, tmp_path):
+def test_services_on_a_full_disk_go_on_answering_and_memorize_the_rest_when_there_is_space(
+    disk, tmp_path
+) -> None:
     (tmp_path / "diary.txt").write_text(diary(12_000))
     with Services(Product(disk.folder)) as services:
         product = services.product
@@ -75,7 +77,7 @@ def test_services_on_a_full_disk_go_on_answering_and_memorize_the_rest_when_ther
         assert product.contents("me") == before
 
 
-def test_services_whose_output_nobody_can_take_run_and_stop_all_the_same(tmp_path):
+def test_services_whose_output_nobody_can_take_run_and_stop_all_the_same(tmp_path) -> None:
     product = Product(tmp_path)
     with open("/dev/full", "w") as full:
         launcher = subprocess.Popen(
@@ -94,7 +96,7 @@ def test_services_whose_output_nobody_can_take_run_and_stop_all_the_same(tmp_pat
     assert "serving" in (product.store / "logs" / "memory.log").read_text()
 
 
-def test_a_read_only_disk_is_refused_by_name_and_keeps_what_it_has(disk):
+def test_a_read_only_disk_is_refused_by_name_and_keeps_what_it_has(disk) -> None:
     product = Product(disk.folder)
     product.ok("memorize", str(CONVERSATION), "--bank", "me")
     before = product.contents("me")
@@ -110,7 +112,7 @@ def test_a_read_only_disk_is_refused_by_name_and_keeps_what_it_has(disk):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_of_somebody_else_is_refused_by_name(tmp_path):
+def test_a_folder_of_somebody_else_is_refused_by_name(tmp_path) -> None:
     product = Product(tmp_path)
     product.ok("memorize", str(CONVERSATION), "--bank", "me")
     before = product.contents("me")
@@ -122,7 +124,7 @@ def test_a_folder_of_somebody_else_is_refused_by_name(tmp_path):
 
 
 @pytest.mark.parametrize("where", ["file", "file/store"])
-def test_a_file_where_the_folder_should_be_is_refused_and_left_alone(tmp_path, where):
+def test_a_file_where_the_folder_should_be_is_refused_and_left_alone(tmp_path, where) -> None:
     (tmp_path / "file").write_text("mine")
     product = Product(tmp_path)
     args = ("memorize", str(CONVERSATION), "--bank", "me", f"--embedded={tmp_path / where}")
@@ -133,7 +135,7 @@ def test_a_file_where_the_folder_should_be_is_refused_and_left_alone(tmp_path, w
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_a_folder_that_a_service_holds_is_refused_with_its_process_and_address(services):
+def test_a_folder_that_a_service_holds_is_refused_with_its_process_and_address(services) -> None:
     store, served = services.product.store, services.product
     intruder = Product(served.folder)
     for args in (("banks",), ("memorize", str(CONVERSATION), "--bank", "new")):
@@ -197,7 +199,7 @@ def make_newer(product: Product) -> None:
         newer.execute("PRAGMA user_version = 99")
 
 
-def test_a_damaged_page_costs_its_bank_and_no_other(filled, harmed):
+def test_a_damaged_page_costs_its_bank_and_no_other(filled, harmed) -> None:
     damage_a_page(harmed)
     harmed.write("diary.txt", diary(5_001))
     for args in (("show",), ("history",), ("recall", "ships"), ("memorize", "diary.txt", "--no-wait")):
@@ -208,7 +210,7 @@ def test_a_damaged_page_costs_its_bank_and_no_other(filled, harmed):
     harmed.ok("memorize", str(CONVERSATION), "--bank", "new")
 
 
-def test_a_damaged_page_under_a_service_costs_its_bank_and_no_other(filled, harmed):
+def test_a_damaged_page_under_a_service_costs_its_bank_and_no_other(filled, harmed) -> None:
     damage_a_page(harmed)
     with Services(harmed) as services:
         served = services.product
@@ -220,7 +222,7 @@ def test_a_damaged_page_under_a_service_costs_its_bank_and_no_other(filled, harm
         served.ok("memorize", str(CONVERSATION), "--bank", "new")
 
 
-def test_one_changed_letter_of_a_record_is_found(filled, harmed):
+def test_one_changed_letter_of_a_record_is_found(filled, harmed) -> None:
     offset = database(harmed).read_bytes().index(b"On day 2500 the keeper")
     overwrite(harmed, offset, b"in")
     refusal = harmed.refusal("show", "--bank", "diary", code=1)
@@ -230,7 +232,7 @@ def test_one_changed_letter_of_a_record_is_found(filled, harmed):
 
 
 @pytest.mark.parametrize("kept", [0.5, 0.1])
-def test_a_database_that_was_cut_short_is_refused_and_left_as_it_is(harmed, kept):
+def test_a_database_that_was_cut_short_is_refused_and_left_as_it_is(harmed, kept) -> None:
     os.truncate(database(harmed), int(database(harmed).stat().st_size * kept))
     before = digest(harmed)
     for args in (("banks",), ("memorize", str(CONVERSATION), "--bank", "new")):
@@ -246,7 +248,7 @@ def test_a_database_that_was_cut_short_is_refused_and_left_as_it_is(harmed, kept
         pytest.param(lambda p: database(p).write_text("a letter\n" * 1000), id="text"),
     ],
 )
-def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(harmed, harm):
+def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(harmed, harm) -> None:
     harm(harmed)
     before = digest(harmed)
     refusal = harmed.refusal("banks", code=1)
@@ -265,14 +267,14 @@ def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(harmed, harm):
         ),
     ],
 )
-def test_a_database_that_this_program_does_not_know_is_refused(harmed, harm, message):
+def test_a_database_that_this_program_does_not_know_is_refused(harmed, harm, message) -> None:
     harm(harmed)
     for args in (("banks",), ("memorize", str(CONVERSATION), "--bank", "new")):
         assert f"{database(harmed)} {message}" in harmed.refusal(*args, code=1)
 
 
 @pytest.mark.parametrize("harm", [damage_a_page, make_foreign, make_newer])
-def test_a_file_that_is_refused_is_left_as_it_is(harmed, harm):
+def test_a_file_that_is_refused_is_left_as_it_is(harmed, harm) -> None:
     harm(harmed)
     before = digest(harmed)
     harmed.refusal("show", "--bank", "diary", code=1)
@@ -295,7 +297,7 @@ store.bank("b").append_chunks([memcore.NewChunk("3", "Ada has a bird.")])
 """
 
 
-def test_a_forked_child_is_refused_and_its_parent_goes_on(tmp_path):
+def test_a_forked_child_is_refused_and_its_parent_goes_on(tmp_path) -> None:
     command = [sys.executable, "-c", FORKING, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")

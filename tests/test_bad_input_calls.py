@@ -62,7 +62,7 @@ def refused(product, call, kind):
 @pytest.mark.parametrize(
     "bank_id", ["", " ", "a/b", "a\\b", "..", ".hidden", "-a", "a b", "a\nb", "a\0b", "zoë", "x" * 129]
 )
-def test_a_strange_bank_name_is_refused_by_every_call(product, bank_id):
+def test_a_strange_bank_name_is_refused_by_every_call(product, bank_id) -> None:
     calls = [
         lambda memory: memory.create_bank(bank_id),
         lambda memory: memory.get_bank(bank_id),
@@ -96,7 +96,7 @@ def test_a_strange_bank_name_is_refused_by_every_call(product, bank_id):
         ),
     ],
 )
-def test_one_bad_chunk_keeps_the_good_ones_beside_it_out(product, bad, reason, message):
+def test_one_bad_chunk_keeps_the_good_ones_beside_it_out(product, bad, reason, message) -> None:
     error = refused(product, lambda m: m.append_chunks("me", [chunk("good"), bad]), InvalidInputError)
     assert error.reason == reason
     assert message in str(error)
@@ -171,11 +171,11 @@ def test_one_bad_chunk_keeps_the_good_ones_beside_it_out(product, bad, reason, m
         ),
     ],
 )
-def test_a_call_that_breaks_a_rule_is_refused_with_the_value(product, call, kind, message):
+def test_a_call_that_breaks_a_rule_is_refused_with_the_value(product, call, kind, message) -> None:
     assert message in str(refused(product, call, kind))
 
 
-def test_an_operation_on_a_memory_that_is_not_there_is_reported_and_changes_none(product):
+def test_an_operation_on_a_memory_that_is_not_there_is_reported_and_changes_none(product) -> None:
     semantic, episodic = MemoryType.MEMORY_TYPE_SEMANTIC, MemoryType.MEMORY_TYPE_EPISODIC
     operations = [
         Operation(update=UpdateOperation(type=semantic, memory_id=9999, content="Ada has a cat.")),
@@ -199,7 +199,7 @@ def test_an_operation_on_a_memory_that_is_not_there_is_reported_and_changes_none
         (methods.LIST_BANK_EVENTS, pb.ListBankEventsRequest),
     ],
 )
-def test_a_page_that_there_cannot_be_is_refused(product, method, request_type):
+def test_a_page_that_there_cannot_be_is_refused(product, method, request_type) -> None:
     of_bank = {"bank_id": "me"} if "bank_id" in request_type.DESCRIPTOR.fields_by_name else {}
     before = product.contents("me")
     with product.transport() as transport:
@@ -254,7 +254,7 @@ def item(**fields):
         ),
     ],
 )
-def test_the_agent_refuses_what_breaks_a_rule(served, call, message):
+def test_the_agent_refuses_what_breaks_a_rule(served, call, message) -> None:
     before = served.contents("me")
     with served.agent() as agent, pytest.raises(InvalidInputError) as raised:
         call(agent)
@@ -262,7 +262,7 @@ def test_the_agent_refuses_what_breaks_a_rule(served, call, message):
     assert served.contents("me") == before
 
 
-def test_the_agent_stores_nothing_of_a_request_with_one_bad_item(served):
+def test_the_agent_stores_nothing_of_a_request_with_one_bad_item(served) -> None:
     before = served.contents("me")
     items = [MemorizeItem(item_id="good", text="Hi."), MemorizeItem(item_id="bad", text="\t")]
     with served.agent() as agent, pytest.raises(InvalidInputError, match=r"items\[1\]\.text"):
@@ -284,7 +284,7 @@ def test_the_agent_stores_nothing_of_a_request_with_one_bad_item(served):
 )
 def test_bytes_that_are_no_request_are_refused_and_the_service_goes_on(
     served, service, method, request_bytes, kind, message
-):
+) -> None:
     before = served.contents("me")
     error = answer(served.addresses[service], method.path, request_bytes)
     assert type(error) is kind
@@ -292,14 +292,14 @@ def test_bytes_that_are_no_request_are_refused_and_the_service_goes_on(
     assert served.contents("me") == before
 
 
-def test_a_request_over_16_mebibytes_is_refused_before_it_is_sent(served):
+def test_a_request_over_16_mebibytes_is_refused_before_it_is_sent(served) -> None:
     chunks = [chunk(text="x" * 17 * MIB)]
     error = refused(served, lambda memory: memory.append_chunks("me", chunks), OutOfRangeError)
     assert error.reason == "MESSAGE_TOO_LARGE"
     assert "at most 16777216 go in one call: send it in parts" in str(error)
 
 
-def test_a_method_that_there_is_not_is_refused(served):
+def test_a_method_that_there_is_not_is_refused(served) -> None:
     error = answer(served.addresses["memory"], f"/{methods.MEMORY}/ForgetEverything", b"")
     assert (type(error), error.reason) == (UnsupportedError, "UNKNOWN_METHOD")
 
@@ -353,7 +353,7 @@ def answer(address: str, path: str, request: bytes) -> MemalphaError:
         ),
     ],
 )
-def test_the_library_refuses_what_breaks_a_rule(embedded, call, message):
+def test_the_library_refuses_what_breaks_a_rule(embedded, call, message) -> None:
     before = embedded.contents("me")
     with memcore.Store.open(embedded.store) as store, pytest.raises(memcore.InvalidInputError) as raised:
         call(store)

@@ -51,7 +51,7 @@ FIFTY_MEGABYTES = 50_000_000
 )
 def test_a_file_that_cannot_be_memorized_is_named_with_the_place_and_the_rule(
     embedded, name, content, message
-):
+) -> None:
     before = embedded.contents("me")
     assert message in embedded.refusal("memorize", embedded.write(name, content), "--bank", "me", code=2)
     assert embedded.contents("me") == before
@@ -73,7 +73,7 @@ def test_a_file_that_cannot_be_memorized_is_named_with_the_place_and_the_rule(
         ([CONVERSATION, "--retry-for", "nan"], "--retry-for must be 0 or more seconds, got nan"),
     ],
 )
-def test_a_file_or_an_option_that_memorize_cannot_use_is_refused(embedded, args, message):
+def test_a_file_or_an_option_that_memorize_cannot_use_is_refused(embedded, args, message) -> None:
     before = embedded.contents("me")
     assert message in embedded.refusal("memorize", *map(str, args), "--bank", "me", code=2)
     assert embedded.contents("me") == before
@@ -82,7 +82,7 @@ def test_a_file_or_an_option_that_memorize_cannot_use_is_refused(embedded, args,
 @pytest.mark.parametrize(
     ("bank_id", "shown"), [("", '""'), ("../a b", '"../a b"'), ("x" * 129, f'"{"x" * 60}"…')]
 )
-def test_a_strange_bank_name_is_refused_and_makes_no_bank(product, bank_id, shown):
+def test_a_strange_bank_name_is_refused_and_makes_no_bank(product, bank_id, shown) -> None:
     with product.memory() as memory:
         before = list(memory.banks())
     refusal = product.refusal("memorize", str(CONVERSATION), f"--bank={bank_id}", code=2)
@@ -110,7 +110,7 @@ def test_a_strange_bank_name_is_refused_and_makes_no_bank(product, bank_id, show
         (["unpark", "me", "--retry"], "chunks of the bank are memorized (NOTHING_PENDING)"),
     ],
 )
-def test_what_is_not_there_is_named(product, args, message):
+def test_what_is_not_there_is_named(product, args, message) -> None:
     before = product.contents("me")
     assert message in product.refusal(*args, code=1)
     assert product.contents("me") == before
@@ -138,24 +138,24 @@ def test_what_is_not_there_is_named(product, args, message):
         (["shwo"], "No such command 'shwo'"),
     ],
 )
-def test_a_value_that_breaks_a_rule_is_refused_with_both(embedded, args, message):
+def test_a_value_that_breaks_a_rule_is_refused_with_both(embedded, args, message) -> None:
     before = embedded.contents("me")
     assert message in embedded.refusal(*args, "--bank", "me", code=2)
     assert embedded.contents("me") == before
 
 
-def test_a_bank_name_that_is_no_utf8_is_refused(embedded):
+def test_a_bank_name_that_is_no_utf8_is_refused(embedded) -> None:
     refusal = embedded.refusal("show", "--bank", b"\xff", code=2)
     assert r"arguments must be UTF-8 text, got '\udcff'" in refusal
 
 
-def test_an_error_is_one_json_document_for_programs(product):
+def test_an_error_is_one_json_document_for_programs(product) -> None:
     refused = json.loads(product.refusal("recall", "dog", "--bank", "no", "--json", code=1))
     expected = {"kind": "not_found", "reason": "BANK_NOT_FOUND", "message": 'there is no bank "no"'}
     assert refused == {"error": expected}
 
 
-def test_one_turn_of_50_megabytes_is_stored_whole_through_the_service(served):
+def test_one_turn_of_50_megabytes_is_stored_whole_through_the_service(served) -> None:
     turn = SENTENCE * (FIFTY_MEGABYTES // len(SENTENCE))
     before = served.contents("me")
     done = served.ok("memorize", served.write("log.txt", turn), "--bank", "large", "--no-wait", "--json").json
@@ -167,7 +167,7 @@ def test_one_turn_of_50_megabytes_is_stored_whole_through_the_service(served):
     assert served.contents("me") == before
 
 
-def test_a_turn_of_a_megabyte_is_memorized_to_its_end_and_stored_only_once(product):
+def test_a_turn_of_a_megabyte_is_memorized_to_its_end_and_stored_only_once(product) -> None:
     text = SENTENCE * (1_000_000 // len(SENTENCE))
     args = ("memorize", product.write("long.txt", text), "--bank", "long", "--json")
     first, again = product.ok(*args).json, product.ok(*args).json

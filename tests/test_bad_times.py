@@ -62,7 +62,7 @@ def interrupt(command: subprocess.Popen[str], far_enough: Callable[[], object]) 
 
 
 @pytest.mark.parametrize("command", [["up"], ["serve", "memory"], ["serve", "policy"], ["serve", "agent"]])
-def test_a_port_in_use_is_named(tmp_path, command):
+def test_a_port_in_use_is_named(tmp_path, command) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         product = Product(
@@ -87,7 +87,7 @@ def test_a_port_in_use_is_named(tmp_path, command):
         ("0.0.0.0:0", 2, "must be a loopback address such as 127.0.0.1, as there is no authentication"),
     ],
 )
-def test_an_address_that_cannot_be_served_is_refused_with_the_rule(tmp_path, address, code, message):
+def test_an_address_that_cannot_be_served_is_refused_with_the_rule(tmp_path, address, code, message) -> None:
     product = Product(tmp_path, settings={"agent_address": address})
     assert message in product.refusal("up", code=code)
     assert not product.store.exists()
@@ -100,7 +100,7 @@ def test_an_address_that_cannot_be_served_is_refused_with_the_rule(tmp_path, add
         pytest.param(lambda _, memorized: memorized > 20, id="while it waits"),
     ],
 )
-def test_a_command_that_is_stopped_goes_on_where_it_was(tmp_path, far_enough):
+def test_a_command_that_is_stopped_goes_on_where_it_was(tmp_path, far_enough) -> None:
     with Services(Product(tmp_path, settings=SMALL_CHUNKS)) as services:
         product = services.product
         args = ("memorize", facts(product), "--bank", "facts", "--json")
@@ -109,7 +109,7 @@ def test_a_command_that_is_stopped_goes_on_where_it_was(tmp_path, far_enough):
         assert stored(product, "facts") == chunk_ids(product)
 
 
-def test_an_embedded_command_that_is_stopped_goes_on_where_it_was(tmp_path):
+def test_an_embedded_command_that_is_stopped_goes_on_where_it_was(tmp_path) -> None:
     product = Product(tmp_path, settings=SMALL_CHUNKS)
     args = ("memorize", facts(product), "--bank", "facts", "--json")
     log = product.store / "memory.db-wal"
@@ -120,7 +120,7 @@ def test_an_embedded_command_that_is_stopped_goes_on_where_it_was(tmp_path):
     assert stored(product, "facts") == chunk_ids(product)
 
 
-def test_services_that_are_killed_are_away_and_come_back_with_all_that_was_acknowledged(tmp_path):
+def test_services_that_are_killed_are_away_and_come_back_with_all_that_was_acknowledged(tmp_path) -> None:
     services = Services(Product(tmp_path, settings=SMALL_CHUNKS))
     product = services.product
     command = product.start("memorize", facts(product), "--bank", "facts", "--json", "--retry-for", "60")

@@ -44,7 +44,7 @@ def statuses(product: Product, *, code: int = 0) -> dict:
     return {service["name"]: service["status"] for service in done.json["services"]}
 
 
-def test_a_conversation_is_memorized_once_however_often_it_is_given(services, first):
+def test_a_conversation_is_memorized_once_however_often_it_is_given(services, first) -> None:
     chunks = first["chunks"]
     assert first == {
         "bank_id": BANK,
@@ -63,7 +63,7 @@ def test_a_conversation_is_memorized_once_however_often_it_is_given(services, fi
     assert services.product.contents(BANK) == before
 
 
-def test_a_question_is_answered_by_a_memory_with_the_chunk_it_comes_from(services, first):
+def test_a_question_is_answered_by_a_memory_with_the_chunk_it_comes_from(services, first) -> None:
     found = recall(services.product, PHONE[0])
     best = found["hits"][0]
     assert PHONE[1] in best["memory"]["content"]
@@ -76,7 +76,7 @@ def test_a_question_is_answered_by_a_memory_with_the_chunk_it_comes_from(service
     assert source["source"] == "conversation.json"
 
 
-def test_what_is_shown_is_what_the_counts_say(services, first):
+def test_what_is_shown_is_what_the_counts_say(services, first) -> None:
     shown = show(services.product)
     stats = shown["bank"]["stats"]
     for kind in ("semantic", "episodic"):
@@ -89,7 +89,7 @@ def test_what_is_shown_is_what_the_counts_say(services, first):
     assert [bank for bank in banks if bank["bank_id"] == BANK] == [shown["bank"]]
 
 
-def test_the_history_leads_to_what_is_kept(services, first):
+def test_the_history_leads_to_what_is_kept(services, first) -> None:
     lines = services.product.ok("history", "--bank", BANK, "--json").out.splitlines()
     events = [json.loads(line) for line in lines]
     memories: dict[int, dict] = {}
@@ -105,7 +105,7 @@ def test_the_history_leads_to_what_is_kept(services, first):
     assert arrived == memorized == list(range(first["chunks"]))
 
 
-def test_healthy_services_say_so(services, first):
+def test_healthy_services_say_so(services, first) -> None:
     assert statuses(services.product) == SERVING
     by_name = {each["name"]: each for each in services.product.ok("health", "--json").json["services"]}
     assert by_name["memory"]["address"] == services.product.addresses["memory"]
@@ -113,7 +113,7 @@ def test_healthy_services_say_so(services, first):
     assert by_name["policy"]["detail"]["engine"] == "extractive"
 
 
-def test_without_services_the_same_conversation_leaves_the_same_memories(services, first, tmp_path):
+def test_without_services_the_same_conversation_leaves_the_same_memories(services, first, tmp_path) -> None:
     alone = Product(tmp_path)
     done = alone.ok("memorize", str(CONVERSATION), "--bank", BANK, "--json").json
     assert done == first
@@ -121,7 +121,7 @@ def test_without_services_the_same_conversation_leaves_the_same_memories(service
     assert recall(alone, PHONE[0])["context"] == recall(services.product, PHONE[0])["context"]
 
 
-def test_services_that_start_again_know_all_that_they_knew(tmp_path):
+def test_services_that_start_again_know_all_that_they_knew(tmp_path) -> None:
     with Services(Product(tmp_path)) as services:
         services.product.ok("memorize", str(CONVERSATION), "--bank", BANK)
         before = services.product.contents(BANK), recall(services.product, PHONE[0])
@@ -132,7 +132,7 @@ def test_services_that_start_again_know_all_that_they_knew(tmp_path):
         assert again["stored"] == 0
 
 
-def test_without_a_policy_text_is_stored_and_recalled_as_pending_and_memorized_later(tmp_path):
+def test_without_a_policy_text_is_stored_and_recalled_as_pending_and_memorized_later(tmp_path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = f"127.0.0.1:{listener.getsockname()[1]}"
     product = Product(tmp_path, settings={"policy_address": address})

@@ -38,7 +38,7 @@ def conversation() -> locomo.Conversation:
     return locomo.read(TINY).conversations[0]
 
 
-def test_the_first_question_of_each_category_is_asked_in_file_order():
+def test_the_first_question_of_each_category_is_asked_in_file_order() -> None:
     numbers = [number for number, _ in firsts(conversation())]
     assert numbers == sorted(numbers)
     categories = [question.category for _, question in firsts(conversation())]
@@ -46,7 +46,7 @@ def test_the_first_question_of_each_category_is_asked_in_file_order():
     assert len(set(categories)) == len(categories)
 
 
-def test_a_hit_holds_a_turn_if_it_comes_from_its_chunk_and_has_half_of_its_words():
+def test_a_hit_holds_a_turn_if_it_comes_from_its_chunk_and_has_half_of_its_words() -> None:
     # D2:1 says "I moved to Lisbon." in chunk 1: four words, of which "moved to Lisbon" has three.
     agent = ScriptedAgent(("Ann visited twice", 1), ("Bo moved to Lisbon", 1))
     [first, *_] = look(conversation(), agent, "b")  # type: ignore[arg-type]
@@ -54,12 +54,12 @@ def test_a_hit_holds_a_turn_if_it_comes_from_its_chunk_and_has_half_of_its_words
     assert first.first == 2
 
 
-def test_the_same_words_from_another_chunk_hold_nothing():
+def test_the_same_words_from_another_chunk_hold_nothing() -> None:
     [first, *_] = look(conversation(), ScriptedAgent(("Bo moved to Lisbon", 0)), "b")  # type: ignore[arg-type]
     assert first.first is None
 
 
-def test_the_report_shows_texts_only_if_asked_for():
+def test_the_report_shows_texts_only_if_asked_for() -> None:
     looks = look(conversation(), ScriptedAgent(("Bo moved to Lisbon", 1)), "b")  # type: ignore[arg-type]
     silent = markdown(conversation(), looks, words=False)
     assert "**hit at 1**" in silent

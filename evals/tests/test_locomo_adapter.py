@@ -25,7 +25,7 @@ def write(path, value):
     return path
 
 
-def test_turns_carry_speaker_caption_and_time_of_their_session():
+def test_turns_carry_speaker_caption_and_time_of_their_session() -> None:
     (conversation,) = locomo.read(TINY).conversations
     assert conversation.id == "conv-1"
     assert [turn.id for turn in conversation.turns] == ["D1:1", "D1:2", "D1:3", "D2:1", "D2:2"]
@@ -34,13 +34,13 @@ def test_turns_carry_speaker_caption_and_time_of_their_session():
     assert conversation.turns[3].time == "2023-06-09T10:00"
 
 
-def test_sessions_are_read_in_the_order_of_their_numbers(tmp_path):
+def test_sessions_are_read_in_the_order_of_their_numbers(tmp_path) -> None:
     conversation = {f"session_{n}": [turn(f"D{n}:1")] for n in (10, 9, 1)}
     dataset = locomo.read(write(tmp_path / "f.json", sample(conversation=conversation, qa=[])))
     assert [turn.id for turn in dataset.conversations[0].turns] == ["D1:1", "D9:1", "D10:1"]
 
 
-def test_evidence_is_split_normalised_and_sorted_from_what_names_no_turn():
+def test_evidence_is_split_normalised_and_sorted_from_what_names_no_turn() -> None:
     questions = locomo.read(TINY).conversations[0].questions
     assert questions[1].evidence == {"D1:1", "D1:3"}
     assert questions[2].evidence == {"D1:2"}
@@ -49,14 +49,14 @@ def test_evidence_is_split_normalised_and_sorted_from_what_names_no_turn():
     assert questions[5].bad_evidence == ("D",)
 
 
-def test_categories_are_named_and_answers_are_text():
+def test_categories_are_named_and_answers_are_text() -> None:
     questions = locomo.read(TINY).conversations[0].questions
     names = ["single-hop", "multi-hop", "open-domain", "temporal", "adversarial", "open-domain"]
     assert [question.category for question in questions] == names
     assert (questions[3].answer, questions[4].answer) == ("7", "")
 
 
-def test_gzip_and_a_single_sample_are_read_too(tmp_path):
+def test_gzip_and_a_single_sample_are_read_too(tmp_path) -> None:
     data = gzip.compress(json.dumps(sample()).encode())
     path = tmp_path / "one.json.gz"
     path.write_bytes(data)
@@ -94,11 +94,11 @@ def test_gzip_and_a_single_sample_are_read_too(tmp_path):
         ([sample(), sample()], "sample_id must be unique, but 'conv-1' comes twice"),
     ],
 )
-def test_a_file_of_another_form_is_refused_with_place_and_rule(tmp_path, content, message):
+def test_a_file_of_another_form_is_refused_with_place_and_rule(tmp_path, content, message) -> None:
     with pytest.raises(DatasetError, match=message):
         locomo.read(write(tmp_path / "f.json", content))
 
 
-def test_a_missing_file_is_named(tmp_path):
+def test_a_missing_file_is_named(tmp_path) -> None:
     with pytest.raises(DatasetError, match="cannot read "):
         locomo.read(tmp_path / "nowhere.json")

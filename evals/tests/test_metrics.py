@@ -8,37 +8,37 @@ import pytest
 from memalpha_evals.metrics import evidence_ranks, ndcg_at, recall_at, reciprocal_rank
 
 
-def test_ranks_are_places_from_one_of_the_evidence_that_was_found():
+def test_ranks_are_places_from_one_of_the_evidence_that_was_found() -> None:
     assert evidence_ranks(["a", "b", "c", "d"], {"d", "b", "x"}) == (2, 4)
 
 
-def test_recall_counts_evidence_that_was_not_found():
+def test_recall_counts_evidence_that_was_not_found() -> None:
     # two of three are found, at 2 and 4
     assert [recall_at((2, 4), 3, k) for k in (1, 2, 3, 4, 50)] == [0, 1 / 3, 1 / 3, 2 / 3, 2 / 3]
 
 
-def test_reciprocal_rank_looks_at_the_first_hit_only():
+def test_reciprocal_rank_looks_at_the_first_hit_only() -> None:
     assert reciprocal_rank((4, 5)) == 0.25
     assert reciprocal_rank(()) == 0
 
 
-def test_ndcg_discounts_by_the_logarithm_of_the_place():
+def test_ndcg_discounts_by_the_logarithm_of_the_place() -> None:
     # found at 1 and 3 of two: (1/log2(2) + 1/log2(4)) / (1/log2(2) + 1/log2(3)) = 1.5 / 1.6309
     assert ndcg_at((1, 3), 2, 10) == pytest.approx(1.5 / (1 + 1 / log2(3)))
     # the hit at 3 is out of reach for k = 2
     assert ndcg_at((1, 3), 2, 2) == pytest.approx(1 / (1 + 1 / log2(3)))
 
 
-def test_ndcg_of_more_evidence_than_places_can_still_be_one():
+def test_ndcg_of_more_evidence_than_places_can_still_be_one() -> None:
     assert ndcg_at((1, 2), 5, 2) == 1
 
 
-def test_an_oracle_scores_one_on_every_metric():
+def test_an_oracle_scores_one_on_every_metric() -> None:
     ranks = evidence_ranks(["a", "b", "c", "d", "e"], {"a", "b"})
     assert recall_at(ranks, 2, 2) == reciprocal_rank(ranks) == ndcg_at(ranks, 2, 10) == 1
 
 
-def test_a_random_ranking_recalls_k_of_n():
+def test_a_random_ranking_recalls_k_of_n() -> None:
     draw = random.Random(7)
     items = [str(number) for number in range(200)]
     recalls = []

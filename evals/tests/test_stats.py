@@ -9,26 +9,26 @@ def difference(ours, theirs, clusters, seed=0):
     return paired_difference(ours, theirs, clusters, samples=2000, confidence=0.95, seed=seed)
 
 
-def test_the_mean_is_over_questions_and_counts_who_is_better():
+def test_the_mean_is_over_questions_and_counts_who_is_better() -> None:
     # differences 1, 0, -0.5, 0.25 over two conversations: mean 0.75 / 4
     found = difference([1, 0.5, 0, 0.5], [0, 0.5, 0.5, 0.25], ["a", "a", "b", "b"])
     assert found.mean == pytest.approx(0.1875)
     assert (found.better, found.worse, found.questions, found.clusters) == (2, 1, 4, 2)
 
 
-def test_four_conversations_give_no_interval_and_five_do():
+def test_four_conversations_give_no_interval_and_five_do() -> None:
     scores = [0.0, 1.0, 0.0, 1.0, 1.0]
     assert difference(scores[:4], [0.5] * 4, list("abcd")).interval is None
     assert difference(scores, [0.5] * 5, list("abcde")).interval is not None
 
 
-def test_equal_systems_differ_by_nothing_at_all():
+def test_equal_systems_differ_by_nothing_at_all() -> None:
     interval = difference([0.3] * 10, [0.3] * 10, list("abcde") * 2).interval
     assert interval is not None
     assert (interval.low, interval.high) == (0, 0)
 
 
-def test_conversations_are_drawn_whole():
+def test_conversations_are_drawn_whole() -> None:
     # within a conversation all questions agree, +1 or -1: many questions, few clusters
     clusters = [name for name in "abcdef" for _ in range(100)]
     ours = [float(name in "abc") for name in clusters]
@@ -40,20 +40,20 @@ def test_conversations_are_drawn_whole():
     assert interval.high > 0.6
 
 
-def test_larger_conversations_weigh_more():
+def test_larger_conversations_weigh_more() -> None:
     # one conversation of 96 questions at +1, four of one question at -1: the mean is 92/100
     clusters = ["a"] * 96 + list("bcde")
     found = difference([1.0] * 96 + [0.0] * 4, [0.0] * 96 + [1.0] * 4, clusters)
     assert found.mean == pytest.approx(0.92)
 
 
-def test_the_same_seed_gives_the_same_interval_and_another_one_does_not():
+def test_the_same_seed_gives_the_same_interval_and_another_one_does_not() -> None:
     ours, clusters = [number / 7 % 1 for number in range(60)], [number % 6 for number in range(60)]
     first, again, other = (difference(ours, [0.4] * 60, clusters, seed).interval for seed in (1, 1, 2))
     assert first == again
     assert first != other
 
 
-def test_scores_that_are_not_paired_are_refused():
+def test_scores_that_are_not_paired_are_refused() -> None:
     with pytest.raises(ValueError, match="there are 2, 1 of 2 questions"):
         difference([1, 0], [1], ["a", "b"])

@@ -36,7 +36,7 @@ class Backwards:
 
 
 @pytest.mark.parametrize("system", [Memcore(), Okapi()], ids=lambda system: system.name)
-def test_a_system_ranks_the_turns_that_share_a_stem(system):
+def test_a_system_ranks_the_turns_that_share_a_stem(system) -> None:
     said = turns(
         "Ann: I walked home.", "Bo: Pizza!", "Ann: Walking, walking, walks.", "Bo: No idea.", "Ann: Yes."
     )
@@ -45,17 +45,17 @@ def test_a_system_ranks_the_turns_that_share_a_stem(system):
 
 
 @pytest.mark.parametrize("system", [Memcore(), Okapi()], ids=lambda system: system.name)
-def test_turns_of_one_text_are_all_ranked_in_order(system):
+def test_turns_of_one_text_are_all_ranked_in_order(system) -> None:
     said = turns("Bo: Good night.", "Ann: Sushi tonight", "Bo: Hello", "Ann: Sushi tonight", "Bo: Fine.")
     assert system.rank(said, ["sushi"]) == [["D1:2", "D1:4"]]
 
 
-def test_a_conversation_of_more_turns_than_one_call_takes_is_stored_whole():
+def test_a_conversation_of_more_turns_than_one_call_takes_is_stored_whole() -> None:
     said = turns(*(f"Ann: word{number}" for number in range(DEPTH + 5)))
     assert Memcore().rank(said, [f"word{DEPTH + 4}"]) == [[f"D1:{DEPTH + 5}"]]
 
 
-def test_scores_are_the_hand_computed_ones():
+def test_scores_are_the_hand_computed_ones() -> None:
     dataset = locomo.read(TINY)
     result = evaluate(dataset, [Backwards()], lambda answered: None)
     # order D2:2 D2:1 D1:3 D1:2 D1:1; evidence at 2 | 3 and 5 | 4 | 1 | 2 (adversarial)
@@ -65,7 +65,7 @@ def test_scores_are_the_hand_computed_ones():
     assert found.mrr == pytest.approx((1 / 2 + 1 / 3 + 1 / 4 + 1) / 4)
 
 
-def test_questions_without_usable_evidence_are_skipped_with_the_reason():
+def test_questions_without_usable_evidence_are_skipped_with_the_reason() -> None:
     result = evaluate(locomo.read(TINY), [Backwards()], lambda answered: None)
     assert [(skipped.question, skipped.reason) for skipped in result.skipped] == [
         ("Unanswerable?", "evidence names no turn of the conversation")
@@ -73,13 +73,13 @@ def test_questions_without_usable_evidence_are_skipped_with_the_reason():
     assert result.partly_usable == 1
 
 
-def test_progress_adds_up_to_all_questions_of_all_systems():
+def test_progress_adds_up_to_all_questions_of_all_systems() -> None:
     answered = []
     evaluate(locomo.read(TINY), [Backwards(), Okapi()], answered.append)
     assert sum(answered) == 10
 
 
-def test_our_store_finds_a_needle_in_each_of_many_conversations():
+def test_our_store_finds_a_needle_in_each_of_many_conversations() -> None:
     conversations = tuple(
         Conversation(
             id=str(number),
@@ -95,7 +95,7 @@ def test_our_store_finds_a_needle_in_each_of_many_conversations():
     assert difference.interval is not None
 
 
-def test_the_command_prints_the_documented_keys():
+def test_the_command_prints_the_documented_keys() -> None:
     done = evals("store", "locomo", "--data", TINY, "--k", "2,1", "--json")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
@@ -112,12 +112,12 @@ def test_the_command_prints_the_documented_keys():
     assert [key for key in document["difference"] if key not in keys] == []
 
 
-def test_adversarial_questions_count_when_they_are_named():
+def test_adversarial_questions_count_when_they_are_named() -> None:
     done = evals("store", "locomo", "--data", TINY, "--categories", "5", "--json")
     assert json.loads(done.stdout)["systems"][0]["overall"]["questions"] == 1
 
 
-def test_the_table_shows_both_systems_and_what_was_skipped():
+def test_the_table_shows_both_systems_and_what_was_skipped() -> None:
     done = evals("store", "locomo", "--data", TINY)
     assert done.returncode == 0, done.stderr
     assert (
@@ -139,14 +139,14 @@ def test_the_table_shows_both_systems_and_what_was_skipped():
         ([], "--data"),
     ],
 )
-def test_bad_input_ends_with_two_and_a_message(options, message):
+def test_bad_input_ends_with_two_and_a_message(options, message) -> None:
     done = evals("store", "locomo", *options)
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_file_without_a_question_to_score_is_refused(tmp_path):
+def test_a_file_without_a_question_to_score_is_refused(tmp_path) -> None:
     samples = json.loads(TINY.read_text())
     samples[0]["qa"] = samples[0]["qa"][5:]
     path = tmp_path / "none.json"
@@ -157,7 +157,7 @@ def test_a_file_without_a_question_to_score_is_refused(tmp_path):
 
 
 @pytest.mark.skipif(not LOCOMO_DEV.exists(), reason=f"there is no LoCoMo at {LOCOMO_DEV}")
-def test_on_locomo_our_store_is_no_worse_than_the_baseline():
+def test_on_locomo_our_store_is_no_worse_than_the_baseline() -> None:
     result = evaluate(locomo.read(LOCOMO_DEV), [Memcore(), Okapi()], lambda answered: None)
     rows = [row for row in result.rows if row.category != "adversarial"]
     assert (len(rows), len(result.skipped)) == (883, 2)

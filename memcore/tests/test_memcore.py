@@ -24,7 +24,7 @@ def contents(bank: Bank) -> list[str]:
     return [memory.content for memory in bank.memories()]
 
 
-def test_a_store_is_reopened_with_what_was_written(tmp_path: Path):
+def test_a_store_is_reopened_with_what_was_written(tmp_path: Path) -> None:
     with Store.open(tmp_path) as store:
         assert store.path == tmp_path
         bank = store.create_bank("b1", core_token_limit=64, labels={"team": "a"})
@@ -42,7 +42,7 @@ def test_a_store_is_reopened_with_what_was_written(tmp_path: Path):
         assert (chunk.event_time, chunk.source, chunk.metadata) == ("2024-05-01", "a.txt", {"k": "v"})
 
 
-def test_a_directory_held_by_another_store_names_its_holder(tmp_path: Path):
+def test_a_directory_held_by_another_store_names_its_holder(tmp_path: Path) -> None:
     with Store.open(tmp_path, note="the first one"), pytest.raises(memcore.ConflictError) as error:
         Store.open(tmp_path)
     assert error.value.reason == "STORE_LOCKED"
@@ -50,7 +50,7 @@ def test_a_directory_held_by_another_store_names_its_holder(tmp_path: Path):
     assert str(os.getpid()) in str(error.value)
 
 
-def test_a_closed_store_refuses_writes(tmp_path: Path):
+def test_a_closed_store_refuses_writes(tmp_path: Path) -> None:
     store = Store.open(tmp_path)
     bank = store.create_bank("b1")
     store.close()
@@ -60,11 +60,11 @@ def test_a_closed_store_refuses_writes(tmp_path: Path):
     assert error.value.reason == "STORE_CLOSED"
 
 
-def test_a_store_in_memory_has_no_path():
+def test_a_store_in_memory_has_no_path() -> None:
     assert Store.in_memory().path is None
 
 
-def test_a_chunk_is_stored_once(bank: Bank):
+def test_a_chunk_is_stored_once(bank: Bank) -> None:
     chunks = [NewChunk("c1", "one"), NewChunk("c2", "two")]
     first = [(result.position, result.already_stored) for result in bank.append_chunks(chunks)]
     again = [(result.position, result.already_stored) for result in bank.append_chunks(chunks[1:])]
@@ -72,7 +72,7 @@ def test_a_chunk_is_stored_once(bank: Bank):
     assert again == [(1, True)]
 
 
-def test_each_operation_has_its_own_result(bank: Bank):
+def test_each_operation_has_its_own_result(bank: Bank) -> None:
     applied = bank.apply(
         [
             Insert("semantic", "Ada drinks tea"),
@@ -95,14 +95,14 @@ def test_each_operation_has_its_own_result(bank: Bank):
     assert (applied.revision, applied.memory_revision, bank.memory_revision) == (2, 2, 2)
 
 
-def test_an_atomic_batch_with_a_bad_operation_changes_nothing(bank: Bank):
+def test_an_atomic_batch_with_a_bad_operation_changes_nothing(bank: Bank) -> None:
     applied = bank.apply([Insert("semantic", "kept?"), Delete("semantic", 99)], atomic=True)
     errors = [result.error and result.error.reason for result in applied.results]
     assert errors == ["BATCH_ABORTED", "MEMORY_NOT_FOUND"]
     assert contents(bank) == [""]
 
 
-def test_a_batch_on_an_old_view_is_a_conflict(bank: Bank):
+def test_a_batch_on_an_old_view_is_a_conflict(bank: Bank) -> None:
     view = bank.view()
     bank.apply([Insert("semantic", "first")])
     with pytest.raises(memcore.ConflictError) as error:
@@ -111,13 +111,13 @@ def test_a_batch_on_an_old_view_is_a_conflict(bank: Bank):
     assert error.value.reason == "MEMORY_CHANGED"
 
 
-def test_a_repeated_request_id_gives_the_first_reply(bank: Bank):
+def test_a_repeated_request_id_gives_the_first_reply(bank: Bank) -> None:
     first = bank.apply([Insert("semantic", "once")], request_id="r1")
     again = bank.apply([Insert("semantic", "once")], request_id="r1")
     assert (again.revision, bank.revision) == (first.revision, first.revision)
 
 
-def test_memorizing_a_chunk_moves_the_cursor_and_is_remembered_as_origin(bank: Bank):
+def test_memorizing_a_chunk_moves_the_cursor_and_is_remembered_as_origin(bank: Bank) -> None:
     bank.append_chunks([NewChunk("c1", "Ada likes tea.")])
     token = bank.cursor_token
     applied = bank.apply(
@@ -130,7 +130,7 @@ def test_memorizing_a_chunk_moves_the_cursor_and_is_remembered_as_origin(bank: B
     assert bank.view().next_chunk is None
 
 
-def test_a_search_answers_each_query_best_first(bank: Bank):
+def test_a_search_answers_each_query_best_first(bank: Bank) -> None:
     bank.apply(
         [Insert("semantic", "tea and cake"), Insert("semantic", "tea tea tea"), Insert("episodic", "tea")]
     )
@@ -143,13 +143,13 @@ def test_a_search_answers_each_query_best_first(bank: Bank):
     assert len(bank.search(["tea"], limit=2)[0]) == 2
 
 
-def test_a_recent_view_shows_the_newest_in_order_of_ids(bank: Bank):
+def test_a_recent_view_shows_the_newest_in_order_of_ids(bank: Bank) -> None:
     bank.apply([Insert("semantic", f"fact {i}") for i in range(1, 8)])
     assert [memory.id for memory in bank.view("recent").semantic] == [3, 4, 5, 6, 7]
     assert [memory.id for memory in bank.view("recent", semantic=2, episodic=0).semantic] == [6, 7]
 
 
-def test_more_memories_than_a_page_are_all_listed(bank: Bank):
+def test_more_memories_than_a_page_are_all_listed(bank: Bank) -> None:
     for start in (0, 1000):
         bank.apply([Insert("semantic", f"fact {start + i}") for i in range(1000)])
     # Core memory is the first one.
@@ -158,7 +158,7 @@ def test_more_memories_than_a_page_are_all_listed(bank: Bank):
     assert len(bank.events()) == 2001
 
 
-def test_a_history_tells_what_happened(bank: Bank):
+def test_a_history_tells_what_happened(bank: Bank) -> None:
     bank.append_chunks([NewChunk("c1", "Ada likes tea.")])
     operations = [
         Insert("semantic", "Ada likes tea"),
@@ -184,7 +184,7 @@ def test_a_history_tells_what_happened(bank: Bank):
     assert (moved.from_position, moved.to_position, moved.chunk_id, moved.skipped) == (0, 1, "c1", False)
 
 
-def test_an_error_carries_kind_reason_and_the_messages_variables():
+def test_an_error_carries_kind_reason_and_the_messages_variables() -> None:
     with pytest.raises(memcore.NotFoundError) as error:
         Store.in_memory().bank("b9")
     assert isinstance(error.value, memcore.MemcoreError)
@@ -192,7 +192,7 @@ def test_an_error_carries_kind_reason_and_the_messages_variables():
     assert error.value.metadata["bank_id"] == "b9"
 
 
-def test_a_bank_is_created_once_and_deleted_for_good():
+def test_a_bank_is_created_once_and_deleted_for_good() -> None:
     store = Store.in_memory()
     old = store.create_bank("b1")
     with pytest.raises(memcore.AlreadyExistsError):
@@ -249,13 +249,13 @@ def create(bank_id: str = "x", **settings: Any) -> Bank:
         ),
     ],
 )
-def test_bad_input_is_refused_with_parameter_rule_and_value(bank: Bank, call, message: str):
+def test_bad_input_is_refused_with_parameter_rule_and_value(bank: Bank, call, message: str) -> None:
     with pytest.raises(memcore.InvalidInputError) as error:
         call(bank)
     assert message in str(error.value)
 
 
-def test_a_lone_surrogate_is_refused_and_harms_nothing(bank: Bank):
+def test_a_lone_surrogate_is_refused_and_harms_nothing(bank: Bank) -> None:
     with pytest.raises(UnicodeEncodeError):
         bank.apply([Insert("semantic", "\ud800")])
     with pytest.raises(UnicodeEncodeError):
@@ -265,7 +265,7 @@ def test_a_lone_surrogate_is_refused_and_harms_nothing(bank: Bank):
     assert contents(bank) == [""]
 
 
-def test_values_of_a_wrong_type_are_type_errors(bank: Bank):
+def test_values_of_a_wrong_type_are_type_errors(bank: Bank) -> None:
     with pytest.raises(TypeError):
         bank.search("tea")  # type: ignore[arg-type]
     with pytest.raises(TypeError):
@@ -274,7 +274,7 @@ def test_values_of_a_wrong_type_are_type_errors(bank: Bank):
         Insert("semantic", "x").content = "y"  # type: ignore[misc]
 
 
-def test_values_read_well(bank: Bank):
+def test_values_read_well(bank: Bank) -> None:
     applied = bank.apply([Insert("semantic", "Ada drinks tea"), Delete("semantic", 9)])
     assert repr(Insert("semantic", "tea")) == 'Insert("semantic", "tea", "")'
     assert repr(applied.results[0].memory) == 'Memory(id=1, type="semantic", content="Ada drinks tea")'
@@ -285,7 +285,7 @@ def test_values_read_well(bank: Bank):
     assert repr(long) == f'Memory(id=2, type="semantic", content="{"x" * 60}"...)'
 
 
-def test_tokens_are_counted_and_split_without_loss():
+def test_tokens_are_counted_and_split_without_loss() -> None:
     # "hello world" is two tokens of o200k: "hello" and " world".
     assert memcore.count_tokens("hello world") == 2
     assert memcore.split_tokens("hello world", 1) == ["hello", " world"]
@@ -293,7 +293,7 @@ def test_tokens_are_counted_and_split_without_loss():
     assert "".join(memcore.split_tokens(text, 3)) == text
 
 
-def test_the_in_process_door_speaks_the_protos_bytes(bank: Bank):
+def test_the_in_process_door_speaks_the_protos_bytes(bank: Bank) -> None:
     store = Store.in_memory()
     # Field 1, a string of two bytes: CreateBankRequest.bank_id and GetBankRequest.bank_id alike.
     created = store.call("CreateBank", b"\x0a\x02b7")
@@ -301,7 +301,7 @@ def test_the_in_process_door_speaks_the_protos_bytes(bank: Bank):
     assert store.bank_ids() == ["b7"]
 
 
-def test_a_server_is_ready_when_it_is_made_and_its_port_is_free_after_it(tmp_path: Path):
+def test_a_server_is_ready_when_it_is_made_and_its_port_is_free_after_it(tmp_path: Path) -> None:
     with Store.open(tmp_path) as store:
         server = memcore.serve(store)
         host, port = server.address.split(":")
@@ -318,7 +318,7 @@ def test_a_server_is_ready_when_it_is_made_and_its_port_is_free_after_it(tmp_pat
 
 
 @pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
-def test_a_time_that_is_none_is_refused(value: float):
+def test_a_time_that_is_none_is_refused(value: float) -> None:
     with memcore.serve(Store.in_memory()) as server:
         with pytest.raises(memcore.InvalidInputError):
             server.stop(value)
@@ -326,7 +326,7 @@ def test_a_time_that_is_none_is_refused(value: float):
             server.wait(value)
 
 
-def test_waiting_for_a_server_lets_signals_through():
+def test_waiting_for_a_server_lets_signals_through() -> None:
     class AlarmError(Exception):
         pass
 
@@ -343,7 +343,7 @@ def test_waiting_for_a_server_lets_signals_through():
         signal.signal(signal.SIGALRM, previous)
 
 
-def test_a_long_call_leaves_the_interpreter_to_other_threads(bank: Bank):
+def test_a_long_call_leaves_the_interpreter_to_other_threads(bank: Bank) -> None:
     bank.apply([Insert("semantic", f"tea number {i}") for i in range(1000)])
     done = threading.Event()
     ticks = 0
@@ -363,7 +363,7 @@ def test_a_long_call_leaves_the_interpreter_to_other_threads(bank: Bank):
     assert ticks > 3
 
 
-def test_writes_from_many_threads_are_all_there(tmp_path: Path):
+def test_writes_from_many_threads_are_all_there(tmp_path: Path) -> None:
     with Store.open(tmp_path) as store:
         bank = store.create_bank("b1")
 
@@ -401,7 +401,7 @@ assert server.wait(0.0) is False
 """
 
 
-def test_a_forked_child_is_refused_and_leaves_the_parent_unharmed(tmp_path: Path):
+def test_a_forked_child_is_refused_and_leaves_the_parent_unharmed(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "ignore", "-c", FORK, str(tmp_path)]
     run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     assert run.returncode == 0, run.stderr

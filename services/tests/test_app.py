@@ -39,7 +39,7 @@ async def recall(faces):
     return await faces.agent.recall(request)
 
 
-async def test_what_was_memorized_in_process_is_recalled_after_a_restart(settings, tmp_path):
+async def test_what_was_memorized_in_process_is_recalled_after_a_restart(settings, tmp_path) -> None:
     async with app.embedded(tmp_path / "data", settings) as faces:
         reply = await faces.agent.memorize(memorize(wait=True))
         assert [receipt.state for receipt in reply.receipts] == [pb.CHUNK_STATE_MEMORIZED]
@@ -51,14 +51,14 @@ async def test_what_was_memorized_in_process_is_recalled_after_a_restart(setting
     assert [receipt.already_stored for receipt in again.receipts] == [True]
 
 
-async def test_a_worker_in_the_background_memorizes_what_nobody_waits_for(settings):
+async def test_a_worker_in_the_background_memorizes_what_nobody_waits_for(settings) -> None:
     async with app.embedded(None, settings, worker=True) as faces:
         await faces.agent.memorize(memorize(wait=False))
         reply = await faces.agent.memorize(memorize(wait=True), timeout=20)
     assert [receipt.state for receipt in reply.receipts] == [pb.CHUNK_STATE_MEMORIZED]
 
 
-async def test_a_bank_in_ram_is_gone_when_it_is_closed(settings):
+async def test_a_bank_in_ram_is_gone_when_it_is_closed(settings) -> None:
     async with app.embedded(None, settings) as faces:
         await faces.memory.create_bank("caroline")
     async with app.embedded(None, settings) as faces:
@@ -66,7 +66,7 @@ async def test_a_bank_in_ram_is_gone_when_it_is_closed(settings):
             await faces.memory.get_bank("caroline")
 
 
-async def test_a_folder_that_a_process_holds_is_refused_with_its_pid_and_purpose(settings, tmp_path):
+async def test_a_folder_that_a_process_holds_is_refused_with_its_pid_and_purpose(settings, tmp_path) -> None:
     process = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path / "data")], stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
@@ -80,13 +80,13 @@ async def test_a_folder_that_a_process_holds_is_refused_with_its_pid_and_purpose
         process.communicate()
 
 
-async def test_an_engine_that_there_is_not_is_refused(settings):
+async def test_an_engine_that_there_is_not_is_refused(settings) -> None:
     with pytest.raises(InvalidInputError, match="'wizard'"):
         async with app.embedded(None, settings.replaced(policy_engine="wizard")):
             pass
 
 
-def test_a_memory_over_the_network_and_in_process_are_one(settings):
+def test_a_memory_over_the_network_and_in_process_are_one(settings) -> None:
     with memcore.Store.in_memory() as store:
         server = memcore.serve(store, "127.0.0.1:0")
         with MemoryClient.connect(server.address) as client:

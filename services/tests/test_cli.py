@@ -62,7 +62,7 @@ def line(tmp_path) -> Line:
     return Line(tmp_path)
 
 
-def test_memorizing_a_file_again_stores_nothing_twice_and_says_so(line):
+def test_memorizing_a_file_again_stores_nothing_twice_and_says_so(line) -> None:
     file = line.chat(CHAT)
     assert line.ok("memorize", file, "--bank", "me").startswith(
         "chat.json: 2 turns in 2 chunks: 2 new, 2 memorized\n"
@@ -72,14 +72,14 @@ def test_memorizing_a_file_again_stores_nothing_twice_and_says_so(line):
     assert line.json("show", "--bank", "me")["bank"]["stats"]["chunk_count"] == 2
 
 
-def test_memorizing_a_file_that_grew_adds_only_what_is_new(line):
+def test_memorizing_a_file_that_grew_adds_only_what_is_new(line) -> None:
     line.ok("memorize", line.chat(CHAT[:1]), "--bank", "me")
     done = line.json("memorize", line.chat(CHAT), "--bank", "me")
     # a day is a chunk of its own: the first day is known, the second is new
     assert (done["chunks"], done["stored"], done["already_stored"]) == (2, 1, 1)
 
 
-def test_memorize_prints_one_document_with_its_documented_keys(line):
+def test_memorize_prints_one_document_with_its_documented_keys(line) -> None:
     assert line.json("memorize", line.chat(CHAT), "--bank", "me") == {
         "bank_id": "me",
         "source": "chat.json",
@@ -93,7 +93,7 @@ def test_memorize_prints_one_document_with_its_documented_keys(line):
     }
 
 
-def test_one_turn_of_50_megabytes_is_stored_whole(line):
+def test_one_turn_of_50_megabytes_is_stored_whole(line) -> None:
     sentence = "The lighthouse keeper wrote down every ship that passed, its flag, its cargo and its port. "
     count = 50_000_000 // len(sentence)
     (line.folder / "log.txt").write_text(sentence * count)
@@ -103,7 +103,7 @@ def test_one_turn_of_50_megabytes_is_stored_whole(line):
     assert line.json("show", "--bank", "me")["bank"]["stats"]["chunk_tokens"] >= 19 * count
 
 
-def test_standard_input_is_memorized_with_the_speaker_and_time_given(line):
+def test_standard_input_is_memorized_with_the_speaker_and_time_given(line) -> None:
     said = ("--speaker", "Ada", "--time", "2024-05-01")
     line.ok("memorize", "-", "--bank", "me", *said, stdin="My dog is called Biscuit.")
     source = line.json("recall", "dog", "--bank", "me")["sources"][0]
@@ -115,14 +115,14 @@ def test_standard_input_is_memorized_with_the_speaker_and_time_given(line):
 
 
 @pytest.mark.parametrize("place", [0, 1, 2, 5])
-def test_global_options_may_stand_anywhere(line, place):
+def test_global_options_may_stand_anywhere(line, place) -> None:
     line.ok("memorize", line.chat(CHAT), "--bank", "me")
     args = ["recall", "dog", "--bank", "me", "--limit=1"]
     args[place:place] = ["--json"]
     assert "hits" in json.loads(line.ok(*args))
 
 
-def test_recall_shows_a_memory_with_its_place_and_the_line_it_comes_from(line):
+def test_recall_shows_a_memory_with_its_place_and_the_line_it_comes_from(line) -> None:
     line.ok("memorize", line.chat(CHAT), "--bank", "me")
     chunk_id = line.json("recall", "dog", "--bank", "me")["sources"][0]["chunk_id"]
     output = line.ok("recall", "What is the dog called?", "--bank", "me")
@@ -130,13 +130,13 @@ def test_recall_shows_a_memory_with_its_place_and_the_line_it_comes_from(line):
     assert f"from chunk 0 ({chunk_id[:12]}…), chat.json, 2024-05-01, “Ada: I live in Oslo. My dog" in output
 
 
-def test_recall_prints_only_the_context_block_if_asked_to(line):
+def test_recall_prints_only_the_context_block_if_asked_to(line) -> None:
     line.ok("memorize", line.chat(CHAT), "--bank", "me")
     context = line.json("recall", "dog", "--bank", "me")["context"]
     assert line.ok("recall", "dog", "--bank", "me", "--context") == f"{context}\n"
 
 
-def test_what_is_stored_but_not_memorized_is_recalled_as_pending(line):
+def test_what_is_stored_but_not_memorized_is_recalled_as_pending(line) -> None:
     stored = line.ok("memorize", line.chat(CHAT), "--bank", "me", "--no-wait")
     assert "2 chunks pending" in stored
     output = line.run("recall", "Biscuit", "--bank", "me")
@@ -146,7 +146,7 @@ def test_what_is_stored_but_not_memorized_is_recalled_as_pending(line):
     assert "pending" not in line.ok("recall", "Biscuit", "--bank", "me")
 
 
-def test_show_counts_by_type_and_lists_one_type_if_asked(line):
+def test_show_counts_by_type_and_lists_one_type_if_asked(line) -> None:
     line.ok("memorize", line.chat(CHAT), "--bank", "me")
     whole = line.json("show", "--bank", "me")
     kinds = [memory["type"] for memory in whole["memories"]]
@@ -196,7 +196,7 @@ def hand_made(*operations: pb.Operation) -> Callable:
     return work
 
 
-def test_history_tells_chunk_operations_before_and_after(line):
+def test_history_tells_chunk_operations_before_and_after(line) -> None:
     line.write(
         hand_made(insert("Ada has one dog"), update(1, "Ada has two dogs"), update(7, "no"), delete(1))
     )
@@ -215,13 +215,13 @@ def test_history_tells_chunk_operations_before_and_after(line):
     assert told[10] == "   - semantic #1  Ada has two dogs"
 
 
-def test_history_prints_what_the_policy_wrote_only_if_asked(line):
+def test_history_prints_what_the_policy_wrote_only_if_asked(line) -> None:
     line.write(hand_made(insert("Ada has one dog")))
     assert "E+ what I wrote" not in line.ok("history", "--bank", "me")
     assert "     E+ what I wrote\n" in line.ok("history", "--bank", "me", "--chunk", "0", "--raw")
 
 
-def test_history_of_one_memory_holds_only_its_operations(line):
+def test_history_of_one_memory_holds_only_its_operations(line) -> None:
     line.write(
         hand_made(insert("Ada has one dog"), insert("Ada lives in Oslo"), update(1, "Ada has two dogs"))
     )
@@ -233,7 +233,7 @@ def test_history_of_one_memory_holds_only_its_operations(line):
     assert line.ok("history", "--bank", "me", "--memory", "0") == "nothing happened\n"
 
 
-def test_a_terminal_is_safe_from_what_a_memory_holds(line):
+def test_a_terminal_is_safe_from_what_a_memory_holds(line) -> None:
     line.write(hand_made(insert("red \x1b[31m and [bold]markup[/bold]")))
     for args in (["show"], ["history"], ["recall", "red markup"]):
         output = line.ok(*args, "--bank", "me")
@@ -252,7 +252,7 @@ async def park(memory: composition.Memory) -> None:
     )
 
 
-def test_a_parked_bank_fails_memorize_and_says_how_to_go_on(line):
+def test_a_parked_bank_fails_memorize_and_says_how_to_go_on(line) -> None:
     line.write(park)
     result = line.run("memorize", line.chat(CHAT), "--bank", "me")
     assert result.exit_code == 1
@@ -262,7 +262,7 @@ def test_a_parked_bank_fails_memorize_and_says_how_to_go_on(line):
     assert "1 bank parked" in line.ok("health")
 
 
-def test_a_file_that_is_memorized_is_no_failure_because_a_later_chunk_is_parked(line):
+def test_a_file_that_is_memorized_is_no_failure_because_a_later_chunk_is_parked(line) -> None:
     line.ok("memorize", line.chat(CHAT), "--bank", "me")
 
     async def park_the_next(memory: composition.Memory) -> None:
@@ -278,20 +278,20 @@ def test_a_file_that_is_memorized_is_no_failure_because_a_later_chunk_is_parked(
 
 
 @pytest.mark.parametrize("choice", ["--retry", "--skip"])
-def test_an_unparked_bank_goes_on(line, choice):
+def test_an_unparked_bank_goes_on(line, choice) -> None:
     line.write(park)
     assert line.json("unpark", "me", choice)["bank"]["cursor"] == (1 if choice == "--skip" else 0)
     assert line.json("memorize", line.chat(CHAT), "--bank", "me")["pending_chunks"] == 0
 
 
 @pytest.mark.parametrize("choice", [[], ["--retry", "--skip"]])
-def test_unpark_needs_exactly_one_choice(line, choice):
+def test_unpark_needs_exactly_one_choice(line, choice) -> None:
     line.write(park)
     result = line.run("unpark", "me", *choice)
     assert (result.exit_code, result.stderr) == (2, "error: unpark needs one of --retry and --skip\n")
 
 
-def test_a_bank_is_deleted_only_after_yes(line):
+def test_a_bank_is_deleted_only_after_yes(line) -> None:
     line.ok("memorize", line.chat(CHAT), "--bank", "me")
     refused = line.run("banks", "delete", "me", stdin="")
     assert (refused.exit_code, refused.stderr) == (
@@ -318,7 +318,7 @@ def test_a_bank_is_deleted_only_after_yes(line):
         (["show", "--bank", "me", "--type", "x"], 2, "'semantic'"),
     ],
 )
-def test_a_bad_command_is_refused_with_the_rule_and_the_value(line, args, code, message):
+def test_a_bad_command_is_refused_with_the_rule_and_the_value(line, args, code, message) -> None:
     line.ok("memorize", line.chat(CHAT), "--bank", "me")
     result = line.run(*args)
     assert result.exit_code == code
@@ -326,7 +326,7 @@ def test_a_bad_command_is_refused_with_the_rule_and_the_value(line, args, code, 
     assert result.stdout == ""
 
 
-def test_errors_are_json_on_standard_error_if_results_are(line):
+def test_errors_are_json_on_standard_error_if_results_are(line) -> None:
     line.ok("memorize", line.chat(CHAT), "--bank", "me")
     result = line.run("--json", "show", "--bank", "no")
     assert (result.exit_code, result.stdout) == (1, "")
@@ -334,20 +334,20 @@ def test_errors_are_json_on_standard_error_if_results_are(line):
     assert (error["kind"], error["reason"]) == ("not_found", "BANK_NOT_FOUND")
 
 
-def test_reading_commands_do_not_make_a_store(line):
+def test_reading_commands_do_not_make_a_store(line) -> None:
     result = line.run("show", "--bank", "me")
     assert result.exit_code == 2
     assert "there is no store" in result.stderr
     assert not line.store.exists()
 
 
-def test_a_service_that_is_not_there_is_code_3():
+def test_a_service_that_is_not_there_is_code_3() -> None:
     result = CliRunner().invoke(app, ["banks"], env={"MEMALPHA_MEMORY_ADDRESS": "127.0.0.1:1"})
     assert (result.exit_code, result.stdout) == (3, "")
     assert "`memalpha up` starts the services" in result.stderr
 
 
-def test_health_names_what_is_not_there():
+def test_health_names_what_is_not_there() -> None:
     nowhere = {f"MEMALPHA_{name}_ADDRESS": "127.0.0.1:1" for name in ("MEMORY", "POLICY", "AGENT")}
     result = CliRunner().invoke(app, ["health", "--json"], env=nowhere)
     assert result.exit_code == 3
@@ -355,7 +355,7 @@ def test_health_names_what_is_not_there():
     assert found == {"memory": "unreachable", "policy": "unreachable", "agent": "unreachable"}
 
 
-def test_health_of_an_embedded_store_counts_what_is_pending(line):
+def test_health_of_an_embedded_store_counts_what_is_pending(line) -> None:
     line.ok("memorize", line.chat(CHAT), "--bank", "me", "--no-wait")
     assert "2 pending chunks in 1 bank" in line.ok("health")
 
@@ -367,7 +367,7 @@ def demo_files(line: Line, evidence: list[int]) -> list[str]:
     return ["demo", line.chat([*CHAT, thanks]), "--questions", str(questions)]
 
 
-def test_the_demo_marks_an_answer_that_it_found_and_one_that_it_missed(line):
+def test_the_demo_marks_an_answer_that_it_found_and_one_that_it_missed(line) -> None:
     found = line.ok(*demo_files(line, [0]))
     assert "? What is the dog called?  found\n" in found
     assert found.endswith("1 of 1 answers found in core memory or the first 3 memories\n")
@@ -375,7 +375,7 @@ def test_the_demo_marks_an_answer_that_it_found_and_one_that_it_missed(line):
     assert "? What is the dog called?  missed\n" in missed
 
 
-def test_the_demo_answers_questions_about_any_file_and_keeps_nothing(line):
+def test_the_demo_answers_questions_about_any_file_and_keeps_nothing(line) -> None:
     document = line.json("demo", line.chat(CHAT), "--ask", "Where is the dog?", "--ask", "Who moved?")
     assert [answer["question"] for answer in document["answers"]] == ["Where is the dog?", "Who moved?"]
     assert document["bank"]["stats"]["pending_chunks"] == 0
@@ -393,13 +393,13 @@ def test_the_demo_answers_questions_about_any_file_and_keeps_nothing(line):
         ),
     ],
 )
-def test_bad_questions_are_refused(line, content, message):
+def test_bad_questions_are_refused(line, content, message) -> None:
     (line.folder / "questions.json").write_text(content)
     result = line.run("demo", line.chat(CHAT), "--questions", str(line.folder / "questions.json"))
     assert (result.exit_code, result.stderr) == (2, f"error: {message}\n")
 
 
-def test_every_command_teaches_with_an_example():
+def test_every_command_teaches_with_an_example() -> None:
     for command in ("up", "health", "memorize", "recall", "show", "history", "banks", "unpark", "demo"):
         result = CliRunner().invoke(app, [command, "--help"])
         assert result.exit_code == 0

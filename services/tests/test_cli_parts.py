@@ -15,12 +15,12 @@ from memalpha.errors import BusyError, MemalphaError, UnavailableError, make
 from memalpha.sources import Turn
 
 
-def test_global_options_come_first_and_the_rest_keeps_its_order():
+def test_global_options_come_first_and_the_rest_keeps_its_order() -> None:
     args = ["recall", "q", "--json", "--bank", "b", "--embedded", "d", "--config=c"]
     assert options_first(args) == ["--json", "--embedded", "d", "--config=c", "recall", "q", "--bank", "b"]
 
 
-def test_what_follows_two_dashes_is_no_option():
+def test_what_follows_two_dashes_is_no_option() -> None:
     assert options_first(["recall", "--bank", "b", "--", "--json"]) == [
         "recall",
         "--bank",
@@ -30,7 +30,7 @@ def test_what_follows_two_dashes_is_no_option():
     ]
 
 
-def test_an_option_without_its_value_stays_for_the_parser_to_refuse():
+def test_an_option_without_its_value_stays_for_the_parser_to_refuse() -> None:
     assert options_first(["banks", "--embedded"]) == ["--embedded", "banks"]
 
 
@@ -52,7 +52,7 @@ def away() -> UnavailableError:
     return make(UnavailableError, "UNAVAILABLE", "nobody answers")
 
 
-def test_a_call_is_repeated_while_its_service_is_away_and_both_ends_are_told():
+def test_a_call_is_repeated_while_its_service_is_away_and_both_ends_are_told() -> None:
     notes: list[str] = []
     call = Failing(away(), make(BusyError, "OVERLOADED", "too much"))
     assert asyncio.run(Patience(5, notes.append)(call)) == "done"
@@ -60,28 +60,28 @@ def test_a_call_is_repeated_while_its_service_is_away_and_both_ends_are_told():
     assert notes == ["waiting up to 5 s for the service: nobody answers", "the service is back"]
 
 
-def test_patience_ends_and_the_error_counts():
+def test_patience_ends_and_the_error_counts() -> None:
     call = Failing(*(away() for _ in range(100)))
     with pytest.raises(UnavailableError):
         asyncio.run(Patience(0.3, lambda _: None)(call))
     assert 2 <= call.calls < 10
 
 
-def test_a_full_disk_is_not_waited_for():
+def test_a_full_disk_is_not_waited_for() -> None:
     call = Failing(make(BusyError, "DISK_FULL", "no space left"))
     with pytest.raises(BusyError):
         asyncio.run(Patience(60, lambda _: None)(call))
     assert call.calls == 1
 
 
-def test_batches_keep_order_and_both_limits():
+def test_batches_keep_order_and_both_limits() -> None:
     small = [pb.Chunk(chunk_id=str(n), text="x") for n in range(BATCH_CHUNKS + 1)]
     assert [len(batch) for batch in batches(small)] == [BATCH_CHUNKS, 1]
     half = [pb.Chunk(chunk_id=str(n), text="x" * (BATCH_BYTES // 2 - 100)) for n in range(3)]
     assert [[chunk.chunk_id for chunk in batch] for batch in batches(half)] == [["0", "1"], ["2"]]
 
 
-def test_a_message_is_printed_with_numbers_as_numbers_and_enums_as_words():
+def test_a_message_is_printed_with_numbers_as_numbers_and_enums_as_words() -> None:
     memory = pb.Memory(id=2**60, type=pb.MEMORY_TYPE_SEMANTIC, content="x", metadata={"k": "v"})
     memory.create_time.FromJsonString("2024-05-01T10:00:00Z")
     memory.provenance.chunk_position = 0
@@ -92,23 +92,23 @@ def test_a_message_is_printed_with_numbers_as_numbers_and_enums_as_words():
     assert "update_time" not in printed
 
 
-def test_control_characters_and_text_direction_marks_are_made_visible():
+def test_control_characters_and_text_direction_marks_are_made_visible() -> None:
     assert visible("a\tb\nc\x1b[0m\x9b\u202e") == "a\tb\nc\\x1b[0m\\x9b\\u202e"
 
 
-def test_one_line_cuts_where_its_width_ends():
+def test_one_line_cuts_where_its_width_ends() -> None:
     assert one_line("a\n b   c", 5) == "a b c"
     assert one_line("abcdef", 5) == "abcd…"
 
 
-def test_an_excerpt_is_the_line_that_shares_the_most_words():
+def test_an_excerpt_is_the_line_that_shares_the_most_words() -> None:
     text = "Ada: Hello there.\nBo: Biscuit is a dog. Rex is a brown dog from Oslo.\nAda: Bye."
     assert excerpt(text, "the dog Biscuit") == "Bo: Biscuit is a dog. Rex is a brown dog from Oslo."
     assert excerpt(text, "brown Oslo", width=40) == "… Rex is a brown dog from Oslo."
     assert excerpt(text, "nothing of it") == "Ada: Hello there."
 
 
-def test_a_difference_marks_the_words_that_went_and_came():
+def test_a_difference_marks_the_words_that_went_and_came() -> None:
     before, after = difference("Ada has one dog", "Ada has two dogs")
     assert (before.plain, after.plain) == ("Ada has one dog", "Ada has two dogs")
     marked = [
@@ -121,6 +121,6 @@ def test_a_difference_marks_the_words_that_went_and_came():
 @pytest.mark.parametrize(
     ("memory", "expected"), [("Ada is allergic to walnuts", True), ("Ada is allergic to peanuts", False)]
 )
-def test_a_memory_says_what_a_turn_says_only_beyond_the_question(memory, expected):
+def test_a_memory_says_what_a_turn_says_only_beyond_the_question(memory, expected) -> None:
     turn = Turn("I am allergic to walnuts, sadly", speaker="Ada")
     assert says(memory, turn, "What is Ada allergic to?") is expected

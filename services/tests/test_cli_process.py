@@ -105,7 +105,7 @@ def machine(tmp_path) -> Iterator[Machine]:
         process.communicate()
 
 
-def test_a_memory_that_dies_and_comes_back_loses_and_doubles_nothing(machine):
+def test_a_memory_that_dies_and_comes_back_loses_and_doubles_nothing(machine) -> None:
     chunks = list(pack(read(machine.facts(400)), max_tokens=32))
     assert len(chunks) == 400
     memory, _, _ = (machine.serve(name) for name in ("memory", "policy", "agent"))
@@ -125,7 +125,7 @@ def test_a_memory_that_dies_and_comes_back_loses_and_doubles_nothing(machine):
         assert [chunk.chunk_id for chunk in client.chunks("k")] == [chunk.chunk_id for chunk in chunks]
 
 
-def test_an_interrupted_wait_ends_without_a_traceback_and_keeps_what_is_stored(machine):
+def test_an_interrupted_wait_ends_without_a_traceback_and_keeps_what_is_stored(machine) -> None:
     machine.serve("memory")
     run = machine.start("memorize", machine.facts(3), "--bank", "k")
     eventually(lambda: (bank := machine.bank("k")) and bank.stats.pending_chunks == 3)
@@ -139,7 +139,7 @@ def test_an_interrupted_wait_ends_without_a_traceback_and_keeps_what_is_stored(m
     assert bank.stats.pending_chunks == 3
 
 
-def test_waiting_for_services_that_stay_away_ends_with_code_3(machine):
+def test_waiting_for_services_that_stay_away_ends_with_code_3(machine) -> None:
     machine.serve("memory")
     eventually(machine.answers)
     run = machine.start("memorize", machine.facts(3), "--bank", "k", "--retry-for", "1")
@@ -148,7 +148,7 @@ def test_waiting_for_services_that_stay_away_ends_with_code_3(machine):
     assert "is unreachable; what is stored stays stored, and pending until it serves" in stderr
 
 
-def test_a_store_that_a_service_holds_is_refused_with_its_process(machine):
+def test_a_store_that_a_service_holds_is_refused_with_its_process(machine) -> None:
     memory = machine.serve("memory")
     run = machine.start("memorize", machine.facts(1), "--bank", "k", "--no-wait", "--retry-for", "20")
     assert run.wait(PATIENCE_SECONDS) == 0
@@ -170,7 +170,7 @@ def stored(tmp_path_factory) -> list[str]:
     return options
 
 
-def test_a_reader_that_goes_away_is_no_news(machine, stored):
+def test_a_reader_that_goes_away_is_no_news(machine, stored) -> None:
     run = machine.start("history", *stored)
     assert run.stdout is not None
     run.stdout.close()
@@ -179,7 +179,7 @@ def test_a_reader_that_goes_away_is_no_news(machine, stored):
     assert (run.wait(PATIENCE_SECONDS), stderr) == (1, "")
 
 
-def test_output_that_cannot_be_written_is_an_error(machine, stored):
+def test_output_that_cannot_be_written_is_an_error(machine, stored) -> None:
     with open("/dev/full", "w") as full:
         run = subprocess.run(
             [sys.executable, "-m", "memalpha", "show", *stored, "--json"],
@@ -195,7 +195,7 @@ def test_output_that_cannot_be_written_is_an_error(machine, stored):
     )
 
 
-def test_colours_are_printed_unless_the_environment_forbids_it(machine, stored):
+def test_colours_are_printed_unless_the_environment_forbids_it(machine, stored) -> None:
     red, plain = (
         machine.start("history", *stored, FORCE_COLOR="1", **environment).communicate()[0]
         for environment in ({}, {"NO_COLOR": "1"})

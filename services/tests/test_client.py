@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Never
 
 import grpc
 import pytest
@@ -100,12 +100,12 @@ def public_methods(client):
     }
 
 
-def test_the_two_memory_clients_have_the_same_methods():
+def test_the_two_memory_clients_have_the_same_methods() -> None:
     assert public_methods(MemoryClient) == public_methods(AsyncMemoryClient)
     assert public_methods(PolicyClient) == public_methods(AsyncPolicyClient)
 
 
-def test_lists_are_followed_from_page_to_page():
+def test_lists_are_followed_from_page_to_page() -> None:
     pages = {"": (["a", "b"], "p2"), "p2": ([], "p3"), "p3": (["c"], "")}
 
     def list_banks(request):
@@ -116,7 +116,7 @@ def test_lists_are_followed_from_page_to_page():
         assert [bank.bank_id for bank in client.banks()] == ["a", "b", "c"]
 
 
-async def test_lists_are_followed_asynchronously_too():
+async def test_lists_are_followed_asynchronously_too() -> None:
     def list_chunks(request):
         first = not request.page_token
         assert (request.start_position, request.pending_only) == (4, True)
@@ -130,7 +130,7 @@ async def test_lists_are_followed_asynchronously_too():
     assert found == [4, 5]
 
 
-def test_an_answer_that_was_lost_is_asked_for_again_with_the_same_request_id():
+def test_an_answer_that_was_lost_is_asked_for_again_with_the_same_request_id() -> None:
     apply = Failing(2, gone(), memory_pb.ApplyOperationsResponse(revision=7))
     request = memory_pb.ApplyOperationsRequest(bank_id="b")
     with serving({methods.APPLY_OPERATIONS: apply}) as address, MemoryClient.connect(address) as client:
@@ -142,14 +142,14 @@ def test_an_answer_that_was_lost_is_asked_for_again_with_the_same_request_id():
     assert request.request_id == ""
 
 
-def test_a_request_id_of_the_callers_own_is_kept():
+def test_a_request_id_of_the_callers_own_is_kept() -> None:
     apply = Failing(0, gone(), memory_pb.ApplyOperationsResponse())
     with serving({methods.APPLY_OPERATIONS: apply}) as address, MemoryClient.connect(address) as client:
         client.apply_operations(memory_pb.ApplyOperationsRequest(bank_id="b", request_id="mine"))
     assert [call.request_id for call in apply.calls] == ["mine"]
 
 
-async def test_a_call_that_would_count_twice_is_not_repeated():
+async def test_a_call_that_would_count_twice_is_not_repeated() -> None:
     report = Failing(1, gone(), memory_pb.ReportChunkFailureResponse())
     with serving({methods.REPORT_CHUNK_FAILURE: report}) as address:
         async with AsyncMemoryClient.connect(address) as client:
@@ -159,8 +159,8 @@ async def test_a_call_that_would_count_twice_is_not_repeated():
     assert len(report.calls) == 1
 
 
-def test_an_error_of_the_service_arrives_as_the_same_exception():
-    def apply(request):
+def test_an_error_of_the_service_arrives_as_the_same_exception() -> None:
+    def apply(request) -> Never:
         raise make(ConflictError, "CURSOR_MOVED", "cursor_token: the cursor is at 4", cursor=4)
 
     with (
@@ -173,7 +173,7 @@ def test_an_error_of_the_service_arrives_as_the_same_exception():
 
 
 @pytest.mark.parametrize("exists", [True, False])
-def test_ensure_bank_creates_a_bank_only_if_there_is_none(exists):
+def test_ensure_bank_creates_a_bank_only_if_there_is_none(exists) -> None:
     get = Failing(0 if exists else 1, missing(), memory_pb.GetBankResponse(bank=pb.Bank(bank_uid="old")))
     create = Failing(0, gone(), memory_pb.CreateBankResponse(bank=pb.Bank(bank_uid="new")))
     with (
@@ -183,7 +183,7 @@ def test_ensure_bank_creates_a_bank_only_if_there_is_none(exists):
         assert client.ensure_bank("b").bank_uid == ("old" if exists else "new")
 
 
-def test_ensure_bank_takes_the_bank_of_somebody_who_was_faster():
+def test_ensure_bank_takes_the_bank_of_somebody_who_was_faster() -> None:
     get = Failing(1, missing(), memory_pb.GetBankResponse(bank=pb.Bank(bank_uid="theirs")))
     taken = make(AlreadyExistsError, "BANK_ALREADY_EXISTS", "bank b exists")
     create = Failing(1, taken, memory_pb.CreateBankResponse())
@@ -194,7 +194,7 @@ def test_ensure_bank_takes_the_bank_of_somebody_who_was_faster():
         assert client.ensure_bank("b").bank_uid == "theirs"
 
 
-def test_nobody_at_the_address_is_found_out_within_seconds():
+def test_nobody_at_the_address_is_found_out_within_seconds() -> None:
     start = time.monotonic()
     with (
         MemoryClient.connect(NOBODY) as client,
@@ -204,7 +204,7 @@ def test_nobody_at_the_address_is_found_out_within_seconds():
     assert time.monotonic() - start < 5
 
 
-def test_a_service_that_comes_back_is_found_by_the_same_client():
+def test_a_service_that_comes_back_is_found_by_the_same_client() -> None:
     reply = memory_pb.GetBankResponse(bank=pb.Bank(bank_id="b"))
     with serving({methods.GET_BANK: lambda _: reply}) as address:
         client = MemoryClient.connect(address)
@@ -222,7 +222,7 @@ def test_a_service_that_comes_back_is_found_by_the_same_client():
     client.close()
 
 
-def test_the_deadline_grows_with_what_there_is_to_store():
+def test_the_deadline_grows_with_what_there_is_to_store() -> None:
     chunk = pb.Chunk(text="x" * 3 * 2**20)
     small = memory_pb.AppendChunksRequest(bank_id="b")
     assert deadline(small) == pytest.approx(5, abs=0.001)
@@ -230,7 +230,7 @@ def test_the_deadline_grows_with_what_there_is_to_store():
     assert deadline(memory_pb.AppendChunksRequest(chunks=[chunk])) == pytest.approx(11, abs=0.001)
 
 
-def test_a_request_over_the_message_limit_is_refused_before_it_is_sent():
+def test_a_request_over_the_message_limit_is_refused_before_it_is_sent() -> None:
     chunks = [pb.Chunk(chunk_id=str(n), text="x" * 2**20) for n in range(17)]
     with (
         MemoryClient.connect(NOBODY) as client,
@@ -240,7 +240,7 @@ def test_a_request_over_the_message_limit_is_refused_before_it_is_sent():
     assert raised.value.reason == "MESSAGE_TOO_LARGE"
 
 
-async def test_no_more_calls_are_in_flight_than_a_channel_bears():
+async def test_no_more_calls_are_in_flight_than_a_channel_bears() -> None:
     inside, most, lock = [0], [0], threading.Lock()
 
     def get_bank(request):
@@ -271,7 +271,7 @@ def pieces(_request=None):
     )
 
 
-async def test_a_completion_is_its_pieces_joined():
+async def test_a_completion_is_its_pieces_joined() -> None:
     with serving({methods.GENERATE: pieces}) as address:
         with PolicyClient.connect(address) as client:
             blocking = client.generate(policy_pb.GenerateRequest())
@@ -281,7 +281,7 @@ async def test_a_completion_is_its_pieces_joined():
     assert (blocking.finish_reason, blocking.usage.completion_tokens) == (policy_pb.FINISH_REASON_STOP, 2)
 
 
-async def test_a_policy_that_fails_half_way_gives_an_error_and_no_text():
+async def test_a_policy_that_fails_half_way_gives_an_error_and_no_text() -> None:
     def generate(_request):
         yield policy_pb.GenerateResponse(text="one ")
         raise ValueError("engine broke")
@@ -303,7 +303,7 @@ class Store:
         return memory_pb.GetBankResponse(bank=pb.Bank(bank_id=bank_id)).SerializeToString()
 
 
-async def test_the_in_process_door_gives_the_same_messages_and_errors():
+async def test_the_in_process_door_gives_the_same_messages_and_errors() -> None:
     store: Any = Store()
     blocking, client = (
         MemoryClient(EmbeddedTransport(store)),

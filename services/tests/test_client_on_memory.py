@@ -55,7 +55,7 @@ def write(view, *operations):
     )
 
 
-def test_a_chunk_goes_in_and_a_memory_comes_out(client):
+def test_a_chunk_goes_in_and_a_memory_comes_out(client) -> None:
     uid = client.create_bank("b").bank_uid
     assert [bank.bank_uid for bank in client.banks()] == [uid]
     assert client.ensure_bank("b").bank_uid == uid
@@ -86,7 +86,7 @@ def test_a_chunk_goes_in_and_a_memory_comes_out(client):
     assert [event.operation_applied.result.memory.id for event in client.events("b", memory_id=1)] == [1]
 
 
-def test_a_chunk_that_fails_is_parked_and_skipped(client):
+def test_a_chunk_that_fails_is_parked_and_skipped(client) -> None:
     client.create_bank("b", pb.BankSettings(max_chunk_failures=1))
     client.append_chunks("b", chunks("poison"))
     token = client.get_bank("b").cursor_token
@@ -95,7 +95,7 @@ def test_a_chunk_that_fails_is_parked_and_skipped(client):
     assert client.resolve_parked_chunk("b", memory_pb.PARKED_CHUNK_ACTION_SKIP).cursor == 1
 
 
-def test_a_deleted_bank_is_not_taken_for_its_namesake(client):
+def test_a_deleted_bank_is_not_taken_for_its_namesake(client) -> None:
     uid = client.create_bank("b").bank_uid
     client.delete_bank("b", uid)
     assert client.create_bank("b").bank_uid != uid
@@ -103,13 +103,13 @@ def test_a_deleted_bank_is_not_taken_for_its_namesake(client):
         client.append_chunks("b", chunks("for the old one"), uid)
 
 
-def test_lists_longer_than_a_page_are_complete(client):
+def test_lists_longer_than_a_page_are_complete(client) -> None:
     client.create_bank("b")
     client.append_chunks("b", chunks(*(f"text {n}" for n in range(450))))
     assert [chunk.position for chunk in client.chunks("b", start=3)] == list(range(3, 450))
 
 
-def test_a_list_larger_than_a_message_is_complete(client):
+def test_a_list_larger_than_a_message_is_complete(client) -> None:
     client.create_bank("b", pb.BankSettings(durability=pb.DURABILITY_VOLATILE))
     # 20 chunks of 902 kB are 18 MB, over the 16 MiB of one message, and go in as two.
     large = chunks(*("so it goes " * 82_000 for _ in range(20)))
@@ -119,7 +119,7 @@ def test_a_list_larger_than_a_message_is_complete(client):
 
 
 @pytest.mark.parametrize("door", DOORS)
-async def test_the_asynchronous_client_does_the_same(door, store, address):
+async def test_the_asynchronous_client_does_the_same(door, store, address) -> None:
     transport = AsyncGrpcTransport(address) if door == "grpc" else AsyncEmbeddedTransport(store)
     async with AsyncMemoryClient(transport) as client:
         await client.create_bank("b")

@@ -45,7 +45,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("kind", "name", "code"), CASES)
-def test_an_error_crosses_the_wire_unchanged(kind, name, code):
+def test_an_error_crosses_the_wire_unchanged(kind, name, code) -> None:
     call = sent(make(kind, "SOME_REASON", "size: at most 3, it is 4", limit=3, size=4))
     assert call.code() is grpc.StatusCode[code]
     arrived = from_rpc_error(call)
@@ -54,12 +54,12 @@ def test_an_error_crosses_the_wire_unchanged(kind, name, code):
     assert arrived.metadata == {"limit": "3", "size": "4"}
 
 
-def test_the_tree_is_memcores():
+def test_the_tree_is_memcores() -> None:
     assert MemalphaError is MemcoreError
     assert all(issubclass(kind, MemcoreError) for kind, _, _ in CASES)
 
 
-def test_busy_tells_when_to_come_back():
+def test_busy_tells_when_to_come_back() -> None:
     ((_, value),) = to_status(make(errors.BusyError, "OVERLOADED", "try again")).trailing_metadata
     retry = error_details_pb2.RetryInfo()
     assert isinstance(value, bytes)
@@ -90,12 +90,12 @@ def test_busy_tells_when_to_come_back():
         ("PERMISSION_DENIED", "no", errors.InternalError, "PERMISSION_DENIED"),
     ],
 )
-def test_a_status_without_error_info_is_judged_by_its_code(code, details, kind, reason):
+def test_a_status_without_error_info_is_judged_by_its_code(code, details, kind, reason) -> None:
     arrived = from_rpc_error(Failed(grpc.StatusCode[code], details))
     assert (type(arrived), arrived.reason) == (kind, reason)
 
 
-def test_a_service_that_gave_up_at_the_deadline_counts_as_unavailable():
+def test_a_service_that_gave_up_at_the_deadline_counts_as_unavailable() -> None:
     honest = sent(make(errors.BusyError, "DEADLINE_EXCEEDED", "the deadline passed"))
     ((key, value),) = honest.trailing_metadata()
     status = status_pb2.Status.FromString(value)
@@ -104,13 +104,13 @@ def test_a_service_that_gave_up_at_the_deadline_counts_as_unavailable():
     assert type(from_rpc_error(late)) is errors.UnavailableError
 
 
-def test_a_status_that_a_proxy_rewrote_is_judged_by_what_the_proxy_says():
+def test_a_status_that_a_proxy_rewrote_is_judged_by_what_the_proxy_says() -> None:
     honest = sent(make(errors.NotFoundError, "BANK_NOT_FOUND", "no bank b"))
     rewritten = Failed(grpc.StatusCode.UNAVAILABLE, "upstream gone", honest.trailing_metadata())
     assert type(from_rpc_error(rewritten)) is errors.UnavailableError
 
 
-def test_a_huge_value_is_cut_so_that_the_status_still_fits_into_headers():
+def test_a_huge_value_is_cut_so_that_the_status_still_fits_into_headers() -> None:
     value = "ä" * 100_000
     status = to_status(make(errors.InvalidInputError, "TOO_LONG", f"bank_id: {value}", value=value))
     ((_, encoded),) = status.trailing_metadata

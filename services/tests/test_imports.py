@@ -27,11 +27,11 @@ def asked_for(extra: str = "") -> str:
     return done.stdout.strip()
 
 
-def test_importing_everything_asks_for_no_model_library():
+def test_importing_everything_asks_for_no_model_library() -> None:
     assert asked_for() == "[]"
 
 
 @pytest.mark.parametrize("library", ["torch", "vllm", "transformers"])
-def test_the_check_notices_an_import_of_a_model_library(library: str):
+def test_the_check_notices_an_import_of_a_model_library(library: str) -> None:
     attempt = f"try:\n    import {library}\nexcept ImportError:\n    pass"
     assert asked_for(attempt) == f"['{library}']"

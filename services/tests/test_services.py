@@ -72,13 +72,13 @@ def _signals_and_logs_as_before():
 pytestmark = pytest.mark.usefixtures("_signals_and_logs_as_before")
 
 
-def free_address():
+def free_address() -> str:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{listener.getsockname()[1]}"
 
 
-async def until_serving(name, address):
+async def until_serving(name, address) -> None:
     for _ in range(200):
         try:
             if await check(name, address) == "serving":
@@ -108,7 +108,7 @@ async def policy_service(engine, *, grace_seconds=5.0):
             assert await life == 0
 
 
-async def test_a_stopping_service_says_so_and_finishes_the_calls_in_flight():
+async def test_a_stopping_service_says_so_and_finishes_the_calls_in_flight() -> None:
     engine = Engine()
     async with policy_service(engine) as service, grpc.aio.insecure_channel(service.address) as channel:
         call = asyncio.create_task(service.client.generate(pb.GenerateRequest()))
@@ -125,7 +125,7 @@ async def test_a_stopping_service_says_so_and_finishes_the_calls_in_flight():
         assert await service.life == 0
 
 
-async def test_a_call_that_outlasts_the_grace_is_cut_off():
+async def test_a_call_that_outlasts_the_grace_is_cut_off() -> None:
     engine = Engine()
     async with policy_service(engine, grace_seconds=0.2) as service:
         call = asyncio.create_task(service.client.generate(pb.GenerateRequest()))
@@ -136,7 +136,7 @@ async def test_a_call_that_outlasts_the_grace_is_cut_off():
             await call
 
 
-async def test_an_error_of_the_engine_reaches_the_caller_as_it_is():
+async def test_an_error_of_the_engine_reaches_the_caller_as_it_is() -> None:
     engine = Engine(make(BusyError, "WEIGHTS_UPDATING", "weights are being loaded; try again"))
     engine.go.set()
     async with policy_service(engine) as service:
@@ -145,7 +145,7 @@ async def test_an_error_of_the_engine_reaches_the_caller_as_it_is():
     assert raised.value.reason == "WEIGHTS_UPDATING"
 
 
-async def test_an_unexpected_error_is_internal_and_its_traceback_stays_in_the_log(capsys):
+async def test_an_unexpected_error_is_internal_and_its_traceback_stays_in_the_log(capsys) -> None:
     telemetry.configure("info", "json")
     engine = Engine(ZeroDivisionError("secret detail"))
     engine.go.set()
@@ -160,7 +160,7 @@ async def test_an_unexpected_error_is_internal_and_its_traceback_stays_in_the_lo
     assert "ZeroDivisionError: secret detail" in failure["exception"]
 
 
-async def test_health_finds_what_serves_and_what_cannot_be_reached():
+async def test_health_finds_what_serves_and_what_cannot_be_reached() -> None:
     nobody = "127.0.0.1:1"
     async with policy_service(Engine()) as service:
         settings = config.load(
@@ -178,7 +178,7 @@ async def test_health_finds_what_serves_and_what_cannot_be_reached():
     assert (agent.name, agent.status) == ("agent", "not_serving")
 
 
-async def test_weights_older_than_asked_for_are_refused():
+async def test_weights_older_than_asked_for_are_refused() -> None:
     engine = Engine()
     engine.go.set()
     async with policy_service(engine) as service:
@@ -188,7 +188,7 @@ async def test_weights_older_than_asked_for_are_refused():
         assert (await service.client.generate(pb.GenerateRequest(min_policy_version=3))).text == "one two"
 
 
-async def test_calls_beyond_the_limit_are_refused_and_places_are_given_back():
+async def test_calls_beyond_the_limit_are_refused_and_places_are_given_back() -> None:
     engine = Engine()
     async with policy_service(engine) as service:
         service.servicer._completions = Gate(1)
@@ -202,7 +202,7 @@ async def test_calls_beyond_the_limit_are_refused_and_places_are_given_back():
         assert (await service.client.generate(pb.GenerateRequest())).text == "one two"
 
 
-async def test_cancelling_a_call_ends_its_generation():
+async def test_cancelling_a_call_ends_its_generation() -> None:
     engine = Engine()
     async with policy_service(engine) as service:
         call = asyncio.create_task(service.client.generate(pb.GenerateRequest()))
@@ -232,14 +232,14 @@ class ScriptedAgent:
     async def recall(self, request):
         return agent_pb.RecallResponse(context=request.query)
 
-    async def run_worker(self, stop):
+    async def run_worker(self, stop) -> None:
         if self.dies:
             raise OSError("worker broke")
         await stop.wait()
         self.worker_ended = True
 
 
-async def test_the_agent_service_answers_and_its_worker_ends_with_it():
+async def test_the_agent_service_answers_and_its_worker_ends_with_it() -> None:
     address = free_address()
     agent: Any = ScriptedAgent()
     life = asyncio.create_task(agent_service.run(agent, address, 5.0))
@@ -255,7 +255,7 @@ async def test_the_agent_service_answers_and_its_worker_ends_with_it():
     assert agent.worker_ended
 
 
-async def test_calls_that_wait_for_the_policy_leave_room_for_questions(monkeypatch):
+async def test_calls_that_wait_for_the_policy_leave_room_for_questions(monkeypatch) -> None:
     monkeypatch.setattr(agent_service, "Gate", lambda: Gate(1))
     address = free_address()
     agent: Any = ScriptedAgent()
@@ -274,7 +274,7 @@ async def test_calls_that_wait_for_the_policy_leave_room_for_questions(monkeypat
     assert await life == 0
 
 
-async def test_a_dead_worker_ends_the_agent_service_loudly(capsys):
+async def test_a_dead_worker_ends_the_agent_service_loudly(capsys) -> None:
     telemetry.configure("info", "json")
     agent: Any = ScriptedAgent(dies=True)
     status = await asyncio.wait_for(agent_service.run(agent, free_address(), 5.0), 10)
@@ -282,7 +282,7 @@ async def test_a_dead_worker_ends_the_agent_service_loudly(capsys):
     assert "OSError: worker broke" in capsys.readouterr().err
 
 
-def test_an_address_in_use_is_refused():
+def test_an_address_in_use_is_refused() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -295,7 +295,7 @@ def test_an_address_in_use_is_refused():
     ("address", "reason"),
     [("0.0.0.0:50099", "NON_LOOPBACK_ADDRESS"), ("no.such.host.invalid:50099", "ADDRESS_NOT_USABLE")],
 )
-def test_an_address_that_must_not_or_cannot_be_served_is_refused(address, reason):
+def test_an_address_that_must_not_or_cannot_be_served_is_refused(address, reason) -> None:
     with pytest.raises(InvalidInputError, match=address) as raised:
         check_address(address)
     assert raised.value.reason == reason

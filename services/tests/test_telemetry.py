@@ -17,7 +17,7 @@ def _logging_as_before():
 
 
 @pytest.mark.usefixtures("_logging_as_before")
-def test_a_line_is_one_json_object_and_hides_contents(capsys):
+def test_a_line_is_one_json_object_and_hides_contents(capsys) -> None:
     telemetry.configure("info", "json")
     log = telemetry.get_logger("worker")
     log.info("chunk memorized", bank_id="b", text="my secret")
@@ -31,7 +31,7 @@ def test_a_line_is_one_json_object_and_hides_contents(capsys):
 
 @pytest.mark.usefixtures("_logging_as_before")
 @pytest.mark.parametrize("log_format", ["json", "console"])
-def test_a_traceback_does_not_show_local_variables(capsys, log_format):
+def test_a_traceback_does_not_show_local_variables(capsys, log_format) -> None:
     telemetry.configure("info", log_format)
     content = "She takes insulin every day"
     try:
@@ -44,7 +44,7 @@ def test_a_traceback_does_not_show_local_variables(capsys, log_format):
 
 
 @pytest.mark.usefixtures("_logging_as_before")
-def test_other_libraries_lines_come_out_in_the_same_form(capsys):
+def test_other_libraries_lines_come_out_in_the_same_form(capsys) -> None:
     telemetry.configure("warning", "json")
     logging.getLogger("grpc").warning("lost %s", "connection")
     entry = json.loads(capsys.readouterr().err)

@@ -70,7 +70,7 @@ def alive(pid):
         return False
 
 
-def all_gone(processes, *, within):
+def all_gone(processes, *, within) -> bool:
     give_up = time.monotonic() + within
     while time.monotonic() < give_up:
         if not any(alive(pid) for pid in processes):
@@ -79,7 +79,7 @@ def all_gone(processes, *, within):
     return False
 
 
-def test_services_get_ready_and_a_signal_stops_them_all(tmp_path):
+def test_services_get_ready_and_a_signal_stops_them_all(tmp_path) -> None:
     with launched(tmp_path) as process:
         found = ready(process)
         assert list(found["services"]) == ["memory", "policy", "agent"]
@@ -93,12 +93,12 @@ def test_services_get_ready_and_a_signal_stops_them_all(tmp_path):
     assert '"event": "hello"' in (tmp_path / "data" / "logs" / "memory.log").read_text()
 
 
-def test_only_the_named_services_are_started(tmp_path):
+def test_only_the_named_services_are_started(tmp_path) -> None:
     with launched(tmp_path, only=["memory"]) as process:
         assert list(ready(process)["services"]) == ["memory"]
 
 
-def test_a_service_that_dies_takes_the_rest_down_and_its_last_lines_are_shown(tmp_path):
+def test_a_service_that_dies_takes_the_rest_down_and_its_last_lines_are_shown(tmp_path) -> None:
     with launched(tmp_path, SCRIPT_POLICY="dies") as process:
         _, err = process.communicate(timeout=30)
         assert process.returncode == 1
@@ -106,7 +106,7 @@ def test_a_service_that_dies_takes_the_rest_down_and_its_last_lines_are_shown(tm
     assert err.index("my last words", err.index("ended by itself"))
 
 
-def test_a_second_signal_stops_everything_at_once(tmp_path):
+def test_a_second_signal_stops_everything_at_once(tmp_path) -> None:
     with launched(tmp_path, SCRIPT_AGENT="stubborn", MEMALPHA_GRACE_SECONDS="60") as process:
         found = ready(process)
         process.send_signal(signal.SIGINT)
@@ -117,7 +117,7 @@ def test_a_second_signal_stops_everything_at_once(tmp_path):
     assert all_gone(pids(found), within=0.1)
 
 
-def test_a_service_that_ignores_the_signal_is_killed_after_the_grace(tmp_path):
+def test_a_service_that_ignores_the_signal_is_killed_after_the_grace(tmp_path) -> None:
     with launched(tmp_path, SCRIPT_AGENT="stubborn", MEMALPHA_GRACE_SECONDS="0") as process:
         found = ready(process)
         process.send_signal(signal.SIGTERM)
@@ -125,21 +125,21 @@ def test_a_service_that_ignores_the_signal_is_killed_after_the_grace(tmp_path):
     assert all_gone(pids(found), within=0.1)
 
 
-def test_a_signal_while_starting_stops_what_has_started(tmp_path):
+def test_a_signal_while_starting_stops_what_has_started(tmp_path) -> None:
     with launched(tmp_path, SCRIPT_POLICY="silent", MEMALPHA_GRACE_SECONDS="0") as process:
         time.sleep(2)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=15) == 0
 
 
-def test_services_end_with_a_launcher_that_is_killed(tmp_path):
+def test_services_end_with_a_launcher_that_is_killed(tmp_path) -> None:
     with launched(tmp_path) as process:
         found = ready(process)
         process.send_signal(signal.SIGKILL)
         assert all_gone(pids(found), within=10)
 
 
-def test_a_port_in_use_is_named_with_its_owner(tmp_path):
+def test_a_port_in_use_is_named_with_its_owner(tmp_path) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -152,20 +152,20 @@ def test_a_port_in_use_is_named_with_its_owner(tmp_path):
     assert not (tmp_path / "data").exists()
 
 
-def test_a_free_port_has_no_owner():
+def test_a_free_port_has_no_owner() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         assert owner(listener.getsockname()[1]) is None
 
 
-def test_a_service_that_there_is_not_is_refused(tmp_path):
+def test_a_service_that_there_is_not_is_refused(tmp_path) -> None:
     with pytest.raises(
         InvalidInputError, match="only: must be one of memory, policy, agent; it is 'memmory'"
     ):
         up.run(config.load(data_dir=tmp_path), only=["memmory"])
 
 
-def test_a_data_folder_that_cannot_be_made_is_refused(tmp_path):
+def test_a_data_folder_that_cannot_be_made_is_refused(tmp_path) -> None:
     (tmp_path / "file").write_text("")
     settings = config.load(data_dir=tmp_path / "file" / "data", memory_address="127.0.0.1:0")
     with pytest.raises(InvalidInputError, match="Not a directory") as raised:
@@ -173,14 +173,14 @@ def test_a_data_folder_that_cannot_be_made_is_refused(tmp_path):
     assert raised.value.reason == "DATA_DIR_NOT_USABLE"
 
 
-def test_a_line_that_is_no_log_entry_is_shown_without_its_control_characters():
+def test_a_line_that_is_no_log_entry_is_shown_without_its_control_characters() -> None:
     assert str(readable("\x1b[31mred\x1b[0m")) == "\\x1b[31mred\\x1b[0m"
     assert str(readable("[1, 2]")) == "[1, 2]"
     entry = {"event": "failed", "level": "error", "timestamp": "2026-01-02T03:04:05Z", "exception": "a\nb"}
     assert str(readable(json.dumps(entry))) == "03:04:05 error   failed\na\nb"
 
 
-async def test_the_real_services_get_ready_remember_and_stop(tmp_path):
+async def test_the_real_services_get_ready_remember_and_stop(tmp_path) -> None:
     with launched(tmp_path, service=REAL) as process:
         found = ready(process)
         assert found["seconds"] < 10
@@ -202,7 +202,7 @@ async def test_the_real_services_get_ready_remember_and_stop(tmp_path):
     assert all_gone(pids(found), within=0.1)
 
 
-def test_a_folder_in_use_stops_the_second_launcher_with_the_holders_address(tmp_path):
+def test_a_folder_in_use_stops_the_second_launcher_with_the_holders_address(tmp_path) -> None:
     with launched(tmp_path, service=REAL, only=["memory"]) as first:
         holder = ready(first)["services"]["memory"]
         with launched(tmp_path, service=REAL, only=["memory"]) as second:
@@ -213,7 +213,7 @@ def test_a_folder_in_use_stops_the_second_launcher_with_the_holders_address(tmp_
     assert holder["address"] in explained
 
 
-def test_the_memory_service_finishes_and_lets_go_of_its_folder_on_a_signal(tmp_path):
+def test_the_memory_service_finishes_and_lets_go_of_its_folder_on_a_signal(tmp_path) -> None:
     for _ in range(2):
         with launched(tmp_path, service=REAL, only=["memory"]) as process:
             found = ready(process)
@@ -223,7 +223,7 @@ def test_the_memory_service_finishes_and_lets_go_of_its_folder_on_a_signal(tmp_p
 
 
 @pytest.mark.parametrize(("under_uv", "command"), [(True, "uv run memalpha"), (False, "memalpha")])
-def test_what_to_try_next_works_in_a_terminal_of_its_own(monkeypatch, capsys, under_uv, command):
+def test_what_to_try_next_works_in_a_terminal_of_its_own(monkeypatch, capsys, under_uv, command) -> None:
     monkeypatch.delenv("UV_RUN_RECURSION_DEPTH", raising=False)
     if under_uv:
         monkeypatch.setenv("UV_RUN_RECURSION_DEPTH", "1")

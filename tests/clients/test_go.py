@@ -24,7 +24,7 @@ def program(tmp_path_factory):
     return path
 
 
-def test_the_go_client_memorizes_recalls_and_reads_an_errors_reason(services, program):
+def test_the_go_client_memorizes_recalls_and_reads_an_errors_reason(services, program) -> None:
     command = [program, "-memory", services.memory, "-agent", services.agent]
     first = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert first.returncode == 0, first.stderr
@@ -35,7 +35,7 @@ def test_the_go_client_memorizes_recalls_and_reads_an_errors_reason(services, pr
     assert refusal[0].startswith('refused: BANK_NOT_FOUND: there is no bank "nobody"')
 
 
-def test_a_second_run_of_the_go_client_stores_nothing_twice(services, program):
+def test_a_second_run_of_the_go_client_stores_nothing_twice(services, program) -> None:
     command = [program, "-memory", services.memory, "-agent", services.agent]
     subprocess.run(command, capture_output=True, check=True, timeout=60)
     second = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
@@ -43,7 +43,7 @@ def test_a_second_run_of_the_go_client_stores_nothing_twice(services, program):
     assert all(receipt.endswith("stored before: true") for receipt in receipts)
 
 
-def test_the_go_client_reports_a_service_that_is_not_there(program):
+def test_the_go_client_reports_a_service_that_is_not_there(program) -> None:
     command = [program, "-memory", "127.0.0.1:1", "-agent", "127.0.0.1:1"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=90)
     assert done.returncode == 1

@@ -18,7 +18,7 @@ def run(script, *arguments):
     return done.stdout.splitlines()
 
 
-def test_the_blocking_client_memorizes_recalls_and_reads_an_errors_reason(services):
+def test_the_blocking_client_memorizes_recalls_and_reads_an_errors_reason(services) -> None:
     lines = run("quickstart.py", services.memory, services.agent)
     assert lines[:2] == [f"py-{n} CHUNK_STATE_MEMORIZED, stored before: False" for n in (1, 2)]
     assert lines[2] == "What is the name of Caroline's dog?"
@@ -28,7 +28,7 @@ def test_the_blocking_client_memorizes_recalls_and_reads_an_errors_reason(servic
     assert again[:2] == [f"py-{n} CHUNK_STATE_MEMORIZED, stored before: True" for n in (1, 2)]
 
 
-def test_the_asynchronous_client_writes_searches_and_reads_history(services):
+def test_the_asynchronous_client_writes_searches_and_reads_history(services) -> None:
     lines = run("quickstart_async.py", services.memory)
     assert lines == [
         "kept #1",
