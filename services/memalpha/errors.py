@@ -134,7 +134,9 @@ def from_rpc_error(error: grpc.RpcError, address: str = "") -> MemalphaError:
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         return make(BusyError, "OVERLOADED", message)
     if code in _SILENCES:
-        return make(UnavailableError, code.name, f"{_SILENCES[code]} {address}: {message}", address=address)
+        # gRPC strings its layers together; the last one is the cause.
+        cause = message.rpartition(": ")[2]
+        return make(UnavailableError, code.name, f"{_SILENCES[code]} {address}: {cause}", address=address)
     return make(_CLASSES.get(code, InternalError), code.name, message)
 
 

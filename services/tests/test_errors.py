@@ -95,6 +95,12 @@ def test_a_status_without_error_info_is_judged_by_its_code(code, details, kind, 
     assert (type(arrived), arrived.reason) == (kind, reason)
 
 
+def test_an_absent_service_is_named_with_the_last_of_grpcs_reasons() -> None:
+    details = "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:9: Connection refused"
+    arrived = from_rpc_error(Failed(grpc.StatusCode.UNAVAILABLE, details), "127.0.0.1:9")
+    assert str(arrived) == "no service at 127.0.0.1:9: Connection refused"
+
+
 def test_a_service_that_gave_up_at_the_deadline_counts_as_unavailable() -> None:
     honest = sent(make(errors.BusyError, "DEADLINE_EXCEEDED", "the deadline passed"))
     ((key, value),) = honest.trailing_metadata()

@@ -12,16 +12,15 @@ from __future__ import annotations
 
 import asyncio
 
-import structlog
-
 from memalpha.agent.backoff import Backoff
 from memalpha.agent.loop import Memorizer, PolicyOutage
 from memalpha.agent.protocols import MemoryBackend, Policy
 from memalpha.agent.settings import AgentSettings
 from memalpha.api.agent.v1alpha1.agent_service_pb2 import ChunkState
 from memalpha.errors import BusyError, MemalphaError, NotFoundError, UnavailableError
+from memalpha.telemetry import get_logger
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 class BankQueue:
@@ -81,14 +80,14 @@ class Outage:
         if self.remaining() > 0:
             return
         if self._failures == 0:
-            _log.warning(f"{self._what} unavailable, memorizing waits", reason=error.reason, error=str(error))
+            _log.warning("memorizing waits", unavailable=self._what, reason=error.reason, error=str(error))
         self._until = asyncio.get_running_loop().time() + self._backoff.pause(self._failures)
         self._failures += 1
 
     def over(self) -> None:
         """Notes a success."""
         if self._failures:
-            _log.info(f"{self._what} available again", failures=self._failures)
+            _log.info("memorizing goes on", available=self._what, failures=self._failures)
         self._failures, self._until = 0, 0.0
 
 

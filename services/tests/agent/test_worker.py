@@ -109,10 +109,8 @@ async def test_an_outage_of_the_policy_is_waited_out_with_one_line_in_the_log(
     for bank in ("x", "y", "z"):
         assert await contents(memory, bank) == ["one"]
         assert (await memory.get_bank(bank)).failures.count == 0
-    assert [line["event"] for line in logs] == [
-        "policy unavailable, memorizing waits",
-        "policy available again",
-    ]
+    assert [line["event"] for line in logs] == ["memorizing waits", "memorizing goes on"]
+    assert (logs[0]["unavailable"], logs[1]["available"]) == ("policy", "policy")
 
 
 class Flaky:
@@ -151,10 +149,8 @@ async def test_a_full_disk_is_waited_out_with_one_line_in_the_log_although_polls
         async with working(flaky, ScriptedPolicy(keep_all)):  # type: ignore[arg-type]
             await until(lambda: drained(memory))
     assert await contents(memory) == ["one"]
-    assert [line["event"] for line in logs] == [
-        "writing unavailable, memorizing waits",
-        "writing available again",
-    ]
+    assert [line["event"] for line in logs] == ["memorizing waits", "memorizing goes on"]
+    assert (logs[0]["unavailable"], logs[1]["available"]) == ("writing", "writing")
 
 
 async def test_a_record_whose_reply_was_lost_is_not_made_twice(memory: AsyncMemoryClient) -> None:
