@@ -7,7 +7,6 @@ import pytest
 from memalpha.api.memory.v1alpha1 import memory_pb2 as pb
 from memalpha.cli.demo import says
 from memalpha.cli.documents import document
-from memalpha.cli.memorize import BATCH_BYTES, BATCH_CHUNKS, batches
 from memalpha.cli.patience import Patience
 from memalpha.cli.shell import options_first
 from memalpha.cli.style import difference, excerpt, one_line, visible
@@ -72,13 +71,6 @@ def test_a_full_disk_is_not_waited_for() -> None:
     with pytest.raises(BusyError):
         asyncio.run(Patience(60, lambda _: None)(call))
     assert call.calls == 1
-
-
-def test_batches_keep_order_and_both_limits() -> None:
-    small = [pb.Chunk(chunk_id=str(n), text="x") for n in range(BATCH_CHUNKS + 1)]
-    assert [len(batch) for batch in batches(small)] == [BATCH_CHUNKS, 1]
-    half = [pb.Chunk(chunk_id=str(n), text="x" * (BATCH_BYTES // 2 - 100)) for n in range(3)]
-    assert [[chunk.chunk_id for chunk in batch] for batch in batches(half)] == [["0", "1"], ["2"]]
 
 
 def test_a_message_is_printed_with_numbers_as_numbers_and_enums_as_words() -> None:

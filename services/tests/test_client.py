@@ -194,14 +194,13 @@ def test_ensure_bank_takes_the_bank_of_somebody_who_was_faster() -> None:
         assert client.ensure_bank("b").bank_uid == "theirs"
 
 
-def test_nobody_at_the_address_is_found_out_within_seconds() -> None:
-    start = time.monotonic()
+def test_nobody_at_the_address_is_found_out_before_the_deadline() -> None:
     with (
         MemoryClient.connect(NOBODY) as client,
-        pytest.raises(UnavailableError, match=f"no service at {NOBODY}"),
+        pytest.raises(UnavailableError, match=f"no service at {NOBODY}") as caught,
     ):
         client.get_bank("b")
-    assert time.monotonic() - start < 5
+    assert caught.value.reason == "UNAVAILABLE"
 
 
 def test_a_service_that_comes_back_is_found_by_the_same_client() -> None:

@@ -7,11 +7,11 @@ policy does. Memorizing is the worker's job, or, without one, that of `memorize_
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from memalpha.agent import checks
-from memalpha.agent.chunking import split_item
+from memalpha.agent.chunking import batches, split_item
 from memalpha.agent.loop import ChunkOutcome, Memorizer, PolicyOutage
 from memalpha.agent.protocols import MemoryBackend, Policy
 from memalpha.agent.recall import recall
@@ -109,7 +109,7 @@ class Agent:
 
     async def _store(self, bank: Bank, chunks: list[Chunk]) -> list[ChunkReceipt]:
         receipts: list[ChunkReceipt] = []
-        for batch in _batches(chunks):
+        for batch in batches(chunks, most=_BATCH_CHUNKS, most_bytes=_BATCH_BYTES):
             stored = await self._memory.append_chunks(bank.bank_id, batch, bank.bank_uid)
             receipts += [
                 ChunkReceipt(
@@ -144,19 +144,6 @@ class Agent:
                 return now
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_LOOK_SECONDS)
-
-
-def _batches(chunks: Iterable[Chunk]) -> Iterator[list[Chunk]]:
-    batch: list[Chunk] = []
-    size = 0
-    for chunk in chunks:
-        if batch and (len(batch) == _BATCH_CHUNKS or size + chunk.ByteSize() > _BATCH_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(chunk)
-        size += chunk.ByteSize()
-    if batch:
-        yield batch
 
 
 def _state(position: int, bank: Bank) -> ChunkState.ValueType:

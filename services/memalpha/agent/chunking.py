@@ -212,3 +212,18 @@ def _checked(piece: str, max_tokens: int) -> list[str]:
     if not piece:
         return []
     return [piece] if count_tokens(piece) <= max_tokens else list(split_tokens(piece, max_tokens))
+
+
+def batches(chunks: Iterable[Chunk], *, most: int, most_bytes: int) -> Iterator[list[Chunk]]:
+    """Cuts chunks into batches for one call: at most `most` chunks and, beyond a single one, `most_bytes`."""
+    batch: list[Chunk] = []
+    size = 0
+    for chunk in chunks:
+        chunk_size = chunk.ByteSize()
+        if batch and (len(batch) == most or size + chunk_size > most_bytes):
+            yield batch
+            batch, size = [], 0
+        batch.append(chunk)
+        size += chunk_size
+    if batch:
+        yield batch

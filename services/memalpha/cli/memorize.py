@@ -7,14 +7,14 @@ it was. What it waits for at the end is the agent, which works off what is pendi
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
 from memalpha import app
-from memalpha.agent.chunking import pack
+from memalpha.agent.chunking import batches, pack
 from memalpha.api.memory.v1alpha1 import memory_pb2 as pb
 from memalpha.cli.documents import print_document
 from memalpha.cli.patience import Patience
@@ -25,8 +25,8 @@ from memalpha.config import Settings
 from memalpha.errors import ConflictError, UnavailableError, make
 from memalpha.sources import Format, Turn, read
 
-BATCH_CHUNKS = 200
-BATCH_BYTES = 4 * 1024 * 1024
+_BATCH_CHUNKS = 200
+_BATCH_BYTES = 4 * 1024 * 1024
 _POLL_SECONDS = 0.1
 _STALL_SECONDS = 5.0
 _SILENCE_SECONDS = 30.0
@@ -112,27 +112,12 @@ async def store(job: Job, memory: app.Memory, patience: Patience, board: Board) 
     """Stores a job's chunks durably and in order; what the bank has already is not stored twice."""
     bank = await patience(lambda: memory.ensure_bank(job.bank_id))
     positions: list[int] = []
-    for batch in batches(job.chunks):
+    for batch in batches(job.chunks, most=_BATCH_CHUNKS, most_bytes=_BATCH_BYTES):
         board.show("stored", len(positions), len(job.chunks))
         reply = await patience(lambda batch=batch: memory.append_chunks(job.bank_id, batch, bank.bank_uid))
         positions += [result.position for result in reply.results]
     board.show("stored", len(positions), len(job.chunks))
     return Stored(bank, positions)
-
-
-def batches(chunks: Sequence[pb.Chunk]) -> Iterator[list[pb.Chunk]]:
-    """Cuts chunks into batches that fit into one call."""
-    batch: list[pb.Chunk] = []
-    size = 0
-    for chunk in chunks:
-        chunk_size = chunk.ByteSize()
-        if batch and (len(batch) == BATCH_CHUNKS or size + chunk_size > BATCH_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(chunk)
-        size += chunk_size
-    if batch:
-        yield batch
 
 
 async def until_memorized(

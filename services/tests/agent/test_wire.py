@@ -1,5 +1,4 @@
 import json
-import time
 
 import pytest
 from hypothesis import example, given
@@ -251,7 +250,6 @@ def test_after_a_thousand_calls_reading_stops_with_an_error_that_says_so() -> No
     ],
 )
 @pytest.mark.parametrize("name", wire.NAMES)
-def test_a_megabyte_of_nonsense_is_read_in_seconds(name: str, text: str) -> None:
-    started = time.perf_counter()
-    wire.get(name).parse(text)
-    assert time.perf_counter() - started < 5
+@pytest.mark.timeout(60)  # no clock of its own: work that grows with the square would not end by then
+def test_a_megabyte_of_nonsense_is_read_to_its_end(name: str, text: str) -> None:
+    assert all(isinstance(found, ToolCall | ParseError) for found in wire.get(name).parse(text))

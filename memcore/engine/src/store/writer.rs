@@ -73,10 +73,10 @@ impl Writer {
         let jobs = self.jobs.lock().clone().ok_or_else(closed)?;
         let (answer, result) = sync_channel(1);
         reach("before_enqueue");
-        jobs.send(Job { command, answer }).map_err(|_| closed())?;
+        jobs.send(Job { command, answer }).map_err(|_| died())?;
         drop(jobs);
         reach("after_enqueue");
-        result.recv().map_err(|_| closed())?
+        result.recv().map_err(|_| died())?
     }
 
     /// Lets the waiting writes finish, and ends the thread.
@@ -91,6 +91,11 @@ impl Writer {
 
 pub(crate) fn closed() -> Error {
     Error::new(ErrorKind::Busy, "STORE_CLOSED", "the store is closed")
+}
+
+/// Closing waits for the calls under way, so that only a panic ends the writer before it has answered.
+fn died() -> Error {
+    Error::internal("the writer has ended unexpectedly; restart to write again, reads go on")
 }
 
 fn next_group(jobs: &Receiver<Job>) -> Option<Vec<Job>> {
