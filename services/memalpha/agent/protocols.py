@@ -27,6 +27,7 @@ from memalpha.api.memory.v1alpha1.memory_service_pb2 import (
 from memalpha.api.policy.v1alpha1.policy_service_pb2 import (
     FinishReason,
     GenerateRequest,
+    GenerateResponse,
     GetPolicyResponse,
     PolicyIdentity,
     Usage,
@@ -86,6 +87,13 @@ class Completion:
     finish_reason: FinishReason.ValueType
     policy: PolicyIdentity
     usage: Usage
+
+    @classmethod
+    def joined(cls, pieces: Sequence[GenerateResponse]) -> Completion:
+        """The pieces of one completion; the last one says who wrote it, why it ended and what it cost."""
+        last = pieces[-1] if pieces else GenerateResponse()
+        text = "".join(piece.text for piece in pieces)
+        return cls(text=text, finish_reason=last.finish_reason, policy=last.policy, usage=last.usage)
 
 
 class Policy(Protocol):

@@ -5,7 +5,6 @@ from typing import Self
 from memalpha.agent.protocols import Completion
 from memalpha.api.policy.v1alpha1.policy_service_pb2 import (
     GenerateRequest,
-    GenerateResponse,
     GetPolicyRequest,
     GetPolicyResponse,
 )
@@ -31,7 +30,8 @@ class PolicyClient(Client[GrpcTransport]):
             UnavailableError, BusyError: The policy is not to be had now.
             MemalphaError: Any other means that it refuses this very prompt.
         """
-        return completed(list(self._transport.stream(methods.GENERATE, request, timeout=_GENERATING_SECONDS)))
+        replies = self._transport.stream(methods.GENERATE, request, timeout=_GENERATING_SECONDS)
+        return Completion.joined(list(replies))
 
     def describe(self) -> GetPolicyResponse:
         """Identity, limits and wire format of the policy that is served."""
@@ -50,16 +50,9 @@ class AsyncPolicyClient(AsyncClient[AsyncGrpcTransport]):
     async def generate(self, request: GenerateRequest) -> Completion:
         """As `PolicyClient.generate`."""
         replies = self._transport.stream(methods.GENERATE, request, timeout=_GENERATING_SECONDS)
-        return completed([piece async for piece in replies])
+        return Completion.joined([piece async for piece in replies])
 
     async def describe(self) -> GetPolicyResponse:
         """As `PolicyClient.describe`."""
         request = GetPolicyRequest()
         return await self._transport.call(methods.GET_POLICY, request, timeout=deadline(request))
-
-
-def completed(pieces: list[GenerateResponse]) -> Completion:
-    """Joins the pieces of one completion; the last one says why it ended and what it cost."""
-    last = pieces[-1] if pieces else GenerateResponse()
-    text = "".join(piece.text for piece in pieces)
-    return Completion(text=text, finish_reason=last.finish_reason, policy=last.policy, usage=last.usage)

@@ -12,12 +12,9 @@ from typing import Protocol
 
 from memalpha.agent.protocols import Completion
 from memalpha.api.policy.v1alpha1.policy_service_pb2 import (
-    FinishReason,
     GenerateRequest,
     GenerateResponse,
     GetPolicyResponse,
-    PolicyIdentity,
-    Usage,
 )
 from memalpha.errors import InvalidInputError, make
 from memalpha.policy.extractive import ExtractiveEngine
@@ -63,15 +60,7 @@ class InProcessPolicy:
 
     async def generate(self, request: GenerateRequest) -> Completion:
         """Completes one prompt."""
-        text: list[str] = []
-        reason: FinishReason.ValueType = FinishReason.FINISH_REASON_UNSPECIFIED
-        policy, usage = PolicyIdentity(), Usage()
-        async for piece in self._engine.generate(request):
-            text.append(piece.text)
-            reason = piece.finish_reason or reason
-            policy = piece.policy if piece.HasField("policy") else policy
-            usage = piece.usage if piece.HasField("usage") else usage
-        return Completion("".join(text), reason, policy, usage)
+        return Completion.joined([piece async for piece in self._engine.generate(request)])
 
     async def describe(self) -> GetPolicyResponse:
         """Describes the engine's policy."""

@@ -245,9 +245,12 @@ async def test_in_process_a_completion_is_put_together_from_its_pieces() -> None
             return GetPolicyResponse(engine="pieces")
 
         async def generate(self, request: GenerateRequest) -> AsyncIterator[GenerateResponse]:
-            yield GenerateResponse(text="one ", policy=PolicyIdentity(policy_id="p", policy_version=3))
+            # the contract: identity on every piece, finish reason and usage on the last
+            identity = PolicyIdentity(policy_id="p", policy_version=3)
+            yield GenerateResponse(text="one ", policy=identity)
             yield GenerateResponse(
                 text="two",
+                policy=identity,
                 finish_reason=FinishReason.FINISH_REASON_LENGTH,
                 usage=Usage(prompt_tokens=7, completion_tokens=2),
             )
