@@ -1,0 +1,1 @@
+//! The built-in static embedder: WordPiece tokens, one weighted row each, summed.
