@@ -20,9 +20,12 @@ from memalpha.api.agent.v1alpha1.agent_service_pb2 import (
     RecallRequest,
     RecallResponse,
 )
+from memalpha.api.memory.v1alpha1 import memory_pb2 as pb
 from memalpha.client import AsyncAgentClient, AsyncMemoryClient, AsyncPolicyClient
 from memalpha.client.health import ServiceHealth, health
 from memalpha.config import Settings
+from memalpha.embed import bank_embedder, opened
+from memalpha.errors import NotFoundError
 from memalpha.policy.engine import InProcessPolicy, create
 from memalpha.services import agent as agent_service
 from memalpha.services import launched
@@ -39,10 +42,12 @@ __all__ = [
     "ServiceHealth",
     "connected",
     "embedded",
+    "ensure_bank",
     "health",
     "run_agent",
     "run_memory",
     "run_policy",
+    "set_embedder",
 ]
 
 Memory = AsyncMemoryClient
@@ -100,8 +105,9 @@ async def embedded(
     store = memcore.Store.in_memory() if data_dir is None else memcore.Store.open(data_dir, note="embedded")
     with store:
         memory = AsyncMemoryClient(AsyncEmbeddedTransport(store))
-        agent = Agent(memory, policy, agent_settings(settings))
         async with AsyncExitStack() as stack:
+            embedder = await stack.enter_async_context(opened(settings.embedder))
+            agent = Agent(memory, policy, agent_settings(settings), embedder)
             if worker:
                 await stack.enter_async_context(_working(agent))
             yield Embedded(memory, agent)
@@ -136,7 +142,37 @@ def agent_settings(settings: Settings) -> AgentSettings:
         semantic=settings.view_semantic,
         episodic=settings.view_episodic,
         concurrency=settings.concurrency,
+        vectors=settings.embedder.kind != "none",
     )
+
+
+async def ensure_bank(memory: Memory, bank_id: str, settings: Settings) -> pb.Bank:
+    """Gets a bank, or creates it with the embedder of the settings; an old bank keeps its own.
+
+    Raises:
+        MemalphaError: There is no such bank, and the embedder's dimensions can neither be read nor asked for.
+    """
+    try:
+        return await memory.get_bank(bank_id)
+    except NotFoundError:
+        embedder = await bank_embedder(settings.embedder)
+    return await memory.ensure_bank(bank_id, pb.BankSettings(embedder=embedder))
+
+
+async def set_embedder(faces: Faces, bank_id: str, settings: Settings) -> pb.Bank:
+    """Sets a bank to the embedder of the settings; in this process, its missing vectors are made at once.
+
+    Raises:
+        NotFoundError: There is no such bank.
+        MemalphaError: The embedder's dimensions can neither be read nor asked for.
+    """
+    bank = await faces.memory.get_bank(bank_id)
+    embedder = await bank_embedder(settings.embedder)
+    bank = await faces.memory.set_embedder(bank_id, embedder, bank.bank_uid)
+    if not isinstance(faces, Embedded):
+        return bank
+    await faces.agent.embed_pending(bank_id)
+    return await faces.memory.get_bank(bank_id)
 
 
 def run_memory(settings: Settings) -> int:
@@ -162,8 +198,9 @@ async def _run_agent(settings: Settings) -> int:
     async with (
         AsyncMemoryClient.connect(settings.memory_address) as memory,
         AsyncPolicyClient.connect(settings.policy_address) as policy,
+        opened(settings.embedder) as embedder,
     ):
-        agent = Agent(memory, policy, agent_settings(settings))
+        agent = Agent(memory, policy, agent_settings(settings), embedder)
         return await agent_service.run(agent, settings.agent_address, settings.grace_seconds)
 
 

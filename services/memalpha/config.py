@@ -9,20 +9,32 @@ import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 from memalpha.errors import InvalidInputError, make
 
 DEFAULT_FILE = Path("memalpha.toml")
 PREFIX = "MEMALPHA_"
+_NESTED = "__"
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -46,10 +58,80 @@ Address = Annotated[str, AfterValidator(_checked_address)]
 ViewSize = Annotated[int, Field(ge=0, le=1000)]
 
 
+class EmbedderSettings(BaseModel):
+    """What makes the vectors of new banks, and of banks that are set to the same embedder."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["none", "builtin", "openai", "sentence-transformers"] = Field(
+        "builtin",
+        description="Nothing, the memory's own, an OpenAI-compatible endpoint, or a model in the agent.",
+    )
+    model: str = Field("", max_length=1024, description="The endpoint's name of the model; or its folder.")
+    id: str = Field(
+        "", max_length=128, description="Name by which banks know the model; empty: the model's last part."
+    )
+    dimensions: int | None = Field(
+        None, ge=1, le=4096, description="Numbers in a vector; unset: found out by embedding a word."
+    )
+    shorten: bool = Field(False, description="Ask the endpoint for vectors cut to `dimensions`.")
+    base_url: str = Field("https://api.openai.com/v1", description="The endpoint, up to /embeddings.")
+    api_key: SecretStr = Field(SecretStr(""), description="Its key; empty: none is sent.")
+    api_key_file: Path | None = Field(None, description="File that holds the key instead.")
+    encoding_format: Literal["base64", "float"] = Field(
+        "base64", description="How the endpoint is to write vectors; either is read."
+    )
+    max_tokens: int = Field(4096, ge=16, le=65536, description="Longer texts are cut for the endpoint.")
+    batch_size: int = Field(32, ge=1, le=2048, description="Texts in one call.")
+    concurrency: int = Field(4, ge=1, le=64, description="Calls to the endpoint at once.")
+    timeout_seconds: float = Field(30.0, gt=0, le=600, description="Longest that one call takes.")
+    attempts: int = Field(4, ge=1, le=20, description="Tries of one call.")
+    backoff_seconds: float = Field(0.5, gt=0, le=60, description="First pause between them; then doubled.")
+    threads: int = Field(1, ge=1, le=256, description="Threads of a model in the agent.")
+
+    @field_validator("base_url")
+    @classmethod
+    def _checked_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+            raise ValueError("must be http(s)://host[:port]/path without a user; a key goes into api_key")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.kind in ("openai", "sentence-transformers") and not self.model:
+            raise ValueError(f"model must be given for kind {self.kind}")
+        if self.shorten and self.dimensions is None:
+            raise ValueError("dimensions must be given with shorten")
+        return self
+
+    @property
+    def embedder_id(self) -> str:
+        """What banks call the model."""
+        return self.id or self.model.rstrip("/").rpartition("/")[2][:128]
+
+    def read_key(self) -> str:
+        """The endpoint's key, from its file if one is named.
+
+        Raises:
+            InvalidInputError: KEY_NOT_READABLE.
+        """
+        if self.api_key_file is None:
+            return self.api_key.get_secret_value()
+        try:
+            return self.api_key_file.read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+            message = f"embedder.api_key_file {self.api_key_file}: {reason}"
+            raise make(InvalidInputError, "KEY_NOT_READABLE", message, path=self.api_key_file) from None
+
+
 class Settings(BaseSettings):
     """All settings of the services and of the command line."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter=_NESTED, extra="forbid", frozen=True
+    )
 
     memory_address: Address = Field(
         "127.0.0.1:50051", description="Where the memory service listens: host:port."
@@ -72,6 +154,7 @@ class Settings(BaseSettings):
     view_semantic: ViewSize = Field(10, description="Semantic memories shown to the policy.")
     view_episodic: ViewSize = Field(10, description="Episodic memories shown to the policy.")
     concurrency: int = Field(8, ge=1, le=256, description="Banks that the agent works on at once.")
+    embedder: EmbedderSettings = Field(EmbedderSettings.model_validate({}), description="What makes vectors.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="Form of log lines; auto is console on a terminal and JSON elsewhere."
@@ -94,11 +177,17 @@ class Settings(BaseSettings):
 
     def environment(self) -> dict[str, str]:
         """The settings as variables, for a child process that shall have exactly these."""
-        return {PREFIX + name.upper(): str(value) for name, value in self}
+        flat = {name: value for name, value in self if name != "embedder"}
+        nested = {f"embedder{_NESTED}{name}": value for name, value in self.embedder if value is not None}
+        return {PREFIX + name.upper(): _text(value) for name, value in (flat | nested).items()}
 
     def replaced(self, **changes: object) -> Self:
         """A copy with some settings changed and checked."""
         return self.model_validate({**dict(self), **changes})
+
+
+def _text(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
 def load(config_file: Path | None = None, **flags: Any) -> Settings:
@@ -118,6 +207,9 @@ def load(config_file: Path | None = None, **flags: Any) -> Settings:
         return _from_file(in_file)(**given)
     except ValidationError as invalid:
         raise _invalid(invalid.errors()[0], given, in_file, path) from None
+    except SettingsError:
+        message = f"{PREFIX}EMBEDDER must be JSON; {PREFIX}EMBEDDER{_NESTED}KIND and others name its parts"
+        raise make(InvalidInputError, "INVALID_SETTING", message, setting="embedder") from None
 
 
 def _from_file(values: dict[str, Any]) -> type[Settings]:
@@ -144,19 +236,27 @@ def _read(path: Path) -> dict[str, Any]:
         ) from error
 
 
+def _may_hold_key(name: str, error: ErrorDetails) -> bool:
+    """Whether what was given may hold the embedder's key, by a misspelt name or in its address."""
+    misspelt = name.startswith("embedder.") and error["type"] == "extra_forbidden"
+    return misspelt or name in ("embedder", "embedder.api_key", "embedder.base_url")
+
+
 def _invalid(
     error: ErrorDetails, flags: dict[str, Any], in_file: dict[str, Any], path: Path
 ) -> InvalidInputError:
     name = ".".join(str(part) for part in error["loc"])
-    variable = PREFIX + name.upper()
+    variable = PREFIX + name.upper().replace(".", _NESTED)
     if name in flags:
         origin = name
     elif variable in os.environ:
         origin = variable
     else:
-        origin = f"{name} in {path}" if name in in_file else name
+        origin = f"{name} in {path}" if name.partition(".")[0] in in_file else name
     rule = (
         "is no setting" if error["type"] == "extra_forbidden" else error["msg"].removeprefix("Value error, ")
     )
+    if _may_hold_key(name, error):
+        return make(InvalidInputError, "INVALID_SETTING", f"{origin}: {rule}", setting=name)
     message = f"{origin}: {rule}; it is {error['input']!r}"
     return make(InvalidInputError, "INVALID_SETTING", message, setting=name, value=error["input"])

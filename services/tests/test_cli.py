@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+import memcore
 from memalpha import app as composition
 from memalpha.api.memory.v1alpha1 import memory_pb2 as pb
 from memalpha.api.memory.v1alpha1 import memory_service_pb2 as service_pb
@@ -360,6 +361,53 @@ def test_health_of_an_embedded_store_counts_what_is_pending(line) -> None:
     assert "2 pending chunks in 1 bank" in line.ok("health")
 
 
+def test_recall_explains_ranks_if_asked(line) -> None:
+    line.write(hand_made(insert("Ada has one dog")))
+    result = line.run("recall", "dog", "--bank", "me", "--explain", "--method", "words")
+    assert "     ranks: words " in result.stdout
+    assert "memories ranked by " in result.stderr
+    assert "ranks" not in line.ok("recall", "dog", "--bank", "me")
+
+
+def test_show_and_embedder_tell_what_makes_a_banks_vectors(line) -> None:
+    line.write(hand_made(insert("Ada has one dog")))
+    told = line.ok("embedder", "me").removeprefix("bank me: ")
+    assert "builtin embedder" in told
+    assert told in line.ok("show", "--bank", "me")
+    assert line.json("embedder", "me")["bank"]["bank_id"] == "me"
+
+
+def test_an_embedder_that_the_settings_do_not_describe_is_refused(line) -> None:
+    line.write(hand_made(insert("Ada has one dog")))
+    result = line.run("embedder", "me", "--set", "openai")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "error: embedder: model must be given for kind openai (INVALID_SETTING)\n",
+    )
+
+
+def test_up_refuses_an_embedder_that_the_settings_do_not_describe() -> None:
+    result = CliRunner().invoke(app, ["up", "--embedder", "openai"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "model must be given for kind openai" in result.stderr
+
+
+def test_an_embedder_that_cannot_be_asked_for_its_dimensions_changes_nothing(line, monkeypatch) -> None:
+    line.write(hand_made(insert("Ada has one dog")))
+    for name, value in {"MODEL": "m", "BASE_URL": "http://127.0.0.1:1/v1", "ATTEMPTS": "1"}.items():
+        monkeypatch.setenv(f"MEMALPHA_EMBEDDER__{name}", value)
+    result = line.run("embedder", "me", "--set", "openai")
+    assert result.exit_code == 3
+    assert "no embedder at http://127.0.0.1:1/v1/embeddings" in result.stderr
+
+
+@pytest.mark.skipif(not hasattr(memcore.Bank, "put_vectors"), reason="this memcore takes no vectors yet")
+def test_a_banks_embedder_can_be_changed_and_changed_back(line) -> None:
+    line.write(hand_made(insert("Ada has one dog")))
+    assert "no embedder" in line.ok("embedder", "me", "--set", "none")
+    assert "builtin embedder" in line.ok("embedder", "me", "--set", "builtin")
+
+
 def demo_files(line: Line, evidence: list[int]) -> list[str]:
     questions = line.folder / "questions.json"
     questions.write_text(json.dumps([{"question": "What is the dog called?", "evidence": evidence}]))
@@ -400,7 +448,18 @@ def test_bad_questions_are_refused(line, content, message) -> None:
 
 
 def test_every_command_teaches_with_an_example() -> None:
-    for command in ("up", "health", "memorize", "recall", "show", "history", "banks", "unpark", "demo"):
+    for command in (
+        "up",
+        "health",
+        "memorize",
+        "recall",
+        "show",
+        "history",
+        "banks",
+        "unpark",
+        "embedder",
+        "demo",
+    ):
         result = CliRunner().invoke(app, [command, "--help"])
         assert result.exit_code == 0
         assert f"Example: memalpha {command}" in result.stdout

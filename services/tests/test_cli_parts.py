@@ -7,6 +7,7 @@ import pytest
 from memalpha.api.memory.v1alpha1 import memory_pb2 as pb
 from memalpha.cli.demo import says
 from memalpha.cli.documents import document
+from memalpha.cli.embedder import vectors
 from memalpha.cli.patience import Patience
 from memalpha.cli.shell import options_first
 from memalpha.cli.style import difference, excerpt, one_line, visible
@@ -82,6 +83,27 @@ def test_a_message_is_printed_with_numbers_as_numbers_and_enums_as_words() -> No
     assert (printed["create_time"], printed["event_time"]) == ("2024-05-01T10:00:00Z", "")
     assert printed["provenance"]["chunk_position"] == 0
     assert "update_time" not in printed
+
+
+def test_a_vector_is_not_printed() -> None:
+    insert = pb.InsertOperation(type=pb.MEMORY_TYPE_SEMANTIC, content="x", embedding_f32_le=b"1234")
+    assert document(insert) == {"type": "semantic", "content": "x", "event_time": "", "metadata": {}}
+
+
+@pytest.mark.parametrize(
+    ("embedder", "line"),
+    [
+        (pb.Embedder(), "builtin embedder, 3 of 1,003 memories have a vector"),
+        (pb.Embedder(kind=pb.EMBEDDER_KIND_NONE), "no embedder, searched by words"),
+        (
+            pb.Embedder(kind=pb.EMBEDDER_KIND_EXTERNAL, id="minilm", dimensions=384),
+            "external embedder minilm (384 numbers), 3 of 1,003 memories have a vector",
+        ),
+    ],
+)
+def test_a_bank_says_what_makes_its_vectors_and_how_many_there_are(embedder, line) -> None:
+    stats = pb.BankStats(embedded_count=3, unembedded_count=1000)
+    assert vectors(pb.Bank(settings=pb.BankSettings(embedder=embedder), stats=stats)) == line
 
 
 def test_control_characters_and_text_direction_marks_are_made_visible() -> None:

@@ -194,6 +194,45 @@ def test_ensure_bank_takes_the_bank_of_somebody_who_was_faster() -> None:
         assert client.ensure_bank("b").bank_uid == "theirs"
 
 
+async def test_vectors_and_embedders_go_to_the_bank_that_is_meant() -> None:
+    vector = memory_pb.MemoryVector(memory_id=3, update_revision=7, embedding_f32_le=b"12345678")
+    embedder = pb.Embedder(kind=pb.EMBEDDER_KIND_EXTERNAL, id="m", dimensions=2)
+    put = Failing(1, gone(), memory_pb.PutVectorsResponse(unembedded_count=5))
+    setting = Failing(1, gone(), memory_pb.SetEmbedderResponse(bank=pb.Bank(bank_id="b")))
+    with serving({methods.PUT_VECTORS: put, methods.SET_EMBEDDER: setting}) as address:
+        with MemoryClient.connect(address) as client:
+            assert client.put_vectors("b", [vector], "m", "uid").unembedded_count == 5
+            assert client.set_embedder("b", embedder, "uid").bank_id == "b"
+        async with AsyncMemoryClient.connect(address) as client:
+            assert (await client.put_vectors("b", [vector], "m", "uid")).unembedded_count == 5
+            assert (await client.set_embedder("b", embedder, "uid")).bank_id == "b"
+    # Each was sent again by the first client, whose first call found the service going down.
+    handed = memory_pb.PutVectorsRequest(bank_id="b", bank_uid="uid", embedder_id="m", vectors=[vector])
+    assert put.calls == [handed] * 3
+    assert setting.calls == [memory_pb.SetEmbedderRequest(bank_id="b", bank_uid="uid", embedder=embedder)] * 3
+
+
+async def test_lists_can_be_of_what_lacks_vectors_on_every_page() -> None:
+    asked: list[Any] = []
+
+    def banks(request):
+        asked.append(request)
+        return memory_pb.ListBanksResponse(next_page_token="" if request.page_token else "p2")
+
+    def memories(request):
+        asked.append(request)
+        return memory_pb.ListMemoriesResponse(next_page_token="" if request.page_token else "p2")
+
+    with serving({methods.LIST_BANKS: banks, methods.LIST_MEMORIES: memories}) as address:
+        with MemoryClient.connect(address) as client:
+            list(client.banks(unembedded_only=True))
+            list(client.memories("b", unembedded_only=True))
+        async with AsyncMemoryClient.connect(address) as client:
+            _ = [bank async for bank in client.banks(unembedded_only=True)]
+            _ = [memory async for memory in client.memories("b", unembedded_only=True)]
+    assert [request.unembedded_only for request in asked] == [True] * 8
+
+
 def test_nobody_at_the_address_is_found_out_before_the_deadline() -> None:
     with (
         MemoryClient.connect(NOBODY) as client,

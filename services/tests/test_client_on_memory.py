@@ -1,5 +1,7 @@
 """The memory client on a real store: every method, through both doors, with the same outcome."""
 
+import struct
+
 import pytest
 
 import memcore
@@ -116,6 +118,35 @@ def test_a_list_larger_than_a_message_is_complete(client) -> None:
     client.append_chunks("b", large[:10])
     client.append_chunks("b", large[10:])
     assert [chunk.position for chunk in client.chunks("b")] == list(range(20))
+
+
+@pytest.mark.skipif(not hasattr(memcore.Bank, "put_vectors"), reason="this memcore takes no vectors yet")
+def test_a_bank_gets_an_embedder_and_its_memories_their_vectors(client) -> None:
+    bank = client.create_bank("b")
+    client.append_chunks("b", chunks("Biscuit is a dog"))
+    client.apply_operations(write(read(client), insert("Caroline has a dog, Biscuit")))
+    embedder = pb.Embedder(kind=pb.EMBEDDER_KIND_EXTERNAL, id="m", dimensions=2)
+    stats = client.set_embedder("b", embedder, bank.bank_uid).stats
+    assert (stats.embedded_count, stats.unembedded_count) == (0, 1)
+    assert [bank.bank_id for bank in client.banks(unembedded_only=True)] == ["b"]
+    (memory,) = client.memories("b", unembedded_only=True)
+
+    def vector(revision):
+        numbers = struct.pack("<2f", 3, 4)
+        return memory_pb.MemoryVector(memory_id=1, update_revision=revision, embedding_f32_le=numbers)
+
+    with pytest.raises(ConflictError):
+        client.put_vectors("b", [vector(memory.update_revision)], "another")
+    reply = client.put_vectors("b", [vector(999), vector(memory.update_revision)], "m", bank.bank_uid)
+    stale, stored = memory_pb.PutVectorsResponse.RESULT_STALE, memory_pb.PutVectorsResponse.RESULT_STORED
+    assert (list(reply.results), reply.unembedded_count) == ([stale, stored], 0)
+    query = memory_pb.SearchQuery(
+        text="puppy", method=memory_pb.SEARCH_METHOD_VECTOR, embedding_f32_le=struct.pack("<2f", 6, 8)
+    )
+    (hits,) = client.search("b", [query]).results
+    # The same direction: cosine 1.
+    assert [(hit.memory.id, round(hit.score, 6)) for hit in hits.memories] == [(1, 1.0)]
+    assert list(client.banks(unembedded_only=True)) == []
 
 
 @pytest.mark.parametrize("door", DOORS)

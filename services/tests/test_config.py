@@ -94,6 +94,89 @@ def test_replaced_settings_are_checked_too() -> None:
         load().replaced(chunk_tokens=1)
 
 
+@pytest.fixture
+def _key_outside(monkeypatch) -> None:
+    monkeypatch.setenv("MEMALPHA_EMBEDDER__API_KEY", "sk-secret")
+
+
+@pytest.mark.usefixtures("_key_outside")
+def test_parts_of_the_embedder_come_from_all_sources_and_flags_win(monkeypatch) -> None:
+    Path("memalpha.toml").write_text('[embedder]\nkind = "builtin"\nmodel = "m"\ndimensions = 3\n')
+    monkeypatch.setenv("MEMALPHA_EMBEDDER__DIMENSIONS", "4")
+    embedder = load(embedder={"kind": "openai"}).embedder
+    assert (embedder.kind, embedder.model, embedder.dimensions) == ("openai", "m", 4)
+    assert embedder.read_key() == "sk-secret"
+
+
+@pytest.mark.usefixtures("_key_outside")
+def test_the_key_shows_neither_in_settings_nor_in_errors() -> None:
+    Path("memalpha.toml").write_text('[embedder]\nmodel = "m"\n')
+    shown = [repr(load()), str(load().embedder)]
+    for bad in (
+        {"kind": "openai", "model": ""},
+        {"token": "sk-secret"},
+        {"base_url": "https://me:sk-secret@api.example/v1"},
+        {"api_key": ["sk-secret"]},
+    ):
+        with pytest.raises(InvalidInputError, match=r"(?i)embedder") as raised:
+            load(embedder=bad)
+        shown += [str(raised.value), str(raised.value.metadata)]
+    assert "secret" not in "".join(shown)
+
+
+@pytest.mark.parametrize(
+    ("embedder", "rule"),
+    [
+        ({"kind": "wizard"}, "embedder.kind: Input should be 'none', 'builtin', 'openai' or"),
+        ({"kind": "openai"}, "embedder: model must be given for kind openai"),
+        ({"shorten": True}, "embedder: dimensions must be given with shorten"),
+        ({"dimensions": 4097}, "embedder.dimensions: Input should be less than or equal to 4096; it is 4097"),
+        ({"base_url": "localhost:8080/v1"}, "embedder.base_url: must be http(s)://host"),
+    ],
+)
+def test_a_bad_embedder_is_named_with_its_rule(embedder, rule) -> None:
+    with pytest.raises(InvalidInputError) as raised:
+        load(embedder=embedder)
+    assert rule in str(raised.value)
+
+
+def test_a_bad_part_of_the_embedder_in_the_file_is_called_by_its_place() -> None:
+    Path("memalpha.toml").write_text("[embedder]\nthreads = 0\n")
+    with pytest.raises(InvalidInputError, match=r"^embedder\.threads in memalpha\.toml: .*it is 0"):
+        load()
+
+
+def test_an_embedder_in_one_variable_has_to_be_json(monkeypatch) -> None:
+    monkeypatch.setenv("MEMALPHA_EMBEDDER", "openai")
+    with pytest.raises(InvalidInputError, match="MEMALPHA_EMBEDDER must be JSON"):
+        load()
+
+
+def test_a_bad_part_of_the_embedder_in_a_variable_is_called_by_its_own_name(monkeypatch) -> None:
+    monkeypatch.setenv("MEMALPHA_EMBEDDER__THREADS", "many")
+    with pytest.raises(InvalidInputError, match=r"^MEMALPHA_EMBEDDER__THREADS: .*it is 'many'"):
+        load()
+
+
+def test_the_embedder_as_variables_is_the_same_embedder(monkeypatch) -> None:
+    settings = load(embedder={"kind": "openai", "model": "m", "api_key": "sk", "dimensions": 3})
+    for name, value in settings.environment().items():
+        monkeypatch.setenv(name, value)
+    assert load().embedder == settings.embedder
+
+
+@pytest.mark.parametrize(
+    ("embedder", "id"),
+    [
+        ({"model": "text-embedding-3-small"}, "text-embedding-3-small"),
+        ({"model": "sentence-transformers/all-MiniLM-L6-v2"}, "all-MiniLM-L6-v2"),
+        ({"model": "/models/minilm/", "id": "minilm-1"}, "minilm-1"),
+    ],
+)
+def test_banks_know_a_model_by_its_last_part_or_as_they_are_told(embedder, id) -> None:
+    assert load(embedder=embedder).embedder.embedder_id == id
+
+
 def test_an_address_is_split_at_its_last_colon() -> None:
     assert split_address("[::1]:50051") == ("::1", 50051)
     assert split_address("localhost:0") == ("localhost", 0)

@@ -10,7 +10,7 @@ import importlib, pkgutil, sys
 asked = []
 class Recorder:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"torch", "vllm", "transformers"}:
+        if name.partition(".")[0] in {"torch", "vllm", "transformers", "sentence_transformers"}:
             asked.append(name)
 sys.meta_path.insert(0, Recorder())
 import memalpha
@@ -31,7 +31,7 @@ def test_importing_everything_asks_for_no_model_library() -> None:
     assert asked_for() == "[]"
 
 
-@pytest.mark.parametrize("library", ["torch", "vllm", "transformers"])
+@pytest.mark.parametrize("library", ["torch", "vllm", "transformers", "sentence_transformers"])
 def test_the_check_notices_an_import_of_a_model_library(library: str) -> None:
     attempt = f"try:\n    import {library}\nexcept ImportError:\n    pass"
     assert asked_for(attempt) == f"['{library}']"

@@ -70,6 +70,15 @@ def alive(pid):
         return False
 
 
+def has_children(pid, *, within) -> bool:
+    give_up = time.monotonic() + within
+    while time.monotonic() < give_up:
+        if Path(f"/proc/{pid}/task/{pid}/children").read_text():
+            return True
+        time.sleep(0.05)
+    return False
+
+
 def all_gone(processes, *, within) -> bool:
     give_up = time.monotonic() + within
     while time.monotonic() < give_up:
@@ -127,7 +136,7 @@ def test_a_service_that_ignores_the_signal_is_killed_after_the_grace(tmp_path) -
 
 def test_a_signal_while_starting_stops_what_has_started(tmp_path) -> None:
     with launched(tmp_path, SCRIPT_POLICY="silent", MEMALPHA_GRACE_SECONDS="0") as process:
-        time.sleep(2)
+        assert has_children(process.pid, within=60)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=15) == 0
 

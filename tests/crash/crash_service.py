@@ -20,6 +20,10 @@ BINARY = ROOT / "target" / "release" / "memcore-sim"
 TIMES = (1, 2, 4, 7)
 # Opening a store takes eight syncs, so that these hit the opening as well as the writes after it.
 SYNC_TIMES = (1, 3, 6, 9, 11, 13, 16, 20)
+# Seals take many writes each.
+BUNDLE_TIMES = (1, 2)
+# A seal after few memories.
+SEALS = ("--seal-from", "3")
 
 
 @dataclass(frozen=True)
@@ -35,10 +39,16 @@ def every_kill(disk: str, seed: int) -> list[Kill]:
     command = [BINARY, "points", "--vfs", disk]
     points = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert len(points) >= 12
-    times = {point: SYNC_TIMES if point.endswith("_sync") else TIMES for point in points}
+    times = {point: _times(point) for point in points}
     kills = [Kill(point, nth) for point in points for nth in times[point]]
     random.Random(seed).shuffle(kills)
     return kills
+
+
+def _times(point: str) -> tuple[int, ...]:
+    if point.endswith("_bundle"):
+        return BUNDLE_TIMES
+    return SYNC_TIMES if point.endswith("_sync") else TIMES
 
 
 def free_address() -> str:
@@ -63,7 +73,8 @@ class Service:
     def __init__(self, directory: Path, *options: str, kills: Sequence[Kill] = ()) -> None:
         self.address = free_address()
         self.deaths: list[Kill] = []
-        self._command = [str(BINARY), "serve", "--data", str(directory), "--address", self.address, *options]
+        serve = [str(BINARY), "serve", "--data", str(directory), "--address", self.address]
+        self._command = [*serve, *SEALS, *options]
         self._schedule = list(kills)
         self._changed = threading.Lock()
         self._closed = False

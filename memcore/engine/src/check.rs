@@ -4,8 +4,10 @@ use crate::bank::analyzer;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::model::{
-    BankSettings, Batch, FailureReport, Memory, MemoryType, Metadata, NewChunk, Operation, Query,
+    BankSettings, Batch, Embedder, FailureReport, Fusion, Memory, MemoryType, MemoryVector, Metadata,
+    NewChunk, Operation, Query, SearchFilter, WordScoring,
 };
+use crate::time::EventTime;
 
 const MEMORY_TYPES: usize = 3;
 
@@ -92,6 +94,7 @@ pub(crate) fn settings(settings: &BankSettings) -> Result<()> {
     if settings.disabled_types.len() > MEMORY_TYPES {
         at_most_items("disabled_types", settings.disabled_types.len(), MEMORY_TYPES)?;
     }
+    embedder(&settings.embedder)?;
     if analyzer(&settings.language).is_none() {
         return Err(Error::invalid(
             "UNKNOWN_LANGUAGE",
@@ -102,6 +105,21 @@ pub(crate) fn settings(settings: &BankSettings) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+pub(crate) fn embedder(embedder: &Embedder) -> Result<()> {
+    let Embedder::External { id, dimensions } = embedder else {
+        return Ok(());
+    };
+    if id.is_empty() {
+        return Err(Error::invalid(
+            "EMPTY_EMBEDDER_ID",
+            "embedder.id must name the external model, got none",
+        ));
+    }
+    at_most("embedder.id", id.len(), limits::EMBEDDER_ID_BYTES)?;
+    no_control("embedder.id", id)?;
+    within("embedder.dimensions", *dimensions, limits::DIMENSIONS)
 }
 
 pub(crate) fn request_id(request_id: &str) -> Result<()> {
@@ -206,8 +224,45 @@ pub(crate) fn queries(queries: &[Query]) -> Result<()> {
     at_most_items("queries", queries.len(), limits::QUERIES_PER_SEARCH)?;
     queries.iter().try_for_each(|query| {
         at_most("text", query.text.len(), limits::QUERY_BYTES)?;
-        within("limit", u32::try_from(query.limit).unwrap_or(u32::MAX), limits::HITS as u32)
+        within("limit", u32::try_from(query.limit).unwrap_or(u32::MAX), limits::HITS as u32)?;
+        let (WordScoring::Bm25 { k1, b } | WordScoring::Okapi { k1, b }) = query.scoring;
+        number("k1", k1, 0.0, 10.0)?;
+        number("b", b, 0.0, 1.0)?;
+        match query.fusion {
+            Fusion::Convex { vector_weight } => number("vector_weight", vector_weight, 0.0, 1.0)?,
+            Fusion::ReciprocalRank { k } => within("k", k, limits::RECIPROCAL_RANK_K)?,
+        }
+        number("context_weight", query.context_weight.unwrap_or(0.0), 0.0, 1.0)?;
+        number("date_weight", query.date_weight.unwrap_or(0.0), 0.0, 10.0)?;
+        number("min_score", query.min_score.unwrap_or(0.0), f64::MIN, f64::MAX)?;
+        search_filter(&query.filter)
     })
+}
+
+fn search_filter(filter: &SearchFilter) -> Result<()> {
+    for (parameter, value) in
+        [("event_time_from", &filter.event_time_from), ("event_time_before", &filter.event_time_before)]
+    {
+        event_time(value)
+            .map_err(|rule| Error::invalid("INVALID_EVENT_TIME", format!("{parameter} {rule}")))?;
+    }
+    metadata("filter.metadata", &filter.metadata)?;
+    at_most("filter.source", filter.source.len(), limits::SOURCE_BYTES)
+}
+
+fn number(parameter: &'static str, value: f64, least: f64, most: f64) -> Result<()> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    let rule =
+        if least == f64::MIN { "a finite number".into() } else { format!("between {least} and {most}") };
+    Err(Error::invalid("OUT_OF_BOUNDS", format!("{parameter} must be {rule}, got {value}"))
+        .with("parameter", parameter)
+        .with("actual", value))
+}
+
+pub(crate) fn vectors(vectors: &[MemoryVector]) -> Result<()> {
+    at_most_items("vectors", vectors.len(), limits::VECTORS_PER_PUT)
 }
 
 pub(crate) fn view_size(parameter: &'static str, size: usize) -> Result<()> {
@@ -245,77 +300,13 @@ pub(crate) fn operation_metadata(map: &Metadata) -> std::result::Result<(), Stri
 
 /// ISO 8601 date `YYYY-MM-DD` or date-time `YYYY-MM-DDTHH:MM[:SS[.f]]` with an optional zone `Z` or `±HH:MM`.
 pub(crate) fn event_time(value: &str) -> std::result::Result<(), String> {
-    if value.is_empty() || is_event_time(value) {
+    if value.is_empty() || EventTime::parse(value).is_some() {
         return Ok(());
     }
     Err(format!(
         "must be an ISO 8601 date or date-time such as 2023-05-08 or 2023-05-08T13:56, got {}",
         shown(value)
     ))
-}
-
-fn is_event_time(value: &str) -> bool {
-    let (date, time) = match value.split_once('T') {
-        Some((date, time)) => (date, Some(time)),
-        None => (value, None),
-    };
-    is_date(date) && time.is_none_or(is_time)
-}
-
-fn is_date(date: &str) -> bool {
-    let parts: Vec<&str> = date.split('-').collect();
-    let [year, month, day] = parts.as_slice() else {
-        return false;
-    };
-    let (Some(year), Some(month), Some(day)) = (digits(year, 4), digits(month, 2), digits(day, 2)) else {
-        return false;
-    };
-    (1..=12).contains(&month) && (1..=days_in(year, month)).contains(&day)
-}
-
-fn days_in(year: u32, month: u32) -> u32 {
-    match month {
-        4 | 6 | 9 | 11 => 30,
-        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => 29,
-        2 => 28,
-        _ => 31,
-    }
-}
-
-fn is_time(time: &str) -> bool {
-    let (clock, zone) = split_zone(time);
-    let parts: Vec<&str> = clock.split(':').collect();
-    let seconds_ok = |text: &str| {
-        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
-        digits(whole, 2).is_some_and(|s| s <= 60)
-            && !fraction.is_empty()
-            && fraction.bytes().all(|b| b.is_ascii_digit())
-    };
-    let clock_ok = match parts.as_slice() {
-        [h, m] => hour_minute(h, m),
-        [h, m, s] => hour_minute(h, m) && seconds_ok(s),
-        _ => false,
-    };
-    clock_ok && zone.is_none_or(|zone| zone.split_once(':').is_some_and(|(h, m)| hour_minute(h, m)))
-}
-
-/// The clock part, and the zone's `HH:MM` if there is a zone other than `Z`.
-fn split_zone(time: &str) -> (&str, Option<&str>) {
-    if let Some(clock) = time.strip_suffix('Z') {
-        return (clock, None);
-    }
-    match time.find(['+', '-']) {
-        Some(at) => (&time[..at], Some(&time[at + 1..])),
-        None => (time, None),
-    }
-}
-
-fn hour_minute(hour: &str, minute: &str) -> bool {
-    digits(hour, 2).is_some_and(|h| h <= 23) && digits(minute, 2).is_some_and(|m| m <= 59)
-}
-
-fn digits(text: &str, width: usize) -> Option<u32> {
-    if text.len() == width && text.bytes().all(|b| b.is_ascii_digit()) { text.parse().ok() } else { None }
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod record;
 pub mod sim;
 mod store;
 pub mod text;
+mod time;
 
 pub use clock::Clock;
 pub use error::{Error, ErrorKind, Result};

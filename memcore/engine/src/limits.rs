@@ -46,3 +46,11 @@ pub const PAGE_BYTES: usize = 4 << 20;
 pub const CORE_TOKENS: u32 = 8192;
 /// Failures before a chunk is parked.
 pub const CHUNK_FAILURES: u32 = 100;
+/// Bytes of an external embedder's id.
+pub const EMBEDDER_ID_BYTES: usize = 128;
+/// Numbers in a vector.
+pub const DIMENSIONS: u32 = 4096;
+/// Vectors in one put.
+pub const VECTORS_PER_PUT: usize = 1000;
+/// Constant of reciprocal rank fusion.
+pub const RECIPROCAL_RANK_K: u32 = 10_000;

@@ -4,8 +4,12 @@
 //! revisions count a bank's records from 1.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
 
 pub type Revision = u64;
 pub type Micros = i64;
@@ -30,7 +34,64 @@ pub enum Durability {
     Synced,
 }
 
-/// Choices that are fixed when a bank is created.
+/// What makes a bank's vectors.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Embedder {
+    /// Nothing: search by words alone.
+    None,
+    /// The static embedder in the engine.
+    #[default]
+    Builtin,
+    /// A model elsewhere, whose vectors are handed over.
+    External {
+        /// The model's name and version.
+        id: String,
+        /// Numbers in a vector, 1 to 4096.
+        dimensions: u32,
+    },
+}
+
+impl Embedder {
+    /// The model's name; empty if there is none.
+    pub fn id(&self) -> &str {
+        match self {
+            Self::None => "",
+            Self::Builtin => memcore_embed::builtin().id(),
+            Self::External { id, .. } => id,
+        }
+    }
+
+    /// Conflict if the model's name is another one.
+    pub(crate) fn expect_id(&self, id: &str) -> Result<(), Error> {
+        if self.id() == id {
+            return Ok(());
+        }
+        let message = format!("the bank's embedder is {:?}, not {id:?}", self.id());
+        Err(Error::conflict("EMBEDDER_CHANGED", message).with("embedder_id", self.id()))
+    }
+
+    /// Numbers in a vector; 0 if there is none.
+    pub fn dimensions(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Builtin => memcore_embed::builtin().dimensions(),
+            Self::External { dimensions, .. } => *dimensions as usize,
+        }
+    }
+}
+
+/// A vector as its caller hands it over: 32-bit floats, little-endian, packed. Cheap to clone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Embedding(pub Arc<[u8]>);
+
+impl fmt::Debug for Embedding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Embedding({} bytes)", self.0.len())
+    }
+}
+
+/// Choices that are fixed when a bank is created, but for the embedder, which can be set anew.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BankSettings {
     pub durability: Durability,
@@ -45,6 +106,8 @@ pub struct BankSettings {
     pub max_chunk_failures: u32,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: Metadata,
+    #[serde(default)]
+    pub embedder: Embedder,
 }
 
 impl Default for BankSettings {
@@ -56,6 +119,7 @@ impl Default for BankSettings {
             disabled_types: Vec::new(),
             max_chunk_failures: 3,
             labels: Metadata::new(),
+            embedder: Embedder::default(),
         }
     }
 }
@@ -140,6 +204,9 @@ pub enum Operation {
         event_time: String,
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         metadata: Metadata,
+        /// Vector of `content`, for a bank with an external embedder. Not part of the record.
+        #[serde(skip)]
+        embedding: Option<Embedding>,
     },
     Update {
         #[serde(rename = "type")]
@@ -150,6 +217,8 @@ pub enum Operation {
         /// `None` keeps what is there.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         event_time: Option<String>,
+        #[serde(skip)]
+        embedding: Option<Embedding>,
     },
     Delete {
         #[serde(rename = "type")]
@@ -218,6 +287,11 @@ pub struct BankStats {
     pub chunk_tokens: u64,
     pub pending_chunks: u64,
     pub pending_tokens: u64,
+    /// Memories with a vector of the bank's embedder, and those that ought to have one.
+    #[serde(default)]
+    pub embedded_count: u64,
+    #[serde(default)]
+    pub unembedded_count: u64,
 }
 
 /// A bank at one revision.
@@ -322,21 +396,168 @@ pub struct WriterView {
     pub next_chunk: Option<Chunk>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// How memories are ranked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    Words,
+    Vector,
+    Hybrid,
+}
+
+/// How ranks by words and by vectors become one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Fusion {
+    /// Weighted sum of scaled scores; words weigh what vectors leave of 1.
+    Convex { vector_weight: f64 },
+    /// Sum of 1 / (k + rank).
+    ReciprocalRank { k: u32 },
+}
+
+impl Default for Fusion {
+    fn default() -> Self {
+        Self::Convex { vector_weight: DEFAULT_VECTOR_WEIGHT }
+    }
+}
+
+/// Chosen on LoCoMo, BEAM and pools of question-answering passages together (`evals store fusion`).
+pub const DEFAULT_VECTOR_WEIGHT: f64 = 0.35;
+
+/// What the better of a memory's neighbours adds to a hybrid score, as a share of its own. Half would find a little
+/// more in conversations, and lose where neighbours of one date are strangers.
+pub const DEFAULT_CONTEXT_WEIGHT: f64 = 0.3;
+
+/// What a date that fits the query adds to a hybrid score, which is at most 1 without.
+pub const DEFAULT_DATE_WEIGHT: f64 = 0.2;
+
+/// Which BM25.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum WordScoring {
+    Bm25 {
+        k1: f64,
+        b: f64,
+    },
+    /// As the rank_bm25 library computes it.
+    Okapi {
+        k1: f64,
+        b: f64,
+    },
+}
+
+impl WordScoring {
+    /// BM25 as most engines set it.
+    pub const BM25: Self = Self::Bm25 { k1: 1.2, b: 0.75 };
+    /// rank_bm25's own settings.
+    pub const OKAPI: Self = Self::Okapi { k1: 1.5, b: 0.75 };
+}
+
+impl Default for WordScoring {
+    fn default() -> Self {
+        Self::BM25
+    }
+}
+
+/// Which memories a query may find. Empty fields pass everything; what is set must hold together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SearchFilter {
+    pub create_time_from: Option<Micros>,
+    pub create_time_before: Option<Micros>,
+    /// ISO 8601; a memory without event time does not pass.
+    pub event_time_from: String,
+    pub event_time_before: String,
+    pub metadata: Metadata,
+    /// Source of the chunk that the content was made from.
+    pub source: String,
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Query {
     pub text: String,
     /// Ranked together; empty means semantic and episodic.
     pub types: Vec<MemoryType>,
     pub limit: usize,
-    /// Also rank chunks not yet memorized, in a list of their own.
+    /// Also rank chunks not yet memorized, by words, in a list of their own.
     pub include_pending: bool,
+    /// `None`: hybrid if there is a vector to compare, else words.
+    pub method: Option<Method>,
+    /// Vector of `text` by the bank's external embedder.
+    pub embedding: Option<Embedding>,
+    pub fusion: Fusion,
+    pub scoring: WordScoring,
+    /// Share of the better neighbour's score that is added; `None` is the default for hybrid, 0 for the rest.
+    pub context_weight: Option<f64>,
+    /// Added for an event time that fits a date in `text`; `None` likewise.
+    pub date_weight: Option<f64>,
+    pub filter: SearchFilter,
+    pub min_score: Option<f64>,
+    /// Compare with every vector, however many there are.
+    pub exact: bool,
+    pub explain: bool,
+}
+
+/// What one term adds to a memory's BM25.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TermScore {
+    pub term: String,
+    pub document_frequency: u64,
+    pub term_frequency: u32,
+    pub weight: f64,
+    pub score: f64,
+}
+
+/// How a score came about.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Explanation {
+    /// BM25, the sum of `terms`.
+    pub words_score: Option<f64>,
+    /// Cosine.
+    pub vector_score: Option<f64>,
+    /// What each came to in the sum that is the score.
+    pub words_part: f64,
+    pub vector_part: f64,
+    pub terms: Vec<TermScore>,
+    /// What neighbouring memories added.
+    pub context_part: f64,
+    /// What a fitting date added.
+    pub date_part: f64,
+}
+
+/// A memory that a query finds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hit {
+    pub memory: Memory,
+    pub score: f64,
+    /// Ranks among the candidates, from 1.
+    pub words_rank: Option<u32>,
+    pub vector_rank: Option<u32>,
+    pub has_vector: bool,
+    pub explanation: Option<Explanation>,
 }
 
 /// Hits of one query, best first; equal scores in order of ids or positions.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Hits {
-    pub memories: Vec<(Memory, f64)>,
+    pub memories: Vec<Hit>,
     pub pending: Vec<(Chunk, f64)>,
+    pub method: Method,
+    /// An approximate index chose the candidates.
+    pub approximate: bool,
+}
+
+/// A vector for a memory that is there already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemoryVector {
+    pub memory_id: u64,
+    /// `update_revision` of the content that was embedded; 0 means whatever is there.
+    pub update_revision: Revision,
+    pub embedding: Embedding,
+}
+
+/// What became of one vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VectorResult {
+    Stored,
+    /// The content changed since, or the memory is gone.
+    Stale,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -393,6 +614,9 @@ pub enum EventKind {
     ChunkRetried {
         position: u64,
         chunk_id: String,
+    },
+    EmbedderSet {
+        embedder: Embedder,
     },
 }
 

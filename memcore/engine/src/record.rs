@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::model::{
-    BankSettings, Chunk, ChunkFailures, Event, EventKind, Memory, Micros, Operation, OperationResult,
-    Provenance, RawOutput, Revision, Writer,
+    BankSettings, Chunk, ChunkFailures, Embedder, Event, EventKind, Memory, Micros, Operation,
+    OperationResult, Provenance, RawOutput, Revision, Writer,
 };
 
 /// A record with its place in the bank's history.
@@ -60,6 +60,9 @@ pub(crate) enum Record {
         advance: Advance,
         cursor_token: String,
     },
+    EmbedderSet {
+        embedder: Embedder,
+    },
 }
 
 /// An operation and what came of it.
@@ -96,6 +99,7 @@ impl Record {
             Self::ChunkFailed { .. } => "chunk_failed",
             Self::ChunkRetried { .. } => "chunk_retried",
             Self::ChunkSkipped { .. } => "chunk_skipped",
+            Self::EmbedderSet { .. } => "embedder_set",
         }
     }
 
@@ -149,6 +153,7 @@ impl Stamped {
             Record::ChunkSkipped { advance, .. } => {
                 vec![cursor_moved(advance, true, None, &Writer::default())]
             }
+            Record::EmbedderSet { embedder } => vec![EventKind::EmbedderSet { embedder: embedder.clone() }],
         };
         kinds
             .into_iter()

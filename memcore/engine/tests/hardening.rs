@@ -22,7 +22,13 @@ fn with_bank(store: Store) -> Store {
 
 fn insert(content: &str) -> Operation {
     let (event_time, metadata) = (String::new(), Metadata::new());
-    Operation::Insert { kind: MemoryType::Semantic, content: content.into(), event_time, metadata }
+    Operation::Insert {
+        kind: MemoryType::Semantic,
+        content: content.into(),
+        event_time,
+        metadata,
+        embedding: None,
+    }
 }
 
 fn batch(operations: Vec<Operation>) -> Batch {
@@ -211,12 +217,13 @@ fn emptied_core_memory_says_when_and_by_what() {
         memory_id: 0,
         content: content.into(),
         event_time: None,
+        embedding: None,
     };
     store.apply("b", None, batch(vec![core("Ada")])).unwrap();
     let delete = Operation::Delete { kind: MemoryType::Core, memory_id: 0 };
     store.apply("b", None, batch(vec![insert("x"), delete])).unwrap();
     let bank = store.bank("b", None).unwrap();
-    let (page, _) = store.memories("b", Some(MemoryType::Core), None, None, 1).unwrap();
+    let (page, _) = store.memories("b", Some(MemoryType::Core), None, None, false, 1).unwrap();
     let core = &page.items[0];
     assert_eq!((core.content.as_str(), core.update_revision, core.update_time), ("", 3, bank.update_time));
     assert_eq!((core.provenance.revision, core.provenance.operation_index), (3, 1));
@@ -280,6 +287,7 @@ fn deleting_many_large_memories_takes_several_batches() {
         content: format!("fact {i}"),
         event_time: String::new(),
         metadata: metadata.clone(),
+        embedding: None,
     };
     for half in [0..300, 300..600] {
         store.apply("b", None, batch(half.map(large).collect())).unwrap();
@@ -349,7 +357,7 @@ fn the_hits_of_one_search_have_a_bound() {
     let store = with_bank(Store::in_memory());
     let content = |i: usize| format!("word {i} {}", "!".repeat(limits::CONTENT_BYTES - 100));
     store.apply("b", None, batch((0..100).map(|i| insert(&content(i))).collect())).unwrap();
-    let query = Query { text: "word".into(), types: Vec::new(), limit: 100, include_pending: false };
+    let query = Query { text: "word".into(), limit: 100, method: Some(Method::Words), ..Query::default() };
     // Ten queries find 100 memories of 64 KiB each: 62 MiB.
     assert_eq!(store.search("b", &vec![query.clone(); 10]).unwrap().results.len(), 10);
     assert_eq!(kind_of(store.search("b", &vec![query; 11])), (ErrorKind::OutOfRange, "TOO_MANY_HITS"),);
@@ -362,7 +370,8 @@ fn the_queries_of_one_search_see_one_revision_whatever_is_written_and_compacted_
     // Enough other memories and queries that many writes come about during one search.
     let others = (0..200).map(|i| insert(&format!("beta {i}"))).collect();
     store.apply("b", None, batch(others)).unwrap();
-    let query = Query { text: "alpha beta".into(), types: Vec::new(), limit: 10, include_pending: false };
+    let query =
+        Query { text: "alpha beta".into(), limit: 10, method: Some(Method::Words), ..Query::default() };
     let queries = vec![query; 1000];
     // Five hundred words a version: some ten updates are enough dead postings for a compaction.
     let words: Vec<String> = (0..500).map(|i| format!("word{i}")).collect();
@@ -373,7 +382,8 @@ fn the_queries_of_one_search_see_one_revision_whatever_is_written_and_compacted_
             for i in 0..400 {
                 let content = format!("alpha {i} {text}");
                 let kind = MemoryType::Semantic;
-                let update = Operation::Update { kind, memory_id: 1, content, event_time: None };
+                let update =
+                    Operation::Update { kind, memory_id: 1, content, event_time: None, embedding: None };
                 store.apply("b", None, batch(vec![update])).unwrap();
             }
         }
@@ -382,8 +392,8 @@ fn the_queries_of_one_search_see_one_revision_whatever_is_written_and_compacted_
     while !writer.is_finished() {
         let reply = store.search("b", &queries).unwrap();
         let first = &reply.results[0].memories;
-        assert_eq!((first.len(), first[0].0.id), (10, 1));
-        assert!(first[0].0.update_revision <= reply.revision);
+        assert_eq!((first.len(), first[0].memory.id), (10, 1));
+        assert!(first[0].memory.update_revision <= reply.revision);
         assert!(reply.results.iter().all(|hits| hits.memories == *first));
         revisions.push(reply.revision);
     }

@@ -106,18 +106,21 @@ fn operation(op: &Op) -> Operation {
             content: format!("{} {}", WORDS[*word], WORDS[*other]),
             event_time: String::new(),
             metadata: Metadata::new(),
+            embedding: None,
         },
         Op::Update { target, word } => Operation::Update {
             kind: MemoryType::Semantic,
             memory_id: u64::from(*target),
             content: format!("changed {}", WORDS[*word]),
             event_time: None,
+            embedding: None,
         },
         Op::Core { word } => Operation::Update {
             kind: MemoryType::Core,
             memory_id: 0,
             content: format!("core {}", WORDS[*word]),
             event_time: None,
+            embedding: None,
         },
         Op::Delete { target } => {
             Operation::Delete { kind: MemoryType::Semantic, memory_id: u64::from(*target) }
@@ -189,7 +192,7 @@ fn skip(store: &Store, model: &mut Model) {
 }
 
 fn compare(store: &Store, model: &Model) {
-    let (page, _) = store.memories("b", None, None, None, 1000).unwrap();
+    let (page, _) = store.memories("b", None, None, None, false, 1000).unwrap();
     let mut held = page.items.into_iter().map(|m| (m.id, (m.kind == MemoryType::Episodic, m.content)));
     assert_eq!(held.next().map(|(_, (_, core))| core), Some(model.core.clone()));
     assert_eq!(held.collect::<BTreeMap<_, _>>(), model.memories);
@@ -209,9 +212,15 @@ fn compare(store: &Store, model: &Model) {
 
 /// A word finds exactly the memories and pending chunks that hold it.
 fn compare_search(store: &Store, model: &Model, word: &str) {
-    let query = Query { text: word.into(), types: Vec::new(), limit: 1000, include_pending: true };
+    let query = Query {
+        text: word.into(),
+        limit: 1000,
+        include_pending: true,
+        method: Some(Method::Words),
+        ..Query::default()
+    };
     let hits = store.search("b", &[query]).unwrap().results.remove(0);
-    let mut found: Vec<u64> = hits.memories.iter().map(|(memory, _)| memory.id).collect();
+    let mut found: Vec<u64> = hits.memories.iter().map(|hit| hit.memory.id).collect();
     found.sort_unstable();
     let holding = model.memories.iter().filter(|(_, (_, text))| text.split(' ').any(|w| w == word));
     assert_eq!(found, holding.map(|(id, _)| *id).collect::<Vec<_>>());

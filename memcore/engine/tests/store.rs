@@ -28,11 +28,17 @@ fn chunk(id: &str, text: &str) -> NewChunk {
 }
 
 fn insert(kind: MemoryType, content: &str) -> Operation {
-    Operation::Insert { kind, content: content.into(), event_time: String::new(), metadata: Metadata::new() }
+    Operation::Insert {
+        kind,
+        content: content.into(),
+        event_time: String::new(),
+        metadata: Metadata::new(),
+        embedding: None,
+    }
 }
 
 fn update(kind: MemoryType, memory_id: u64, content: &str) -> Operation {
-    Operation::Update { kind, memory_id, content: content.into(), event_time: None }
+    Operation::Update { kind, memory_id, content: content.into(), event_time: None, embedding: None }
 }
 
 fn batch(operations: Vec<Operation>) -> Batch {
@@ -44,11 +50,17 @@ fn reason(result: &OperationResult) -> Option<OperationErrorReason> {
 }
 
 fn query(text: &str) -> Query {
-    Query { text: text.into(), types: Vec::new(), limit: 10, include_pending: true }
+    Query {
+        text: text.into(),
+        limit: 10,
+        include_pending: true,
+        method: Some(Method::Words),
+        ..Query::default()
+    }
 }
 
 fn contents(store: &Store) -> Vec<String> {
-    let (page, _) = store.memories("b", None, None, None, 1000).unwrap();
+    let (page, _) = store.memories("b", None, None, None, false, 1000).unwrap();
     page.items.into_iter().map(|memory| memory.content).collect()
 }
 
@@ -62,7 +74,7 @@ fn what_was_acknowledged_is_there_after_reopening() {
     let dir = tempfile::tempdir().unwrap();
     let store = with_bank(dir.path());
     store.append_chunks("b", None, vec![chunk("c0", "Ada moved to Rome"), chunk("c1", "Hello")]).unwrap();
-    let view = store.writer_view("b", View::Recent { semantic: 5, episodic: 5 }).unwrap();
+    let view = store.writer_view("b", View::Recent { semantic: 5, episodic: 5 }, None).unwrap();
     let applied = store
         .apply(
             "b",
@@ -92,7 +104,7 @@ fn what_was_acknowledged_is_there_after_reopening() {
     assert_eq!(store.events("b", &EventFilter::default(), None, 100).unwrap(), events);
     // BankCreated, two chunks, two operations, the cursor.
     assert_eq!(events.items.len(), 6);
-    let (memories, _) = store.memories("b", Some(MemoryType::Semantic), None, None, 10).unwrap();
+    let (memories, _) = store.memories("b", Some(MemoryType::Semantic), None, None, false, 10).unwrap();
     assert_eq!(memories.items[0].provenance.chunk, Some(("c0".into(), 0)));
     let (chunks, cursor) = store.chunks("b", 0, true, 10).unwrap();
     assert_eq!((chunks.items[0].chunk_id.as_str(), chunks.items[0].position, cursor), ("c1", 1, 1));
@@ -176,7 +188,7 @@ fn each_operation_has_its_own_result() {
         None,
     ];
     assert_eq!(reasons, expected);
-    let (page, _) = store.memories("b", Some(MemoryType::Semantic), None, None, 10).unwrap();
+    let (page, _) = store.memories("b", Some(MemoryType::Semantic), None, None, false, 10).unwrap();
     let ids: Vec<u64> = page.items.iter().map(|memory| memory.id).collect();
     assert_eq!(ids, [2], "ids are never reused, not even in one batch");
 }
@@ -301,7 +313,7 @@ fn a_closed_store_says_so() {
     assert_eq!(kind_of(store.search("b", &[query("late")])).1, "STORE_CLOSED");
     let memory = Store::in_memory();
     memory.close();
-    assert_eq!(kind_of(memory.banks(None, 10)).1, "STORE_CLOSED");
+    assert_eq!(kind_of(memory.banks(None, false, 10)).1, "STORE_CLOSED");
 }
 
 #[test]
@@ -320,7 +332,7 @@ fn writers_of_one_bank_and_of_many_all_get_their_place() {
                     store.append_chunks(&own, None, vec![chunk(&format!("c{i}"), &text)]).unwrap();
                     // What was acknowledged is found at once, whatever else is being written.
                     let hits = &store.search("b", &[query(&text)]).unwrap().results[0];
-                    assert!(hits.memories.iter().any(|(memory, _)| memory.content == text));
+                    assert!(hits.memories.iter().any(|hit| hit.memory.content == text));
                 }
             })
         })
@@ -328,7 +340,7 @@ fn writers_of_one_bank_and_of_many_all_get_their_place() {
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     let bank = store.bank("b", None).unwrap();
     assert_eq!((bank.stats.semantic_count, bank.revision), (400, 401));
-    let (page, _) = store.memories("b", Some(MemoryType::Semantic), None, None, 1000).unwrap();
+    let (page, _) = store.memories("b", Some(MemoryType::Semantic), None, None, false, 1000).unwrap();
     assert!(page.items.windows(2).all(|pair| pair[0].create_time < pair[1].create_time), "times grow");
     store.close();
     let store = open(dir.path());
@@ -359,7 +371,7 @@ fn pages_of_banks_memories_chunks_and_events_follow_one_another_without_gap() {
     let mut seen = Vec::new();
     let mut after: Option<String> = None;
     loop {
-        let page = store.banks(after.as_deref(), 2).unwrap();
+        let page = store.banks(after.as_deref(), false, 2).unwrap();
         seen.extend(page.items.into_iter().map(|bank| bank.bank_id));
         after = page.next;
         if after.is_none() {

@@ -1,13 +1,18 @@
 //! A bank's handle: the store, the id and the uid. It holds no state, so it never shows an old one.
 
-use memcore_engine::model::{self, Batch, EventFilter, Page, Query, View, Writer};
+use memcore_engine::model::{
+    self, Batch, EventFilter, MemoryVector, Metadata, Page, VectorResult, View, Writer,
+};
 use memcore_engine::{Result, Store, limits};
 use pyo3::prelude::*;
 
 use crate::error::{count, raise, refuse};
 use crate::event::Event;
-use crate::operation::{Operation, memory_type, memory_types};
-use crate::result::{self, AppendResult, Applied, Hit, Memory, NewChunk, WriterView};
+use crate::operation::{Operation, memory_type};
+use crate::result::{self, AppendResult, Applied, Memory, NewChunk, WriterView};
+use crate::search::{Hits, Keywords};
+use crate::store::{embedder_name, parse_embedder};
+use crate::vector::{rows, vector};
 
 const PAGE: usize = 1000;
 const RECENT: usize = 5;
@@ -108,35 +113,156 @@ impl Bank {
         Applied::new(py, applied.map_err(raise)?)
     }
 
-    /// Ranks memories against each query: one list of hits per query, best first. `types=None` means semantic
-    /// and episodic memories, ranked together.
-    #[pyo3(signature = (queries, *, types=None, limit=20))]
-    fn search(
+    /// Ranks memories against each query: one sequence of hits per query, best first.
+    ///
+    /// `types=None` means semantic and episodic memories, ranked together; `method=None` means words and vectors
+    /// together if the bank has an embedder, else words. `embeddings` holds one row per query, by the bank's external
+    /// embedder. Filters never change a score.
+    #[pyo3(signature = (
+        queries, *, types=None, limit=20, method=None, embeddings=None, fusion="convex", vector_weight=None,
+        rrf_k=None, scoring="bm25", k1=None, b=None, context_weight=None, date_weight=None, create_time_from=None, create_time_before=None,
+        event_time_from="", event_time_before="", metadata=None, source="", min_score=None, exact=false,
+        explain=false,
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
+    fn search<'py>(
         &self,
-        py: Python<'_>,
+        py: Python<'py>,
         queries: Vec<String>,
         types: Option<Vec<String>>,
         limit: i64,
-    ) -> PyResult<Vec<Vec<Hit>>> {
-        let limit = count("limit", limit, 1..=limits::HITS)?;
-        let types = memory_types(&types.unwrap_or_default())?;
-        let queries: Vec<_> = queries
-            .into_iter()
-            .map(|text| Query { text, types: types.clone(), limit, include_pending: false })
-            .collect();
+        method: Option<&'py str>,
+        embeddings: Option<Bound<'py, PyAny>>,
+        fusion: &'py str,
+        vector_weight: Option<f64>,
+        rrf_k: Option<i64>,
+        scoring: &'py str,
+        k1: Option<f64>,
+        b: Option<f64>,
+        context_weight: Option<f64>,
+        date_weight: Option<f64>,
+        create_time_from: Option<i64>,
+        create_time_before: Option<i64>,
+        event_time_from: &'py str,
+        event_time_before: &'py str,
+        metadata: Option<Metadata>,
+        source: &'py str,
+        min_score: Option<f64>,
+        exact: bool,
+        explain: bool,
+    ) -> PyResult<Vec<Hits>> {
+        let keywords = Keywords {
+            types,
+            limit,
+            method,
+            embeddings,
+            fusion,
+            vector_weight,
+            rrf_k,
+            scoring,
+            k1,
+            b,
+            context_weight,
+            date_weight,
+            create_time_from,
+            create_time_before,
+            event_time_from,
+            event_time_before,
+            metadata,
+            source,
+            min_score,
+            exact,
+            explain,
+        };
+        let queries = keywords.queries(queries)?;
         let reply = py.detach(|| self.store.search(&self.bank_id, &queries)).map_err(raise)?;
-        let hits = |hits: model::Hits| hits.memories.into_iter().map(|hit| Hit::new(py, hit)).collect();
-        reply.results.into_iter().map(hits).collect()
+        reply.results.into_iter().map(|hits| Hits::new(py, hits)).collect()
     }
 
-    /// All memories in order of their ids, core memory first; of one type if given.
-    #[pyo3(signature = (r#type=None))]
-    fn memories(&self, py: Python<'_>, r#type: Option<&str>) -> PyResult<Vec<Py<Memory>>> {
+    /// Takes vectors of the bank's external embedder, one row per memory; returns which were stored: not those of
+    /// memories that are gone or, with `update_revisions`, have changed since.
+    #[pyo3(signature = (memory_ids, vectors, *, update_revisions=None, embedder_id=None))]
+    fn put_vectors(
+        &self,
+        py: Python<'_>,
+        memory_ids: Vec<u64>,
+        vectors: &Bound<'_, PyAny>,
+        update_revisions: Option<Vec<u64>>,
+        embedder_id: Option<String>,
+    ) -> PyResult<Vec<bool>> {
+        let embeddings = rows("vectors", vectors, memory_ids.len())?;
+        let revisions = update_revisions.unwrap_or_else(|| vec![0; memory_ids.len()]);
+        if revisions.len() != memory_ids.len() {
+            let message = format!(
+                "update_revisions must hold one for each of {} memories, got {}",
+                memory_ids.len(),
+                revisions.len()
+            );
+            return Err(refuse("INVALID_COUNT", message));
+        }
+        let vectors: Vec<MemoryVector> = memory_ids
+            .into_iter()
+            .zip(revisions)
+            .zip(embeddings)
+            .map(|((memory_id, update_revision), embedding)| MemoryVector {
+                memory_id,
+                update_revision,
+                embedding,
+            })
+            .collect();
+        let embedder_id = match embedder_id {
+            Some(id) => id,
+            None => self.read(py)?.settings.embedder.id().to_owned(),
+        };
+        let put =
+            py.detach(|| self.store.put_vectors(&self.bank_id, Some(&self.bank_uid), &embedder_id, &vectors));
+        let (results, _) = put.map_err(raise)?;
+        Ok(results.into_iter().map(|result| result == VectorResult::Stored).collect())
+    }
+
+    /// Changes what makes the bank's vectors: `builtin`, `none`, or `external` with a model's id and dimensions.
+    #[pyo3(signature = (embedder, *, embedder_id="", dimensions=0))]
+    fn set_embedder(
+        &self,
+        py: Python<'_>,
+        embedder: &str,
+        embedder_id: &str,
+        dimensions: i64,
+    ) -> PyResult<()> {
+        let embedder = parse_embedder(embedder, embedder_id, dimensions)?;
+        let set = py.detach(|| self.store.set_embedder(&self.bank_id, Some(&self.bank_uid), embedder));
+        set.map(|_| ()).map_err(raise)
+    }
+
+    /// Kind and id of what makes the bank's vectors, and a vector's dimensions.
+    #[getter]
+    fn embedder(&self, py: Python<'_>) -> PyResult<(&'static str, String, usize)> {
+        let embedder = self.read(py)?.settings.embedder;
+        Ok((embedder_name(&embedder), embedder.id().to_owned(), embedder.dimensions()))
+    }
+
+    /// Memories with a vector, and those that still lack one.
+    #[getter]
+    fn coverage(&self, py: Python<'_>) -> PyResult<(u64, u64)> {
+        let stats = self.read(py)?.stats;
+        Ok((stats.embedded_count, stats.unembedded_count))
+    }
+
+    /// All memories in order of their ids, core memory first; of one type if given, or only those that lack a
+    /// vector.
+    #[pyo3(signature = (r#type=None, *, unembedded_only=false))]
+    fn memories(
+        &self,
+        py: Python<'_>,
+        r#type: Option<&str>,
+        unembedded_only: bool,
+    ) -> PyResult<Vec<Py<Memory>>> {
         let kind = r#type.map(memory_type).transpose()?;
         let all = py.detach(|| {
             let mut created_by = None;
             pages(|after| {
-                let (page, revision) = self.store.memories(&self.bank_id, kind, after, created_by, PAGE)?;
+                let (page, revision) =
+                    self.store.memories(&self.bank_id, kind, after, created_by, unembedded_only, PAGE)?;
                 created_by.get_or_insert(revision);
                 Ok(page)
             })
@@ -145,15 +271,18 @@ impl Bank {
     }
 
     /// Reads, at one revision, what a policy needs for the next chunk: memories that match it (`relevant`,
-    /// 10 per type) or the newest ones (`recent`, 5 per type).
-    #[pyo3(signature = (mode="relevant", *, semantic=None, episodic=None))]
+    /// 10 per type) or the newest ones (`recent`, 5 per type). `embedding` is the chunk's vector by the bank's
+    /// external embedder.
+    #[pyo3(signature = (mode="relevant", *, semantic=None, episodic=None, embedding=None))]
     fn view(
         &self,
         py: Python<'_>,
         mode: &str,
         semantic: Option<i64>,
         episodic: Option<i64>,
+        embedding: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<WriterView> {
+        let embedding = embedding.map(|array| vector("embedding", array)).transpose()?;
         let semantic = semantic.map(|size| count("semantic", size, 0..=limits::HITS)).transpose()?;
         let episodic = episodic.map(|size| count("episodic", size, 0..=limits::HITS)).transpose()?;
         let view = match mode {
@@ -169,7 +298,7 @@ impl Bank {
                 return Err(refuse("INVALID_VIEW", message));
             }
         };
-        let view = py.detach(|| self.store.writer_view(&self.bank_id, view));
+        let view = py.detach(|| self.store.writer_view(&self.bank_id, view, embedding));
         WriterView::new(py, view.map_err(raise)?)
     }
 

@@ -85,6 +85,7 @@ impl Event {
                 from_position: Some(position),
                 ..Self::default()
             },
+            EventKind::EmbedderSet { .. } => Self { kind: "embedder_set", ..Self::default() },
         })
     }
 }

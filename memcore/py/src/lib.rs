@@ -10,8 +10,10 @@ mod error;
 mod event;
 mod operation;
 mod result;
+mod search;
 mod server;
 mod store;
+mod vector;
 
 /// Counts the o200k tokens of `text`.
 #[pyfunction]
@@ -43,9 +45,11 @@ mod _memcore {
     use super::operation::{Delete, Insert, Rejected, Update};
     #[pymodule_export]
     use super::result::{
-        AppendResult, Applied, Chunk, ChunkFailures, Hit, Memory, NewChunk, OperationError, OperationResult,
+        AppendResult, Applied, Chunk, ChunkFailures, Memory, NewChunk, OperationError, OperationResult,
         Provenance, WriterView,
     };
+    #[pymodule_export]
+    use super::search::{Explanation, Hit, Hits, TermScore};
     #[pymodule_export]
     use super::server::{Server, serve};
     #[pymodule_export]

@@ -1,26 +1,57 @@
 //! Operations as Python values, and the engine's names for types and reasons.
 
-use memcore_engine::model::{self, MemoryType, Metadata, OperationErrorReason};
+use std::hash::{Hash, Hasher};
+
+use memcore_engine::model::{self, Embedding, MemoryType, Metadata, OperationErrorReason};
 use pyo3::prelude::*;
 
 use crate::error::refuse;
+use crate::vector::vector;
 
 /// Adds a semantic or episodic memory.
-#[pyclass(frozen, eq, hash, get_all, module = "memcore")]
+#[pyclass(frozen, eq, hash, module = "memcore")]
 #[derive(PartialEq, Eq, Hash)]
 pub struct Insert {
+    #[pyo3(get)]
     r#type: &'static str,
+    #[pyo3(get)]
     content: String,
+    #[pyo3(get)]
     event_time: String,
+    #[pyo3(get)]
     metadata: Metadata,
+    embedding: Vector,
+}
+
+/// A vector on its way in; it is not shown again.
+#[derive(Clone, Default, PartialEq, Eq)]
+struct Vector(Option<Embedding>);
+
+impl Hash for Vector {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.as_ref().map(|embedding| &embedding.0).hash(state);
+    }
+}
+
+impl Vector {
+    fn new(array: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
+        array.map(|array| vector("embedding", array)).transpose().map(Self)
+    }
 }
 
 #[pymethods]
 impl Insert {
     #[new]
-    #[pyo3(signature = (r#type, content, event_time="", metadata=None))]
-    fn new(r#type: &str, content: String, event_time: &str, metadata: Option<Metadata>) -> PyResult<Self> {
+    #[pyo3(signature = (r#type, content, event_time="", metadata=None, *, embedding=None))]
+    fn new(
+        r#type: &str,
+        content: String,
+        event_time: &str,
+        metadata: Option<Metadata>,
+        embedding: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
         Ok(Self {
+            embedding: Vector::new(embedding)?,
             r#type: type_name(memory_type(r#type)?),
             content,
             event_time: event_time.to_owned(),
@@ -34,21 +65,33 @@ impl Insert {
 }
 
 /// Replaces a memory's content; `event_time=None` keeps what is there.
-#[pyclass(frozen, eq, hash, get_all, module = "memcore")]
+#[pyclass(frozen, eq, hash, module = "memcore")]
 #[derive(PartialEq, Eq, Hash)]
 pub struct Update {
+    #[pyo3(get)]
     r#type: &'static str,
+    #[pyo3(get)]
     memory_id: u64,
+    #[pyo3(get)]
     content: String,
+    #[pyo3(get)]
     event_time: Option<String>,
+    embedding: Vector,
 }
 
 #[pymethods]
 impl Update {
     #[new]
-    #[pyo3(signature = (r#type, memory_id, content, event_time=None))]
-    fn new(r#type: &str, memory_id: u64, content: String, event_time: Option<String>) -> PyResult<Self> {
-        Ok(Self { r#type: type_name(memory_type(r#type)?), memory_id, content, event_time })
+    #[pyo3(signature = (r#type, memory_id, content, event_time=None, *, embedding=None))]
+    fn new(
+        r#type: &str,
+        memory_id: u64,
+        content: String,
+        event_time: Option<String>,
+        embedding: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        let r#type = type_name(memory_type(r#type)?);
+        Ok(Self { r#type, memory_id, content, event_time, embedding: Vector::new(embedding)? })
     }
 
     fn __repr__(&self) -> String {
@@ -116,6 +159,7 @@ impl Operation<'_> {
                     content: insert.content.clone(),
                     event_time: insert.event_time.clone(),
                     metadata: insert.metadata.clone(),
+                    embedding: insert.embedding.0.clone(),
                 }
             }
             Self::Update(update) => {
@@ -125,6 +169,7 @@ impl Operation<'_> {
                     memory_id: update.memory_id,
                     content: update.content.clone(),
                     event_time: update.event_time.clone(),
+                    embedding: update.embedding.0.clone(),
                 }
             }
             Self::Delete(delete) => model::Operation::Delete {
@@ -145,11 +190,13 @@ impl Operation<'_> {
 /// An operation out of the history.
 pub fn to_python(py: Python<'_>, operation: model::Operation) -> PyResult<Py<PyAny>> {
     Ok(match operation {
-        model::Operation::Insert { kind, content, event_time, metadata } => {
-            Py::new(py, Insert { r#type: type_name(kind), content, event_time, metadata })?.into_any()
+        model::Operation::Insert { kind, content, event_time, metadata, embedding } => {
+            let (r#type, embedding) = (type_name(kind), Vector(embedding));
+            Py::new(py, Insert { r#type, content, event_time, metadata, embedding })?.into_any()
         }
-        model::Operation::Update { kind, memory_id, content, event_time } => {
-            Py::new(py, Update { r#type: type_name(kind), memory_id, content, event_time })?.into_any()
+        model::Operation::Update { kind, memory_id, content, event_time, embedding } => {
+            let (r#type, embedding) = (type_name(kind), Vector(embedding));
+            Py::new(py, Update { r#type, memory_id, content, event_time, embedding })?.into_any()
         }
         model::Operation::Delete { kind, memory_id } => {
             let r#type = type_name(kind);

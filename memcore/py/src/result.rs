@@ -249,27 +249,6 @@ pub fn memories(py: Python<'_>, memories: Vec<model::Memory>) -> PyResult<Vec<Py
     memories.into_iter().map(|memory| Py::new(py, Memory(memory))).collect()
 }
 
-/// A memory that matches a query. Scores are comparable within one query only.
-#[pyclass(frozen, get_all, module = "memcore")]
-pub struct Hit {
-    memory: Py<Memory>,
-    score: f64,
-}
-
-impl Hit {
-    pub fn new(py: Python<'_>, (memory, score): (model::Memory, f64)) -> PyResult<Self> {
-        let memory = Py::new(py, Memory(memory))?;
-        Ok(Self { memory, score })
-    }
-}
-
-#[pymethods]
-impl Hit {
-    fn __repr__(&self) -> String {
-        format!("Hit(score={:.4}, memory={})", self.score, self.memory.get().__repr__())
-    }
-}
-
 /// What became of one appended chunk.
 #[pyclass(frozen, eq, get_all, module = "memcore")]
 #[derive(PartialEq)]

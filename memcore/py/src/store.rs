@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use memcore_engine::model::{BankSettings, Durability, Metadata};
+use memcore_engine::model::{BankSettings, Durability, Embedder, Metadata};
 use memcore_engine::{OpenOptions, Store as Engine, limits};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -60,10 +60,16 @@ impl Store {
         Ok(PyBytes::new(py, &reply.map_err(raise)?))
     }
 
-    /// Creates an empty bank.
+    /// Waits until indexes are in shape: tails sealed, parts merged, built-in vectors made. Nobody has to wait for
+    /// it; searches are right without.
+    fn wait_for_upkeep(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.0.wait_for_upkeep()).map_err(raise)
+    }
+
+    /// Creates an empty bank. `embedder` is `builtin`, `none`, or `external` with a model's id and dimensions.
     #[pyo3(signature = (
         bank_id, *, durability="synced", core_token_limit=512, language="en", disabled_types=None,
-        max_chunk_failures=3, labels=None, request_id="",
+        max_chunk_failures=3, labels=None, request_id="", embedder="builtin", embedder_id="", dimensions=0,
     ))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn create_bank(
@@ -77,6 +83,9 @@ impl Store {
         max_chunk_failures: i64,
         labels: Option<Metadata>,
         request_id: &str,
+        embedder: &str,
+        embedder_id: &str,
+        dimensions: i64,
     ) -> PyResult<Bank> {
         let settings = BankSettings {
             durability: parse_durability(durability)?,
@@ -89,6 +98,7 @@ impl Store {
                 1..=limits::CHUNK_FAILURES as usize,
             )?,
             labels: labels.unwrap_or_default(),
+            embedder: parse_embedder(embedder, embedder_id, dimensions)?,
         };
         let bank = py.detach(|| self.0.create_bank(bank_id, settings, request_id));
         Ok(Bank::new(self.0.clone(), bank.map_err(raise)?))
@@ -103,7 +113,7 @@ impl Store {
     /// Ids of all banks, in order.
     fn bank_ids(&self, py: Python<'_>) -> PyResult<Vec<String>> {
         let banks = py
-            .detach(|| pages(|after: Option<String>| self.0.banks(after.as_deref(), PAGE)))
+            .detach(|| pages(|after: Option<String>| self.0.banks(after.as_deref(), false, PAGE)))
             .map_err(raise)?;
         Ok(banks.into_iter().map(|bank| bank.bank_id).collect())
     }
@@ -118,6 +128,35 @@ impl Store {
             Some(dir) => format!("Store(path={:?})", dir.display().to_string()),
             None => "Store.in_memory()".into(),
         }
+    }
+}
+
+pub fn parse_embedder(kind: &str, id: &str, dimensions: i64) -> PyResult<Embedder> {
+    if kind != "external" && !(id.is_empty() && dimensions == 0) {
+        let message = format!(
+            "embedder_id and dimensions must be left out unless embedder is external, got {id:?} and {dimensions}"
+        );
+        return Err(refuse("INVALID_EMBEDDER", message));
+    }
+    match kind {
+        "builtin" => Ok(Embedder::Builtin),
+        "none" => Ok(Embedder::None),
+        "external" => {
+            let dimensions = count("dimensions", dimensions, 1..=limits::DIMENSIONS as usize)?;
+            Ok(Embedder::External { id: id.to_owned(), dimensions })
+        }
+        _ => {
+            let message = format!("embedder must be builtin, none or external, got {kind:?}");
+            Err(refuse("INVALID_EMBEDDER", message))
+        }
+    }
+}
+
+pub fn embedder_name(embedder: &Embedder) -> &'static str {
+    match embedder {
+        Embedder::Builtin => "builtin",
+        Embedder::None => "none",
+        Embedder::External { .. } => "external",
     }
 }
 

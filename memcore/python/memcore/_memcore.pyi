@@ -3,11 +3,13 @@
 Times are microseconds since the Unix epoch, token counts are o200k tokens.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Literal, Self, TypeAlias, final
+from typing import ClassVar, Literal, Self, TypeAlias, final, overload
+
+from typing_extensions import Buffer
 
 __all__ = [
     "AlreadyExistsError",
@@ -21,7 +23,9 @@ __all__ = [
     "CorruptionError",
     "Delete",
     "Event",
+    "Explanation",
     "Hit",
+    "Hits",
     "Insert",
     "InternalError",
     "InvalidInputError",
@@ -36,6 +40,7 @@ __all__ = [
     "Rejected",
     "Server",
     "Store",
+    "TermScore",
     "UnsupportedError",
     "Update",
     "WriterView",
@@ -81,6 +86,8 @@ class Insert:
         content: str,
         event_time: str = "",
         metadata: dict[str, str] | None = None,
+        *,
+        embedding: Buffer | None = None,
     ) -> Self: ...
     @property
     def type(self) -> _Type: ...
@@ -95,7 +102,15 @@ class Insert:
 
 @final
 class Update:
-    def __new__(cls, type: _Type, memory_id: int, content: str, event_time: str | None = None) -> Self: ...
+    def __new__(
+        cls,
+        type: _Type,
+        memory_id: int,
+        content: str,
+        event_time: str | None = None,
+        *,
+        embedding: Buffer | None = None,
+    ) -> Self: ...
     @property
     def type(self) -> _Type: ...
     @property
@@ -220,9 +235,60 @@ class Memory:
     __hash__: ClassVar[None]  # type: ignore[assignment]
 
 @final
+class Hits(Sequence[Hit]):
+    @property
+    def method(self) -> Literal["words", "vector", "hybrid"]: ...
+    @property
+    def approximate(self) -> bool: ...
+    def __len__(self) -> int: ...
+    @overload
+    def __getitem__(self, index: int, /) -> Hit: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> tuple[Hit, ...]: ...
+    def __iter__(self) -> Iterator[Hit]: ...
+
+@final
 class Hit:
     @property
     def memory(self) -> Memory: ...
+    @property
+    def score(self) -> float: ...
+    @property
+    def words_rank(self) -> int | None: ...
+    @property
+    def vector_rank(self) -> int | None: ...
+    @property
+    def has_vector(self) -> bool: ...
+    @property
+    def explanation(self) -> Explanation | None: ...
+
+@final
+class Explanation:
+    @property
+    def words_score(self) -> float | None: ...
+    @property
+    def vector_score(self) -> float | None: ...
+    @property
+    def words_part(self) -> float: ...
+    @property
+    def vector_part(self) -> float: ...
+    @property
+    def context_part(self) -> float: ...
+    @property
+    def date_part(self) -> float: ...
+    @property
+    def terms(self) -> list[TermScore]: ...
+
+@final
+class TermScore:
+    @property
+    def term(self) -> str: ...
+    @property
+    def document_frequency(self) -> int: ...
+    @property
+    def term_frequency(self) -> int: ...
+    @property
+    def weight(self) -> float: ...
     @property
     def score(self) -> float: ...
 
@@ -314,6 +380,7 @@ class Event:
         "cursor_moved",
         "chunk_failed",
         "chunk_retried",
+        "embedder_set",
     ]: ...
     @property
     def chunk(self) -> Chunk | None: ...
@@ -364,16 +431,59 @@ class Bank:
         writer_id: str = "person",
         request_id: str = "",
     ) -> Applied: ...
+    @property
+    def embedder(self) -> tuple[Literal["builtin", "none", "external"], str, int]: ...
+    @property
+    def coverage(self) -> tuple[int, int]: ...
     def search(
-        self, queries: Sequence[str], *, types: Sequence[_Type] | None = None, limit: int = 20
-    ) -> list[list[Hit]]: ...
-    def memories(self, type: _Type | None = None) -> list[Memory]: ...
+        self,
+        queries: Sequence[str],
+        *,
+        types: Sequence[_Type] | None = None,
+        limit: int = 20,
+        method: Literal["words", "vector", "hybrid"] | None = None,
+        embeddings: Buffer | None = None,
+        fusion: Literal["convex", "rrf"] = "convex",
+        vector_weight: float | None = None,
+        rrf_k: int | None = None,
+        scoring: Literal["bm25", "okapi"] = "bm25",
+        k1: float | None = None,
+        b: float | None = None,
+        context_weight: float | None = None,
+        date_weight: float | None = None,
+        create_time_from: int | None = None,
+        create_time_before: int | None = None,
+        event_time_from: str = "",
+        event_time_before: str = "",
+        metadata: Mapping[str, str] | None = None,
+        source: str = "",
+        min_score: float | None = None,
+        exact: bool = False,
+        explain: bool = False,
+    ) -> list[Hits]: ...
+    def put_vectors(
+        self,
+        memory_ids: Sequence[int],
+        vectors: Buffer,
+        *,
+        update_revisions: Sequence[int] | None = None,
+        embedder_id: str | None = None,
+    ) -> list[bool]: ...
+    def set_embedder(
+        self,
+        embedder: Literal["builtin", "none", "external"],
+        *,
+        embedder_id: str = "",
+        dimensions: int = 0,
+    ) -> None: ...
+    def memories(self, type: _Type | None = None, *, unembedded_only: bool = False) -> list[Memory]: ...
     def view(
         self,
         mode: Literal["relevant", "recent"] = "relevant",
         *,
         semantic: int | None = None,
         episodic: int | None = None,
+        embedding: Buffer | None = None,
     ) -> WriterView: ...
     def events(self) -> list[Event]: ...
 
@@ -400,7 +510,11 @@ class Store:
         max_chunk_failures: int = 3,
         labels: Mapping[str, str] | None = None,
         request_id: str = "",
+        embedder: Literal["builtin", "none", "external"] = "builtin",
+        embedder_id: str = "",
+        dimensions: int = 0,
     ) -> Bank: ...
+    def wait_for_upkeep(self) -> None: ...
     def bank(self, bank_id: str) -> Bank: ...
     def bank_ids(self) -> list[str]: ...
     def delete_bank(self, bank_id: str) -> None: ...

@@ -27,6 +27,8 @@ pub fn call(store: &Store, method: &str, request: &[u8]) -> Result<Vec<u8>> {
         "ResolveParkedChunk" => run(store, request, service::resolve_parked_chunk),
         "ListMemories" => run(store, request, service::list_memories),
         "SearchMemories" => run(store, request, service::search_memories),
+        "PutVectors" => run(store, request, service::put_vectors),
+        "SetEmbedder" => run(store, request, service::set_embedder),
         "ListBankEvents" => run(store, request, service::list_bank_events),
         _ => Err(unknown(method)),
     }

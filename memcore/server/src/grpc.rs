@@ -96,6 +96,8 @@ rpcs! {
     resolve_parked_chunk: ResolveParkedChunkRequest => ResolveParkedChunkResponse,
     list_memories: ListMemoriesRequest => ListMemoriesResponse,
     search_memories: SearchMemoriesRequest => SearchMemoriesResponse,
+    put_vectors: PutVectorsRequest => PutVectorsResponse,
+    set_embedder: SetEmbedderRequest => SetEmbedderResponse,
     list_bank_events: ListBankEventsRequest => ListBankEventsResponse,
 }
 

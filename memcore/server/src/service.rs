@@ -6,7 +6,7 @@ use memcore_engine::model::{EventFilter, FailureReport};
 use memcore_engine::{Result, Store};
 
 use crate::api;
-use crate::convert::request as from;
+use crate::convert::{refusal, request as from};
 use crate::page::{Listing, Position, Tokens, cut, page_size};
 
 pub fn create_bank(store: &Store, request: api::CreateBankRequest) -> Result<api::CreateBankResponse> {
@@ -25,7 +25,7 @@ pub fn list_banks(store: &Store, mut request: api::ListBanksRequest) -> Result<a
     let token = take(&mut request.page_token);
     let tokens = Tokens::new(Listing::Banks, &request);
     let after = tokens.read(&token)?.map(|position| position.name);
-    let page = store.banks(after.as_deref(), size)?;
+    let page = store.banks(after.as_deref(), request.unembedded_only, size)?;
     let mut banks: Vec<api::Bank> = page.items.into_iter().map(Into::into).collect();
     let last = match cut(&mut banks) {
         true => banks.last().map(|bank| bank.bank_id.clone()),
@@ -83,7 +83,8 @@ pub fn get_writer_view(
     request: api::GetWriterViewRequest,
 ) -> Result<api::GetWriterViewResponse> {
     let view = from::view(request.view)?;
-    Ok(store.writer_view(&request.bank_id, view)?.into())
+    let embedding = from::embedding(request.embedding_f32_le);
+    Ok(store.writer_view(&request.bank_id, view, embedding)?.into())
 }
 
 pub fn apply_operations(
@@ -131,7 +132,9 @@ pub fn list_memories(
     let start = tokens.read(&token)?;
     let after = start.as_ref().map(|position| position.number);
     let created_by = start.as_ref().map(|position| position.pin);
-    let (page, revision) = store.memories(&request.bank_id, kind, after, created_by, size)?;
+    let unembedded_only = request.unembedded_only;
+    let (page, revision) =
+        store.memories(&request.bank_id, kind, after, created_by, unembedded_only, size)?;
     let mut memories: Vec<api::Memory> = page.items.into_iter().map(Into::into).collect();
     let last = match cut(&mut memories) {
         true => memories.last().map(|memory| memory.id),
@@ -158,6 +161,23 @@ pub fn search_memories(
         results: reply.results.into_iter().map(Into::into).collect(),
         revision: reply.revision,
     })
+}
+
+pub fn put_vectors(store: &Store, request: api::PutVectorsRequest) -> Result<api::PutVectorsResponse> {
+    let vectors: Vec<_> = request.vectors.into_iter().map(from::vector).collect();
+    let uid = from::bank_uid(&request.bank_uid);
+    let (results, unembedded_count) =
+        store.put_vectors(&request.bank_id, uid, &request.embedder_id, &vectors)?;
+    let result = |result| api::put_vectors_response::Result::from(result).into();
+    Ok(api::PutVectorsResponse { results: results.into_iter().map(result).collect(), unembedded_count })
+}
+
+pub fn set_embedder(store: &Store, request: api::SetEmbedderRequest) -> Result<api::SetEmbedderResponse> {
+    let missing = || refusal("INVALID_EMBEDDER", "embedder", "set", "nothing");
+    let embedder = from::embedder(request.embedder.ok_or_else(missing)?)?;
+    let uid = from::bank_uid(&request.bank_uid);
+    let bank = store.set_embedder(&request.bank_id, uid, embedder)?;
+    Ok(api::SetEmbedderResponse { bank: Some(bank.into()) })
 }
 
 pub fn list_bank_events(

@@ -60,7 +60,7 @@ async fn both_doors_give_the_same_bytes() {
         served,
         "GetWriterView",
         get_writer_view,
-        api::GetWriterViewRequest { bank_id: b1(), view: None }
+        api::GetWriterViewRequest { bank_id: b1(), ..Default::default() }
     );
     assert_same!(
         served,

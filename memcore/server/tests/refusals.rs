@@ -63,6 +63,7 @@ async fn negative_numbers_are_refused_with_parameter_rule_and_value() {
             semantic: Some(-1),
             episodic: None,
         })),
+        ..Default::default()
     };
     let status = client.get_writer_view(view).await.unwrap_err();
     assert_eq!(status.message(), "semantic must be between 0 and 1000, got -1");

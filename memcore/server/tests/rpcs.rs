@@ -36,6 +36,7 @@ async fn settings_that_are_set_are_kept() {
         disabled_types: vec![api::MemoryType::Episodic.into()],
         max_chunk_failures: Some(7),
         labels: [("team".to_owned(), "a".to_owned())].into(),
+        embedder: Some(api::Embedder { kind: api::EmbedderKind::None.into(), ..Default::default() }),
     };
     let request = api::CreateBankRequest {
         bank_id: "b1".into(),
@@ -99,7 +100,7 @@ async fn a_chunk_is_read_memorized_and_its_memory_found() {
     let client = &mut served.client;
     create_bank(client, "b1").await;
     client.append_chunks(append("b1", &[chunk("c1", "Ada likes tea.")])).await.unwrap();
-    let view = api::GetWriterViewRequest { bank_id: "b1".into(), view: None };
+    let view = api::GetWriterViewRequest { bank_id: "b1".into(), ..Default::default() };
     let view = client.get_writer_view(view).await.unwrap().into_inner();
     assert_eq!(view.next_chunk.unwrap().chunk_id, "c1");
     assert_eq!(view.core.unwrap().id, 0);
@@ -130,10 +131,9 @@ async fn a_chunk_is_read_memorized_and_its_memory_found() {
     };
     assert_eq!(error.reason(), api::operation_error::Reason::MemoryNotFound);
 
-    let search = api::SearchMemoriesRequest {
-        bank_id: "b1".into(),
-        queries: vec![query("who drinks tea?"), query("zebra")],
-    };
+    let zebra = api::SearchQuery { method: api::SearchMethod::Words.into(), ..query("zebra") };
+    let queries = vec![query("who drinks tea?"), zebra];
+    let search = api::SearchMemoriesRequest { bank_id: "b1".into(), queries };
     let found = client.search_memories(search).await.unwrap().into_inner().results;
     assert_eq!(found[0].memories[0].memory, Some(memory));
     assert!(found[1].memories.is_empty());

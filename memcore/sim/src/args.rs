@@ -15,7 +15,8 @@ pub const USAGE: &str = "usage: memcore-sim points [--vfs real|unsynced|torn]
                          torn: some sectors of that survive a crash point
   [--seed S]             which sectors survive
   [--fault reply-before-commit|never-sync]
-  [--checkpoint-bytes N] log size at which it is moved into the database";
+  [--checkpoint-bytes N] log size at which it is moved into the database
+  [--seal-from N]        memories at which a part of a bank's index is sealed";
 
 /// What the service stores its files on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +50,7 @@ pub struct Args {
     pub seed: u64,
     pub fault: Option<Fault>,
     pub checkpoint_bytes: u64,
+    pub seal_from: usize,
 }
 
 pub fn parse() -> Result<Command, lexopt::Error> {
@@ -78,6 +80,7 @@ fn serve(mut parser: Parser) -> Result<Args, lexopt::Error> {
         seed: 0,
         fault: None,
         checkpoint_bytes: OpenOptions::default().checkpoint_bytes,
+        seal_from: OpenOptions::default().seal_from,
     };
     while let Some(arg) = parser.next()? {
         match arg {
@@ -89,6 +92,7 @@ fn serve(mut parser: Parser) -> Result<Args, lexopt::Error> {
             Arg::Long("seed") => args.seed = parser.value()?.parse()?,
             Arg::Long("fault") => args.fault = Some(parser.value()?.parse_with(fault)?),
             Arg::Long("checkpoint-bytes") => args.checkpoint_bytes = parser.value()?.parse()?,
+            Arg::Long("seal-from") => args.seal_from = parser.value()?.parse()?,
             other => return Err(other.unexpected()),
         }
     }
@@ -127,7 +131,7 @@ mod tests {
     fn a_full_command_line_is_understood() {
         let command = parsed(
             "serve --data d --address 127.0.0.1:0 --crash-at before_commit:2 --linger 5 --vfs torn --seed 7 \
-             --fault never-sync --checkpoint-bytes 1",
+             --fault never-sync --checkpoint-bytes 1 --seal-from 4",
         )
         .unwrap();
         let Command::Serve(args) = command else { panic!("{command:?}") };
@@ -135,6 +139,7 @@ mod tests {
         assert_eq!(args.crash.unwrap().to_string(), "before_commit:2");
         assert_eq!((args.linger, args.disk, args.seed), (Duration::from_millis(5), Disk::Torn, 7));
         assert_eq!((args.fault, args.checkpoint_bytes), (Some(Fault::NeverSync), 1));
+        assert_eq!(args.seal_from, 4);
     }
 
     #[test]

@@ -60,6 +60,7 @@ fn start(args: &Args) -> Result<ServerHandle> {
     }
     let options = OpenOptions {
         checkpoint_bytes: args.checkpoint_bytes,
+        seal_from: args.seal_from,
         vfs,
         never_sync: args.fault == Some(Fault::NeverSync),
         ..OpenOptions::default()

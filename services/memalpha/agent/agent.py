@@ -11,11 +11,13 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from memalpha.agent import checks
+from memalpha.agent.backfill import Backfill
 from memalpha.agent.chunking import batches, split_item
 from memalpha.agent.loop import ChunkOutcome, Memorizer, PolicyOutage
-from memalpha.agent.protocols import MemoryBackend, Policy
+from memalpha.agent.protocols import Embedder, MemoryBackend, Policy
 from memalpha.agent.recall import recall
 from memalpha.agent.settings import AgentSettings
+from memalpha.agent.vectors import Vectors, bank_embedder
 from memalpha.agent.worker import Worker
 from memalpha.api.agent.v1alpha1.agent_service_pb2 import (
     ChunkReceipt,
@@ -25,7 +27,8 @@ from memalpha.api.agent.v1alpha1.agent_service_pb2 import (
     RecallRequest,
     RecallResponse,
 )
-from memalpha.api.memory.v1alpha1.memory_pb2 import Bank, Chunk
+from memalpha.api.memory.v1alpha1.memory_pb2 import Bank, BankSettings, Chunk, EmbedderKind
+from memalpha.api.memory.v1alpha1.memory_pb2 import Embedder as BankEmbedder
 from memalpha.errors import NotFoundError, make
 
 _BATCH_CHUNKS = 1000
@@ -37,12 +40,28 @@ _LONGEST_LOOK_SECONDS = 0.5
 class Agent:
     """One agent over a memory and a policy. Methods may run concurrently; it belongs to one event loop."""
 
-    def __init__(self, memory: MemoryBackend, policy: Policy, settings: AgentSettings | None = None) -> None:
-        """Nothing happens before a method is called; None means all default settings."""
+    def __init__(
+        self,
+        memory: MemoryBackend,
+        policy: Policy,
+        settings: AgentSettings | None = None,
+        embedder: Embedder | None = None,
+    ) -> None:
+        """Nothing happens before a method is called.
+
+        Args:
+            memory: Where banks are.
+            policy: Writes memory.
+            settings: None means all defaults.
+            embedder: Makes the vectors of banks that are set to it, which new banks are.
+        """
         self._memory = memory
+        self._embedder = embedder
         self._settings = settings or AgentSettings()
-        self._memorizer = Memorizer(memory, policy, self._settings)
-        self._worker = Worker(memory, policy, self._settings)
+        self._vectors = Vectors(embedder, self._settings)
+        self._backfill = Backfill(memory, self._vectors, self._settings)
+        self._memorizer = Memorizer(memory, policy, self._settings, self._vectors)
+        self._worker = Worker(memory, policy, self._settings, self._vectors)
 
     async def memorize(self, request: MemorizeRequest, timeout: float | None = None) -> MemorizeResponse:
         """Stores the items durably, in order, and has them memorized.
@@ -72,7 +91,7 @@ class Agent:
 
     async def recall(self, request: RecallRequest) -> RecallResponse:
         """Finds what a bank knows about a question; see `memalpha.agent.recall`."""
-        return await recall(self._memory, request)
+        return await recall(self._memory, request, self._vectors)
 
     async def run_worker(self, stop: asyncio.Event) -> None:
         """Memorizes what is pending in all banks until `stop` is set; then finishes the chunks in work."""
@@ -92,13 +111,28 @@ class Agent:
             except PolicyOutage as outage:
                 raise outage.error from None
             if outcome is None:
+                await self.embed_pending(bank_id)
                 return
             yield outcome
 
+    async def embed_pending(self, bank_id: str) -> None:
+        """Hands over the vectors that a bank lacks, in the foreground; what cannot be had is left."""
+        await self._backfill.bank(bank_id)
+
     async def _bank(self, request: MemorizeRequest) -> Bank:
-        if request.create_bank:
-            return await self._memory.ensure_bank(request.bank_id)
-        return await self._memory.get_bank(request.bank_id)
+        try:
+            return await self._memory.get_bank(request.bank_id)
+        except NotFoundError:
+            if not request.create_bank:
+                raise
+        return await self._memory.ensure_bank(request.bank_id, await self._new_bank_settings())
+
+    async def _new_bank_settings(self) -> BankSettings | None:
+        if self._embedder is not None:
+            return BankSettings(embedder=await bank_embedder(self._embedder))
+        if self._settings.vectors:
+            return None
+        return BankSettings(embedder=BankEmbedder(kind=EmbedderKind.EMBEDDER_KIND_NONE))
 
     async def _same_bank(self, bank: Bank) -> Bank:
         now = await self._memory.get_bank(bank.bank_id)
@@ -134,7 +168,8 @@ class Agent:
             async for outcome in outcomes:
                 done = outcome.state == ChunkState.CHUNK_STATE_MEMORIZED
                 if done and outcome.chunk.position >= position:
-                    return
+                    break
+        await self.embed_pending(bank_id)
 
     async def _settled(self, bank: Bank, position: int) -> Bank:
         pause = _FIRST_LOOK_SECONDS

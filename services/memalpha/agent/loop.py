@@ -21,11 +21,14 @@ from memalpha.agent.operations import cut, operations
 from memalpha.agent.prompts import Prompt, render_prompt
 from memalpha.agent.protocols import Completion, MemoryBackend, Policy
 from memalpha.agent.settings import AgentSettings
+from memalpha.agent.vectors import Vectors
 from memalpha.api.agent.v1alpha1.agent_service_pb2 import ChunkState
 from memalpha.api.memory.v1alpha1.memory_pb2 import Chunk, Operation, OperationResult, Writer
 from memalpha.api.memory.v1alpha1.memory_service_pb2 import (
     ApplyOperationsRequest,
+    GetWriterViewRequest,
     GetWriterViewResponse,
+    RecentView,
     ReportChunkFailureRequest,
 )
 from memalpha.api.policy.v1alpha1.policy_service_pb2 import (
@@ -107,11 +110,18 @@ class _Stale(Exception):
 class Memorizer:
     """Memorizes the next chunk of a bank. Holds no state of any bank."""
 
-    def __init__(self, memory: MemoryBackend, policy: Policy, settings: AgentSettings) -> None:
-        """Over a memory and a policy."""
+    def __init__(
+        self,
+        memory: MemoryBackend,
+        policy: Policy,
+        settings: AgentSettings,
+        vectors: Vectors | None = None,
+    ) -> None:
+        """Over a memory and a policy; without `vectors` it hands none to the memory."""
         self._memory = memory
         self._policy = policy
         self._settings = settings
+        self._vectors = vectors or Vectors(None, settings)
         self._backoff = Backoff(settings.backoff_seconds, settings.longest_backoff_seconds)
 
     async def next_chunk(self, bank_id: str) -> ChunkOutcome | None:
@@ -135,9 +145,10 @@ class Memorizer:
     async def _try(self, bank_id: str) -> ChunkOutcome | None:
         """One try, with an ever smaller view while the prompt is too long."""
         description = await _or_outage(self._policy.describe())
+        vector = await self._chunk_vector(bank_id)
         halvings = 0
         while True:
-            attempt = await self._attempt(bank_id, description, halvings)
+            attempt = await self._attempt(bank_id, description, halvings, vector)
             if attempt is None:
                 return None
             try:
@@ -151,8 +162,24 @@ class Memorizer:
             else:
                 return await self._apply(attempt, completion, description)
 
-    async def _attempt(self, bank_id: str, description: GetPolicyResponse, halvings: int) -> _Attempt | None:
-        view = await self._memory.get_writer_view(self._settings.view_request(bank_id, halvings))
+    async def _chunk_vector(self, bank_id: str) -> bytes:
+        """The vector of the chunk at the cursor, if the view compares by one.
+
+        Should the cursor move before the view is read, the view shows what matches the chunk before.
+        """
+        if not self._vectors.configured or self._settings.view != "relevant":
+            return b""
+        nothing = RecentView(semantic=0, episodic=0)
+        view = await self._memory.get_writer_view(GetWriterViewRequest(bank_id=bank_id, recent=nothing))
+        if not view.HasField("next_chunk") or view.bank.failures.parked:
+            return b""
+        return await self._vectors.of_text(view.bank, view.next_chunk.text)
+
+    async def _attempt(
+        self, bank_id: str, description: GetPolicyResponse, halvings: int, vector: bytes
+    ) -> _Attempt | None:
+        request = self._settings.view_request(bank_id, halvings, vector)
+        view = await self._memory.get_writer_view(request)
         if not view.HasField("next_chunk") or view.bank.failures.parked:
             return None
         try:

@@ -1,7 +1,7 @@
-"""The two faces of the outside world that the agent knows.
+"""The three faces of the outside world that the agent knows.
 
 The same loop runs in the service, in training rollouts and in evaluations; what differs is who stands behind
-these protocols: an engine and a store in this process, or clients of their services. Calls raise
+these protocols: engines and a store in this process, or clients of their services. Calls raise
 `memalpha.errors.MemalphaError` and nothing else.
 """
 
@@ -11,14 +11,16 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from memalpha.api.memory.v1alpha1.memory_pb2 import Bank, BankSettings, Chunk
+from memalpha.api.memory.v1alpha1.memory_pb2 import Bank, BankSettings, Chunk, Memory, MemoryType
 from memalpha.api.memory.v1alpha1.memory_service_pb2 import (
     AppendChunksResponse,
     ApplyOperationsRequest,
     ApplyOperationsResponse,
     GetWriterViewRequest,
     GetWriterViewResponse,
+    MemoryVector,
     PendingBank,
+    PutVectorsResponse,
     ReportChunkFailureRequest,
     ReportChunkFailureResponse,
     SearchMemoriesResponse,
@@ -78,6 +80,22 @@ class MemoryBackend(Protocol):
         """Called once per recall."""
         ...
 
+    def banks(self, unembedded_only: bool = False) -> AsyncIterator[Bank]:
+        """Called at every poll for memories without vectors, if there is an embedder."""
+        ...
+
+    def memories(
+        self, bank_id: str, type: MemoryType.ValueType | None = None, unembedded_only: bool = False
+    ) -> AsyncIterator[Memory]:
+        """Called for each bank whose memories lack vectors of the embedder."""
+        ...
+
+    async def put_vectors(
+        self, bank_id: str, vectors: Sequence[MemoryVector], embedder_id: str, bank_uid: str = ""
+    ) -> PutVectorsResponse:
+        """Called with at most 256 vectors at a time; safe to repeat."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Completion:
@@ -109,4 +127,27 @@ class Policy(Protocol):
 
     async def describe(self) -> GetPolicyResponse:
         """Identity, limits and wire format. Called for each try of a chunk: a policy may be exchanged."""
+        ...
+
+
+class Embedder(Protocol):
+    """What makes vectors of texts, for banks whose embedder is external. Belongs to one event loop."""
+
+    @property
+    def id(self) -> str:
+        """Name of the model and its version: what a bank's settings call its embedder."""
+        ...
+
+    @property
+    def dimensions(self) -> int:
+        """Numbers in a vector; 0 as long as that is not known, which ends with the first `embed`."""
+        ...
+
+    async def embed(self, texts: Sequence[str]) -> list[bytes]:
+        """Vectors of the texts, in order: 32-bit floats, little-endian, packed; finite and not all zero.
+
+        Called once for each recall and for each try of a chunk, and with up to 256 texts for stored memories;
+        many calls at once. `InvalidInputError` means that it refuses one of these very texts; every other
+        error, that the embedder is not to be had now.
+        """
         ...

@@ -35,14 +35,19 @@ class AgentSettings(BaseModel):
     backoff_seconds: float = Field(default=0.2, gt=0, le=60)
     longest_backoff_seconds: float = Field(default=10.0, gt=0, le=3600)
 
-    def view_request(self, bank_id: str, halvings: int) -> GetWriterViewRequest:
-        """Asks for the writer's view, its sizes halved `halvings` times."""
+    # Whether new banks have vectors where no embedder is given: those of the memory's built-in one.
+    vectors: bool = True
+    # Longest that a question or a chunk waits for its vector, in seconds; then its words are compared alone.
+    embedding_seconds: float = Field(default=2.0, gt=0, le=60)
+
+    def view_request(self, bank_id: str, halvings: int, vector: bytes = b"") -> GetWriterViewRequest:
+        """Asks for the writer's view, its sizes halved `halvings` times; `vector` is the next chunk's."""
         semantic, episodic = self.semantic >> halvings, self.episodic >> halvings
         if self.view == "recent":
             recent = RecentView(semantic=semantic, episodic=episodic)
             return GetWriterViewRequest(bank_id=bank_id, recent=recent)
         relevant = RelevantView(semantic=semantic, episodic=episodic)
-        return GetWriterViewRequest(bank_id=bank_id, relevant=relevant)
+        return GetWriterViewRequest(bank_id=bank_id, relevant=relevant, embedding_f32_le=vector)
 
     def most_halvings(self) -> int:
         """How often the view can be halved until it shows nothing."""

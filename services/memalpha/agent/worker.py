@@ -4,7 +4,8 @@ Chunks of one bank are taken strictly in order and by one task at a time; banks 
 that a long stream holds nobody up. A bank enters the line when `wake` names it or when a poll finds it
 pending. An outage of the policy, of the memory, or of its readiness to write (a full disk) pauses all tasks
 together, with growing pauses and one log line when it begins and one when it ends. What cannot be memorized
-now is left where it is: the next poll finds it again. Stopping waits for the chunks in work; cancelling
+now is left where it is: the next poll finds it again. Vectors are handed over beside all this (`backfill`),
+so that no chunk waits for them. Stopping waits for the chunks in work; cancelling
 abandons them, which leaves no partial effect (see `loop`).
 """
 
@@ -12,10 +13,13 @@ from __future__ import annotations
 
 import asyncio
 
+from memalpha.agent.backfill import Backfill
 from memalpha.agent.backoff import Backoff
 from memalpha.agent.loop import Memorizer, PolicyOutage
+from memalpha.agent.outage import Outage
 from memalpha.agent.protocols import MemoryBackend, Policy
 from memalpha.agent.settings import AgentSettings
+from memalpha.agent.vectors import Vectors
 from memalpha.api.agent.v1alpha1.agent_service_pb2 import ChunkState
 from memalpha.errors import BusyError, MemalphaError, NotFoundError, UnavailableError
 from memalpha.telemetry import get_logger
@@ -61,43 +65,21 @@ class BankQueue:
         self._changed.set()
 
 
-class Outage:
-    """Whether something that everybody needs is away, and until when to leave it alone."""
-
-    def __init__(self, what: str, backoff: Backoff) -> None:
-        """With everything in order; `what` names it in the log."""
-        self._what = what
-        self._backoff = backoff
-        self._failures = 0
-        self._until = 0.0
-
-    def remaining(self) -> float:
-        """Seconds until the next try is due."""
-        return max(0.0, self._until - asyncio.get_running_loop().time())
-
-    def failed(self, error: MemalphaError) -> None:
-        """Notes a failure. Tasks that failed together count once."""
-        if self.remaining() > 0:
-            return
-        if self._failures == 0:
-            _log.warning("memorizing waits", unavailable=self._what, reason=error.reason, error=str(error))
-        self._until = asyncio.get_running_loop().time() + self._backoff.pause(self._failures)
-        self._failures += 1
-
-    def over(self) -> None:
-        """Notes a success."""
-        if self._failures:
-            _log.info("memorizing goes on", available=self._what, failures=self._failures)
-        self._failures, self._until = 0, 0.0
-
-
 class Worker:
     """Runs the loop over all pending banks. One `run` at a time."""
 
-    def __init__(self, memory: MemoryBackend, policy: Policy, settings: AgentSettings) -> None:
+    def __init__(
+        self,
+        memory: MemoryBackend,
+        policy: Policy,
+        settings: AgentSettings,
+        vectors: Vectors | None = None,
+    ) -> None:
         """Over a memory and a policy; nothing happens before `run`."""
+        vectors = vectors or Vectors(None, settings)
         self._memory = memory
-        self._memorizer = Memorizer(memory, policy, settings)
+        self._memorizer = Memorizer(memory, policy, settings, vectors)
+        self._backfill = Backfill(memory, vectors, settings)
         self._settings = settings
         backoff = Backoff(settings.backoff_seconds, settings.longest_backoff_seconds)
         # A poll only reads: that it succeeds says nothing about a memory that is too busy, or full, to write.
@@ -123,6 +105,7 @@ class Worker:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._poll(queue))
+                group.create_task(self._backfill.run(stop))
                 for _ in range(self._settings.concurrency):
                     group.create_task(self._work(queue))
                 await stop.wait()
@@ -178,6 +161,7 @@ class Worker:
         for outage in self._outages.values():
             outage.over()
         if outcome.state == ChunkState.CHUNK_STATE_MEMORIZED:
+            self._backfill.wake()
             self._complaints.pop(bank_id, None)
             return outcome.pending_chunks > 0
         parked = outcome.state == ChunkState.CHUNK_STATE_PARKED

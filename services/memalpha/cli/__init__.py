@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from memalpha.cli import banks, demo, history, memorize, recall, services
+from memalpha.cli import banks, demo, embedder, history, memorize, recall, services
 from memalpha.cli.shell import FAILED, Session, Shell
 
 __all__ = ["app", "main"]
@@ -71,6 +71,7 @@ app.command()(banks.show)
 app.command()(history.history)
 app.add_typer(banks.commands, name="banks")
 app.command()(banks.unpark)
+app.command()(embedder.embedder)
 app.command()(demo.demo)
 
 

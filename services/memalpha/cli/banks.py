@@ -12,6 +12,7 @@ from memalpha import app
 from memalpha.api.memory.v1alpha1 import memory_pb2 as pb
 from memalpha.api.memory.v1alpha1 import memory_service_pb2 as service_pb
 from memalpha.cli.documents import document, print_document
+from memalpha.cli.embedder import vectors
 from memalpha.cli.shell import BankArgument, BankOption, Session, UsageError
 from memalpha.cli.style import Screen, TypeName, date, indented, label, one_line, plural, visible
 
@@ -67,7 +68,7 @@ def show(
     bank: BankOption,
     type: Annotated[TypeName | None, typer.Option(help="Only this type.", show_default=False)] = None,
 ) -> None:
-    """Show what a bank has kept: core memory, counts and tokens, and every memory.
+    """Show what a bank has kept: core memory, counts and tokens, its embedder, and every memory.
 
     Example: `memalpha show --bank demo --type semantic`
 
@@ -131,6 +132,7 @@ def print_counts(screen: Screen, bank: pb.Bank) -> None:
     table.add_row("chunks", f"{stats.chunk_count:,}", plural(stats.chunk_tokens, "token"))
     screen.out.print(f"bank {visible(bank.bank_id)}: {_pending(bank)}", style="bold")
     screen.out.print(table)
+    screen.out.print(vectors(bank), style="dim")
 
 
 def print_memories(screen: Screen, memories: list[pb.Memory]) -> None:

@@ -116,7 +116,7 @@ async def _memorize(
     job = prepare(turns, BANK, settings.chunk_tokens)
     with Board(screen) as board:
         patience = Patience(0, board.note)
-        stored = await store(job, faces.memory, patience, board)
+        stored = await store(job, faces.memory, settings, patience, board)
         return await until_memorized(stored, faces, settings, patience, board)
 
 

@@ -2,7 +2,7 @@
 
 Every field without presence is there, also when it is zero; numbers are numbers; an enum is its value's
 name in lower case without the type's prefix (`semantic`, not `MEMORY_TYPE_SEMANTIC`); times are ISO 8601;
-unset messages and unset optional fields are left out.
+unset messages and unset optional fields are left out, and so are vectors, which say nothing to a reader.
 """
 
 import json
@@ -18,7 +18,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 def document(message: Message) -> dict[str, Any]:
     """Turns a message into what `json` can print."""
     fields = [
-        field for field in message.DESCRIPTOR.fields if not field.has_presence or message.HasField(field.name)
+        field
+        for field in message.DESCRIPTOR.fields
+        if field.type != field.TYPE_BYTES and (not field.has_presence or message.HasField(field.name))
     ]
     return {field.name: _value(field, getattr(message, field.name)) for field in fields}
 

@@ -89,7 +89,7 @@ def memorize(
     async def work(faces: app.Faces) -> tuple[Stored, pb.Bank]:
         with Board(session.screen) as board:
             patience = Patience(retry_for, board.note)
-            stored = await store(job, faces.memory, patience, board)
+            stored = await store(job, faces.memory, settings, patience, board)
             if not wait:
                 return stored, await patience(lambda: faces.memory.get_bank(bank))
             return stored, await until_memorized(stored, faces, settings, patience, board)
@@ -108,9 +108,9 @@ def prepare(turns: Sequence[Turn], bank_id: str, max_tokens: int) -> Job:
     return Job(bank_id, turns[0].source, len(turns), list(pack(turns, max_tokens=max_tokens)))
 
 
-async def store(job: Job, memory: app.Memory, patience: Patience, board: Board) -> Stored:
+async def store(job: Job, memory: app.Memory, settings: Settings, patience: Patience, board: Board) -> Stored:
     """Stores a job's chunks durably and in order; what the bank has already is not stored twice."""
-    bank = await patience(lambda: memory.ensure_bank(job.bank_id))
+    bank = await patience(lambda: app.ensure_bank(memory, job.bank_id, settings))
     positions: list[int] = []
     for batch in batches(job.chunks, most=_BATCH_CHUNKS, most_bytes=_BATCH_BYTES):
         board.show("stored", len(positions), len(job.chunks))

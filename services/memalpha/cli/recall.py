@@ -1,5 +1,6 @@
 """`recall`: what a bank knows about a question, with the place each memory comes from."""
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -8,9 +9,25 @@ from rich.text import Text
 from memalpha.agent import checks
 from memalpha.api.agent.v1alpha1 import agent_service_pb2 as agent_pb
 from memalpha.api.memory.v1alpha1 import memory_pb2 as pb
-from memalpha.cli.documents import document, print_document
+from memalpha.api.memory.v1alpha1 import memory_service_pb2 as service_pb
+from memalpha.cli.documents import document, enum_name, print_document
 from memalpha.cli.shell import BankOption, Session, utf8
 from memalpha.cli.style import Screen, date, excerpt, indented, label, one_line, plural, short_id, visible
+
+
+class Method(StrEnum):
+    """A way to rank memories, as people write it."""
+
+    AUTO = "auto"
+    WORDS = "words"
+    VECTOR = "vector"
+    HYBRID = "hybrid"
+
+    @property
+    def number(self) -> service_pb.SearchMethod.ValueType:
+        """The API's value."""
+        name = "UNSPECIFIED" if self is Method.AUTO else self.name
+        return service_pb.SearchMethod.Value(f"SEARCH_METHOD_{name}")
 
 
 def recall(
@@ -22,23 +39,30 @@ def recall(
     context: Annotated[
         bool, typer.Option("--context", help="Print only the block to put into a prompt.")
     ] = False,
+    method: Annotated[Method, typer.Option(help="How to rank memories.")] = Method.AUTO,
+    explain: Annotated[bool, typer.Option("--explain", help="Say each memory's ranks.")] = False,
 ) -> None:
     """Find what a bank knows about a question.
 
-    Example: `memalpha recall "Which pets does Caroline have?" --bank demo`
+    Example: `memalpha recall "Which pets does Caroline have?" --bank demo --explain`
 
     Memories come best first, each with the chunk it was made from. What is stored but not yet memorized
     comes last, marked pending.
 
-    With --json: core, hits (memory or pending, score, in_context), context, context_tokens, revision,
-    pending_chunks, sources.
+    With --json: core, hits (memory or pending, score, in_context, words_rank, vector_rank), context,
+    context_tokens, revision, pending_chunks, sources, search_method.
     """
     session: Session = ctx.obj
     # Before they are put into a request, whose fields hold 32 bits and refuse more with words of their own.
     checks.recall_limit(limit)
     checks.recall_budget(budget)
     request = agent_pb.RecallRequest(
-        bank_id=bank, query=question, limit=limit, token_budget=budget, include_sources=True
+        bank_id=bank,
+        query=question,
+        limit=limit,
+        token_budget=budget,
+        include_sources=True,
+        method=method.number,
     )
     response = session.run(lambda faces: faces.agent.recall(request))
     if session.json:
@@ -46,13 +70,18 @@ def recall(
     elif context:
         session.screen.out.print(visible(response.context))
     else:
-        print_hits(session.screen, response, question)
+        print_hits(session.screen, response, question, explain=explain)
 
 
 def print_hits(
-    screen: Screen, response: agent_pb.RecallResponse, question: str, *, with_core: bool = True
+    screen: Screen,
+    response: agent_pb.RecallResponse,
+    question: str,
+    *,
+    with_core: bool = True,
+    explain: bool = False,
 ) -> None:
-    """Prints core memory and the hits, best first."""
+    """Prints core memory and the hits, best first; with `explain`, also how they were ranked."""
     if with_core and response.core.content:
         screen.out.print("core memory", style="magenta")
         screen.out.print(indented(response.core.content, 3))
@@ -60,12 +89,23 @@ def print_hits(
     for number, hit in enumerate(response.hits, start=1):
         if hit.HasField("memory"):
             print_memory_hit(screen, number, hit.memory, sources, question, hit.score)
+            if explain:
+                screen.out.print(f"     ranks: {_ranks(hit)}", style="dim")
         else:
             _print_pending_hit(screen, number, hit.pending, question, hit.score)
     if not response.hits:
         screen.out.print("nothing matches")
+    if explain:
+        ranked = enum_name(service_pb.SearchMethod.DESCRIPTOR, response.search_method)
+        screen.err.print(f"memories ranked by {ranked}", style="dim")
     if response.pending_chunks:
         screen.err.print(f"{plural(response.pending_chunks, 'chunk')} not yet memorized", style="dim")
+
+
+def _ranks(hit: agent_pb.RecallHit) -> str:
+    words = hit.words_rank if hit.HasField("words_rank") else "none"
+    vector = hit.vector_rank if hit.HasField("vector_rank") else "none"
+    return f"words {words}, vector {vector}"
 
 
 def print_memory_hit(

@@ -12,8 +12,10 @@ from rich.text import Text
 
 from memalpha import app, up
 from memalpha.cli.documents import print_document
+from memalpha.cli.embedder import EmbedderName
 from memalpha.cli.shell import FAILED, UNREACHABLE, Session
 from memalpha.cli.style import Screen, plural, visible
+from memalpha.client.health import backlog
 
 _COLOURS = {"serving": "green", "not_serving": "yellow", "unreachable": "bold red"}
 
@@ -37,6 +39,9 @@ def start(
     data: Annotated[
         Path | None, typer.Option(help="Folder of the store and of the logs.", show_default=False)
     ] = None,
+    embedder: Annotated[
+        EmbedderName | None, typer.Option(help="What makes vectors of new banks.", show_default=False)
+    ] = None,
 ) -> None:
     """Start the services and stop them together on Ctrl-C.
 
@@ -47,7 +52,8 @@ def start(
     With --json: one line when ready, with services, seconds and data_dir.
     """
     session: Session = ctx.obj
-    settings = session.settings(policy_engine=policy, data_dir=data)
+    chosen = {"kind": str(embedder)} if embedder else None
+    settings = session.settings(policy_engine=policy, data_dir=data, embedder=chosen)
     raise typer.Exit(up.run(settings, only=[str(name) for name in only or ()], json_output=session.json))
 
 
@@ -86,12 +92,7 @@ def health(ctx: typer.Context) -> None:
 
 async def _embedded_health(faces: app.Faces) -> list[app.ServiceHealth]:
     """An embedded store that opens is healthy."""
-    pending = [bank async for bank in faces.memory.pending_banks()]
-    detail: dict[str, str | int] = {
-        "pending_banks": len(pending),
-        "pending_chunks": sum(bank.pending_chunks for bank in pending),
-        "parked_banks": sum(bank.parked for bank in pending),
-    }
+    detail = await backlog(faces.memory)
     return [app.ServiceHealth("memory", f"embedded, process {os.getpid()}", "serving", detail)]
 
 
@@ -107,6 +108,10 @@ def _print_health(screen: Screen, service: app.ServiceHealth) -> None:
         screen.out.print(
             f"        {parked} parked: see `memalpha banks`, then `memalpha unpark`", style="red"
         )
+    if detail.get("unembedded_memories"):
+        memories, banks = int(detail["unembedded_memories"]), int(detail["unembedded_banks"])
+        waiting = f"{plural(memories, 'memory', 'memories')} in {plural(banks, 'bank')}"
+        screen.out.print(f"        {waiting} wait for vectors, searched by words till then", style="dim")
     if "policy_id" in detail:
         screen.out.print(f"        {detail['policy_id']}, engine {detail['engine']}", style="dim")
     if "error" in detail:

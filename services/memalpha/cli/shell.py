@@ -66,25 +66,33 @@ class Session:
         """Reads the settings; flags that are not None win."""
         return load(self.config, **flags)
 
-    def run(self, work: Callable[[app.Faces], Awaitable[T]], *, create: bool = False) -> T:
+    def run(
+        self,
+        work: Callable[[app.Faces], Awaitable[T]],
+        *,
+        create: bool = False,
+        embedder: str | None = None,
+    ) -> T:
         """Opens memory and agent, does the work, and closes them.
 
         Args:
             work: what to do with them.
             create: an embedded store that does not exist is created; without it, that is an error.
+            embedder: kind of embedder that an embedded agent is to have; None leaves it to the settings.
         """
         if self.embedded is not None and not create and not self.embedded.is_dir():
             raise UsageError(f"--embedded {self.embedded}: there is no store; `memalpha memorize` makes one")
 
         async def opened() -> T:
-            async with self._open() as faces:
+            async with self._open(embedder) as faces:
                 return await work(faces)
 
         return asyncio.run(opened())
 
-    def _open(self) -> AbstractAsyncContextManager[app.Faces]:
+    def _open(self, embedder: str | None) -> AbstractAsyncContextManager[app.Faces]:
         if self.embedded is not None:
-            return app.embedded(self.embedded, self.settings())
+            chosen = {"kind": str(embedder)} if embedder else None
+            return app.embedded(self.embedded, self.settings(embedder=chosen))
         return app.connected(self.settings())
 
 
@@ -143,7 +151,7 @@ def report(error: Exception, *, as_json: bool) -> None:
     err = Screen().err
     err.print("error: ", style="bold red", end="")
     err.print(visible(str(error)) + (f" ({reason})" if reason else ""))
-    if isinstance(error, UnavailableError):
+    if isinstance(error, UnavailableError) and not reason.startswith("EMBEDDER"):
         err.print(
             "Is it running? `memalpha up` starts the services, `--embedded DIR` works without them.",
             style="dim",

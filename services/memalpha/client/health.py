@@ -24,7 +24,8 @@ _SECONDS = 2.0
 class ServiceHealth:
     """How one service is.
 
-    `detail` holds, for the memory, `pending_banks`, `pending_chunks` and `parked_banks`; for the policy,
+    `detail` holds, for the memory, `pending_banks`, `pending_chunks`, `parked_banks`, and `unembedded_banks`
+    and `unembedded_memories`, which wait for vectors of an external embedder; for the policy,
     `policy_id`, `policy_version`, `engine` and `wire_format`; and `error` if something stayed unknown.
     """
 
@@ -79,11 +80,19 @@ async def _detail(name: Name, address: str) -> dict[str, str | int]:
 
 async def _memory_detail(address: str) -> dict[str, str | int]:
     async with AsyncMemoryClient(AsyncGrpcTransport(address)) as memory:
-        pending = [bank async for bank in memory.pending_banks()]
+        return await backlog(memory)
+
+
+async def backlog(memory: AsyncMemoryClient) -> dict[str, str | int]:
+    """What a memory has that waits for a policy or for an external embedder."""
+    pending = [bank async for bank in memory.pending_banks()]
+    unembedded = [bank.stats.unembedded_count async for bank in memory.banks(unembedded_only=True)]
     return {
         "pending_banks": len(pending),
         "pending_chunks": sum(bank.pending_chunks for bank in pending),
         "parked_banks": sum(bank.parked for bank in pending),
+        "unembedded_banks": sum(count > 0 for count in unembedded),
+        "unembedded_memories": sum(unembedded),
     }
 
 

@@ -8,7 +8,15 @@ import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, Self
 
-from memalpha.api.memory.v1alpha1.memory_pb2 import Bank, BankEvent, BankSettings, Chunk, Memory, MemoryType
+from memalpha.api.memory.v1alpha1.memory_pb2 import (
+    Bank,
+    BankEvent,
+    BankSettings,
+    Chunk,
+    Embedder,
+    Memory,
+    MemoryType,
+)
 from memalpha.api.memory.v1alpha1.memory_service_pb2 import (
     AppendChunksRequest,
     AppendChunksResponse,
@@ -24,14 +32,18 @@ from memalpha.api.memory.v1alpha1.memory_service_pb2 import (
     ListChunksRequest,
     ListMemoriesRequest,
     ListPendingBanksRequest,
+    MemoryVector,
     ParkedChunkAction,
     PendingBank,
+    PutVectorsRequest,
+    PutVectorsResponse,
     ReportChunkFailureRequest,
     ReportChunkFailureResponse,
     ResolveParkedChunkRequest,
     SearchMemoriesRequest,
     SearchMemoriesResponse,
     SearchQuery,
+    SetEmbedderRequest,
 )
 from memalpha.client import methods
 from memalpha.client.base import AsyncClient, Client, deadline
@@ -90,9 +102,10 @@ class MemoryClient(Client[Transport]):
         """
         return self._call(methods.GET_BANK, GetBankRequest(bank_id=bank_id)).bank
 
-    def banks(self) -> Iterator[Bank]:
-        """All banks, in order of their ids."""
-        for page in self._pages(methods.LIST_BANKS, ListBanksRequest()):
+    def banks(self, unembedded_only: bool = False) -> Iterator[Bank]:
+        """All banks, in order of their ids; or only those that lack vectors of their external embedder."""
+        request = ListBanksRequest(unembedded_only=unembedded_only)
+        for page in self._pages(methods.LIST_BANKS, request):
             yield from page.banks
 
     def delete_bank(self, bank_id: str, bank_uid: str = "") -> None:
@@ -152,16 +165,49 @@ class MemoryClient(Client[Transport]):
         request = ResolveParkedChunkRequest(bank_id=bank_id, bank_uid=bank_uid, action=action)
         return self._call(methods.RESOLVE_PARKED_CHUNK, request).bank
 
-    def memories(self, bank_id: str, type: MemoryType.ValueType | None = None) -> Iterator[Memory]:
-        """A bank's memories in order of their ids, core memory first; or only those of one type."""
-        for page in self._pages(
-            methods.LIST_MEMORIES, ListMemoriesRequest(bank_id=bank_id, type=type or _ALL_TYPES)
-        ):
+    def memories(
+        self, bank_id: str, type: MemoryType.ValueType | None = None, unembedded_only: bool = False
+    ) -> Iterator[Memory]:
+        """A bank's memories in order of their ids, core memory first.
+
+        Args:
+            bank_id: The bank.
+            type: If given, only memories of this type.
+            unembedded_only: Only those that lack a vector of the bank's embedder.
+        """
+        request = ListMemoriesRequest(
+            bank_id=bank_id, type=type or _ALL_TYPES, unembedded_only=unembedded_only
+        )
+        for page in self._pages(methods.LIST_MEMORIES, request):
             yield from page.memories
 
     def search(self, bank_id: str, queries: Sequence[SearchQuery]) -> SearchMemoriesResponse:
         """Ranks memories, and pending chunks if asked for, against 1 to 1000 queries, all at one revision."""
         return self._call(methods.SEARCH_MEMORIES, SearchMemoriesRequest(bank_id=bank_id, queries=queries))
+
+    def put_vectors(
+        self, bank_id: str, vectors: Sequence[MemoryVector], embedder_id: str, bank_uid: str = ""
+    ) -> PutVectorsResponse:
+        """Hands over vectors of a bank's external embedder; says of each whether it is searched or was stale.
+
+        Args:
+            bank_id: The bank.
+            vectors: At most 1000.
+            embedder_id: What made them.
+            bank_uid: If given, only this very bank is written.
+
+        Raises:
+            ConflictError: The bank has another embedder by now.
+        """
+        request = PutVectorsRequest(
+            bank_id=bank_id, bank_uid=bank_uid, embedder_id=embedder_id, vectors=vectors
+        )
+        return self._call(methods.PUT_VECTORS, request)
+
+    def set_embedder(self, bank_id: str, embedder: Embedder, bank_uid: str = "") -> Bank:
+        """Changes what makes a bank's vectors; the old ones are dropped. The present one changes nothing."""
+        request = SetEmbedderRequest(bank_id=bank_id, bank_uid=bank_uid, embedder=embedder)
+        return self._call(methods.SET_EMBEDDER, request).bank
 
     def events(
         self, bank_id: str, memory_id: int | None = None, chunk_position: int | None = None
@@ -227,9 +273,10 @@ class AsyncMemoryClient(AsyncClient[AsyncTransport]):
         """
         return (await self._call(methods.GET_BANK, GetBankRequest(bank_id=bank_id))).bank
 
-    async def banks(self) -> AsyncIterator[Bank]:
-        """All banks, in order of their ids."""
-        async for page in self._pages(methods.LIST_BANKS, ListBanksRequest()):
+    async def banks(self, unembedded_only: bool = False) -> AsyncIterator[Bank]:
+        """All banks, in order of their ids; or only those that lack vectors of their external embedder."""
+        request = ListBanksRequest(unembedded_only=unembedded_only)
+        async for page in self._pages(methods.LIST_BANKS, request):
             for item in page.banks:
                 yield item
 
@@ -292,11 +339,20 @@ class AsyncMemoryClient(AsyncClient[AsyncTransport]):
         request = ResolveParkedChunkRequest(bank_id=bank_id, bank_uid=bank_uid, action=action)
         return (await self._call(methods.RESOLVE_PARKED_CHUNK, request)).bank
 
-    async def memories(self, bank_id: str, type: MemoryType.ValueType | None = None) -> AsyncIterator[Memory]:
-        """A bank's memories in order of their ids, core memory first; or only those of one type."""
-        async for page in self._pages(
-            methods.LIST_MEMORIES, ListMemoriesRequest(bank_id=bank_id, type=type or _ALL_TYPES)
-        ):
+    async def memories(
+        self, bank_id: str, type: MemoryType.ValueType | None = None, unembedded_only: bool = False
+    ) -> AsyncIterator[Memory]:
+        """A bank's memories in order of their ids, core memory first.
+
+        Args:
+            bank_id: The bank.
+            type: If given, only memories of this type.
+            unembedded_only: Only those that lack a vector of the bank's embedder.
+        """
+        request = ListMemoriesRequest(
+            bank_id=bank_id, type=type or _ALL_TYPES, unembedded_only=unembedded_only
+        )
+        async for page in self._pages(methods.LIST_MEMORIES, request):
             for item in page.memories:
                 yield item
 
@@ -305,6 +361,30 @@ class AsyncMemoryClient(AsyncClient[AsyncTransport]):
         return await self._call(
             methods.SEARCH_MEMORIES, SearchMemoriesRequest(bank_id=bank_id, queries=queries)
         )
+
+    async def put_vectors(
+        self, bank_id: str, vectors: Sequence[MemoryVector], embedder_id: str, bank_uid: str = ""
+    ) -> PutVectorsResponse:
+        """Hands over vectors of a bank's external embedder; says of each whether it is searched or was stale.
+
+        Args:
+            bank_id: The bank.
+            vectors: At most 1000.
+            embedder_id: What made them.
+            bank_uid: If given, only this very bank is written.
+
+        Raises:
+            ConflictError: The bank has another embedder by now.
+        """
+        request = PutVectorsRequest(
+            bank_id=bank_id, bank_uid=bank_uid, embedder_id=embedder_id, vectors=vectors
+        )
+        return await self._call(methods.PUT_VECTORS, request)
+
+    async def set_embedder(self, bank_id: str, embedder: Embedder, bank_uid: str = "") -> Bank:
+        """Changes what makes a bank's vectors; the old ones are dropped. The present one changes nothing."""
+        request = SetEmbedderRequest(bank_id=bank_id, bank_uid=bank_uid, embedder=embedder)
+        return (await self._call(methods.SET_EMBEDDER, request)).bank
 
     async def events(
         self, bank_id: str, memory_id: int | None = None, chunk_position: int | None = None

@@ -52,6 +52,12 @@ LIST_MEMORIES: Final = Method[memory_pb.ListMemoriesRequest, memory_pb.ListMemor
 SEARCH_MEMORIES: Final = Method[memory_pb.SearchMemoriesRequest, memory_pb.SearchMemoriesResponse](
     MEMORY, "SearchMemories", memory_pb.SearchMemoriesResponse
 )
+PUT_VECTORS: Final = Method[memory_pb.PutVectorsRequest, memory_pb.PutVectorsResponse](
+    MEMORY, "PutVectors", memory_pb.PutVectorsResponse
+)
+SET_EMBEDDER: Final = Method[memory_pb.SetEmbedderRequest, memory_pb.SetEmbedderResponse](
+    MEMORY, "SetEmbedder", memory_pb.SetEmbedderResponse
+)
 LIST_BANK_EVENTS: Final = Method[memory_pb.ListBankEventsRequest, memory_pb.ListBankEventsResponse](
     MEMORY, "ListBankEvents", memory_pb.ListBankEventsResponse
 )

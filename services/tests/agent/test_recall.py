@@ -4,6 +4,13 @@ from memalpha.agent import Agent
 from memalpha.agent.context import CUT, PENDING, pack_context
 from memalpha.api.agent.v1alpha1.agent_service_pb2 import RecallRequest, RecallResponse
 from memalpha.api.memory.v1alpha1.memory_pb2 import Chunk, Memory
+from memalpha.api.memory.v1alpha1.memory_service_pb2 import (
+    MemoryHit,
+    SearchHits,
+    SearchMemoriesResponse,
+    SearchMethod,
+    SearchQuery,
+)
 from memalpha.client import AsyncMemoryClient
 from memalpha.errors import InvalidInputError, NotFoundError
 from memcore import count_tokens
@@ -20,6 +27,8 @@ from .support import (
     update_core,
     write,
 )
+
+WORDS = SearchMethod.SEARCH_METHOD_WORDS
 
 
 async def recalled(memory: AsyncMemoryClient, query: str, **rest: object) -> RecallResponse:
@@ -42,7 +51,7 @@ async def test_hits_come_best_first_and_make_up_the_context(memory: AsyncMemoryC
         insert("The dog ran away", kind="episodic_memory", event_time="2023-05-09"),
         insert("Ann bought the dog", kind="episodic_memory", event_time="2023-05-08"),
     )
-    reply = await recalled(memory, "dog Rex")
+    reply = await recalled(memory, "dog Rex", method=WORDS)
     assert reply.core.content == "Ann, teacher"
     assert reply.hits[0].memory.content == "Ann has a dog called Rex"
     scores = [hit.score for hit in reply.hits]
@@ -83,6 +92,103 @@ async def test_the_limit_counts_for_each_type(memory: AsyncMemoryClient) -> None
     assert sorted(hit.memory.type for hit in reply.hits) == [SEMANTIC, SEMANTIC, EPISODIC, EPISODIC]
 
 
+async def test_types_are_ranked_together_and_not_by_scores_of_different_queries(
+    memory: AsyncMemoryClient,
+) -> None:
+    # Alone, each type's best hit has the same score: one of two memories holds the word, once in four words.
+    # Together, "cat" is in two of seven memories and "dog" in one, so that "dog" says more.
+    await write(
+        memory,
+        insert("Ann has a dog"),
+        insert("Bob has a boat"),
+        insert("Ida has a cat", kind="episodic_memory"),
+        *(insert(f"Eve has a {thing}", kind="episodic_memory") for thing in ("hat", "car", "hut")),
+        insert("Tom has a cat", kind="episodic_memory"),
+    )
+    reply = await recalled(memory, "cat dog", method=WORDS)
+    assert [hit.memory.content for hit in reply.hits] == ["Ann has a dog", "Ida has a cat", "Tom has a cat"]
+    scores = [hit.score for hit in reply.hits]
+    assert scores[0] > scores[1] == scores[2]
+
+
+async def test_a_type_that_is_crowded_out_keeps_its_best_at_the_end(memory: AsyncMemoryClient) -> None:
+    # Together, the best four are episodic: they say "dog" twice. Two of each are asked for.
+    await write(
+        memory,
+        *(insert(f"dog {word} x y") for word in ("one", "two", "three")),
+        *(insert(f"dog dog {word}", kind="episodic_memory") for word in ("ran", "ate", "hid", "bit")),
+    )
+    reply = await recalled(memory, "dog", limit=2, method=WORDS)
+    assert [hit.memory.content for hit in reply.hits] == [
+        "dog dog ran",
+        "dog dog ate",
+        "dog one x y",
+        "dog two x y",
+    ]
+
+
+def found(*hits: tuple[int, int, float]) -> SearchHits:
+    """Hits of these ids, types and scores; the first is also the first by words, the last by vectors."""
+    made = [MemoryHit(memory=fact(number, kind=kind), score=score) for number, kind, score in hits]
+    if made:
+        made[0].words_rank = 1
+        made[-1].vector_rank = 1
+    return SearchHits(memories=made, method=SearchMethod.SEARCH_METHOD_HYBRID)
+
+
+class Scripted:
+    """A memory that answers a search with these hits: together, semantic, episodic."""
+
+    def __init__(self, memory: AsyncMemoryClient, *results: SearchHits) -> None:
+        self._memory = memory
+        self.results = results
+        self.queries: list[SearchQuery] = []
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._memory, name)
+
+    async def search(self, bank_id: str, queries: list[SearchQuery]) -> SearchMemoriesResponse:
+        self.queries = queries
+        return SearchMemoriesResponse(results=self.results)
+
+
+async def test_each_type_fills_its_places_from_its_own_ranking_by_rank(memory: AsyncMemoryClient) -> None:
+    await memory.ensure_bank("b")
+    scripted = Scripted(
+        memory,
+        found((1, SEMANTIC, 0.9), (2, EPISODIC, 0.8)),
+        found((1, SEMANTIC, 0.3), (5, SEMANTIC, 0.2), (7, SEMANTIC, 0.1)),
+        found((2, EPISODIC, 1.0), (4, EPISODIC, 0.9), (6, EPISODIC, 0.8)),
+    )
+    reply = await recalled(scripted, "dog", limit=3)  # type: ignore[arg-type]
+    assert [hit.memory.id for hit in reply.hits] == [1, 2, 4, 5, 6, 7]
+    assert [hit.score for hit in reply.hits[:2]] == [0.9, 0.8]
+
+
+async def test_ranks_and_method_are_passed_on(memory: AsyncMemoryClient) -> None:
+    await memory.ensure_bank("b")
+    scripted = Scripted(memory, found((1, SEMANTIC, 0.9), (2, SEMANTIC, 0.8)), found(), found())
+    vector = SearchMethod.SEARCH_METHOD_VECTOR
+    reply = await recalled(scripted, "dog", method=vector)  # type: ignore[arg-type]
+    assert [query.method for query in scripted.queries] == [vector] * 3
+    assert reply.search_method == SearchMethod.SEARCH_METHOD_HYBRID
+    first, second = reply.hits
+    assert (first.words_rank, first.HasField("vector_rank")) == (1, False)
+    assert (second.vector_rank, second.HasField("words_rank")) == (1, False)
+
+
+async def test_a_search_asks_for_no_more_than_a_query_may(memory: AsyncMemoryClient) -> None:
+    await memory.ensure_bank("b")
+    scripted = Scripted(memory, found(), found(), found())
+    await recalled(scripted, "dog", limit=700)  # type: ignore[arg-type]
+    asked = [(list(query.types), query.limit, query.include_pending) for query in scripted.queries]
+    assert asked == [
+        ([SEMANTIC, EPISODIC], 1000, False),
+        ([SEMANTIC], 700, True),
+        ([EPISODIC], 700, False),
+    ]
+
+
 async def test_what_is_stored_but_not_memorized_is_found_and_marked(memory: AsyncMemoryClient) -> None:
     await write(memory, insert("Ann has a dog"))
     await append(memory, "Ann: the dog is called Rex")
@@ -99,7 +205,7 @@ async def test_sources_are_the_chunks_behind_the_hits(memory: AsyncMemoryClient)
     texts[150] += " again"
     texts[299] += " once more"
     await agent.memorize(request(*texts, wait=True))
-    reply = await recalled(memory, "dog", include_sources=True)
+    reply = await recalled(memory, "dog", include_sources=True, method=WORDS)
     assert [chunk.position for chunk in reply.sources] == [0, 150, 299]
     assert not (await recalled(memory, "dog")).sources
 

@@ -3,15 +3,19 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
 
+use super::embedding::embedded;
 use super::requests::{Answered, Requests};
+use super::vectors::{Vector, VectorIndex};
 use super::{Head, index_kind, known_analyzer};
 use crate::error::Result;
-use crate::index::Index;
+use crate::index::{Index, Moved, Slot};
 use crate::model::{
-    BankSettings, Chunk, Durability, Memory, MemoryType, Micros, Operation, Provenance, Revision, Writer,
+    BankSettings, Chunk, Durability, Embedder, Memory, MemoryType, Micros, Operation, Provenance, Revision,
+    Writer,
 };
 use crate::record::{Advance, Done, Record, Request, Stamped, provenance};
 use crate::text::{Analyzer, Terms};
@@ -23,24 +27,50 @@ const DEAD_BYTES_FLOOR: usize = 1 << 20;
 pub(crate) struct Version {
     pub birth: Revision,
     pub death: Revision,
-    slot: u32,
+    /// `None` only while records are replayed.
+    pub(super) slot: Option<Slot>,
     /// Terms in the index.
-    length: u32,
+    pub(super) length: u32,
+    pub(super) coverage: Coverage,
     pub memory: Arc<Memory>,
 }
 
-/// Where a chunk's record is, and a digest of its text.
+impl Version {
+    pub fn is_seen(&self, revision: Revision) -> bool {
+        self.birth <= revision && revision < self.death
+    }
+}
+
+/// Whether a memory has a vector of the bank's embedder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Coverage {
+    /// It never will: the bank has no embedder, or the text nothing to embed.
+    Never,
+    NotYet,
+    Present,
+}
+
+/// What the index needs of a text.
+#[derive(Debug)]
+pub(crate) struct Indexed {
+    pub terms: Terms,
+    pub vector: Option<Vector>,
+}
+
+/// Where a chunk's record is, and what is asked of a chunk without its text.
 pub(crate) struct ChunkPlace {
     pub revision: Revision,
     pub index: u32,
     pub digest: [u8; 16],
+    pub source: Arc<str>,
 }
 
 pub(crate) struct PendingChunk {
     pub birth: Revision,
     pub death: Revision,
-    slot: u32,
-    length: u32,
+    /// `None` only while records are replayed.
+    pub(super) slot: Option<Slot>,
+    pub(super) length: u32,
     pub chunk: Arc<Chunk>,
 }
 
@@ -50,44 +80,61 @@ pub(crate) struct Body {
     pub analyzer: Arc<Analyzer>,
     pub memories: BTreeMap<u64, Vec<Version>>,
     pub memory_index: Index,
+    /// `None` if the bank has no embedder.
+    pub vectors: Option<VectorIndex>,
     pub pending: BTreeMap<u64, PendingChunk>,
     pub pending_index: Index,
     pub chunks: Vec<ChunkPlace>,
     pub chunk_ids: HashMap<Box<str>, u64>,
     pub requests: Requests,
     contents: HashMap<(MemoryType, u64), Vec<u64>>,
+    /// Whether a memory ever had an event time.
+    pub dated: bool,
     /// Bytes of the memories' contents, of all versions that live and of those that do not.
     live_bytes: usize,
     dead_bytes: usize,
     /// Records of a volatile bank; a durable bank's are on disk.
     volatile: Option<Vec<Arc<Stamped>>>,
+    /// Records are replayed: nothing is indexed until they all are.
+    pub(super) replaying: bool,
+    /// Tells this body from one that is replayed later.
+    pub(super) serial: u64,
+    /// The last job came to nothing, so that the next is tried when the tail is full again, and not before.
+    pub upkeep_failed: bool,
 }
+
+static SERIAL: AtomicU64 = AtomicU64::new(0);
 
 impl Body {
     /// A bank without records.
     pub fn new(settings: &BankSettings) -> Result<Self> {
         Ok(Self {
-            head: Head::default(),
+            head: Head { embedder: settings.embedder.clone(), ..Head::default() },
             analyzer: known_analyzer(settings)?,
             memories: BTreeMap::new(),
             memory_index: Index::default(),
+            vectors: vectors_of(&settings.embedder),
             pending: BTreeMap::new(),
             pending_index: Index::default(),
             chunks: Vec::new(),
             chunk_ids: HashMap::new(),
             requests: Requests::default(),
             contents: HashMap::new(),
+            dated: false,
             live_bytes: 0,
             dead_bytes: 0,
             volatile: (settings.durability == Durability::Volatile).then(Vec::new),
+            replaying: false,
+            serial: SERIAL.fetch_add(1, Ordering::Relaxed),
+            upkeep_failed: false,
         })
     }
 
-    /// Stores a record's outcome. `terms` are its texts' terms in order where the caller has them already;
-    /// `readable` is the oldest revision that readers may still ask for.
-    pub fn apply(&mut self, stamped: &Arc<Stamped>, terms: Vec<Option<Terms>>, readable: Revision) {
-        let mut terms = terms.into_iter();
-        let mut next_terms = move || terms.next().flatten();
+    /// Stores a record's outcome. `indexed` is what its texts are found by, in order, where the caller has it
+    /// already; `readable` is the oldest revision that readers may still ask for.
+    pub fn apply(&mut self, stamped: &Arc<Stamped>, indexed: Vec<Option<Indexed>>, readable: Revision) {
+        let mut indexed = indexed.into_iter();
+        let mut next_indexed = move || indexed.next().flatten();
         match &stamped.record {
             Record::BankCreated { cursor_token, request_id, .. } => {
                 self.start(stamped);
@@ -96,7 +143,7 @@ impl Body {
             }
             Record::ChunksAppended { chunks } => {
                 for (index, chunk) in chunks.iter().enumerate() {
-                    self.append(chunk, stamped.revision, index as u32, next_terms());
+                    self.append(chunk, stamped.revision, index as u32, next_indexed());
                 }
             }
             Record::OperationsApplied {
@@ -110,7 +157,7 @@ impl Body {
             } => {
                 for (index, done) in operations.iter().enumerate() {
                     let provenance = || provenance(stamped.revision, index as u32, advance.as_ref(), writer);
-                    self.store(done, stamped, provenance, next_terms());
+                    self.store(done, stamped, provenance, next_indexed());
                 }
                 self.head.memory_revision = *memory_revision;
                 self.advance(advance.as_ref(), cursor_token, stamped.revision);
@@ -121,6 +168,7 @@ impl Body {
             Record::ChunkSkipped { advance, cursor_token } => {
                 self.advance(Some(advance), cursor_token, stamped.revision)
             }
+            Record::EmbedderSet { embedder } => self.set_embedder(embedder, stamped.revision),
         }
         self.head.revision = stamped.revision;
         self.head.time = stamped.time;
@@ -155,11 +203,22 @@ impl Body {
         self.add_version(core, stamped.revision, None);
     }
 
-    fn append(&mut self, chunk: &Chunk, revision: Revision, index: u32, terms: Option<Terms>) {
-        let terms = terms.unwrap_or_else(|| self.analyzer.analyze(&chunk.text));
-        let slot = self.pending_index.insert(chunk.position, 0, &terms, revision);
-        self.head.pending_index.add(0, terms.length);
-        self.chunks.push(ChunkPlace { revision, index, digest: text_digest(&chunk.text) });
+    fn append(&mut self, chunk: &Chunk, revision: Revision, index: u32, indexed: Option<Indexed>) {
+        let (slot, length) = match self.replaying {
+            true => (None, 0),
+            false => {
+                let terms =
+                    indexed.map_or_else(|| self.analyzer.analyze(&chunk.text), |indexed| indexed.terms);
+                self.head.pending_index.add(0, terms.length);
+                let slot = self.pending_index.insert(chunk.position, 0, &terms, revision);
+                (Some(slot), terms.length)
+            }
+        };
+        // Neighbours mostly share their source.
+        let shared =
+            self.chunks.last().map(|place| &place.source).filter(|source| ***source == *chunk.source);
+        let source = shared.cloned().unwrap_or_else(|| chunk.source.as_str().into());
+        self.chunks.push(ChunkPlace { revision, index, digest: text_digest(&chunk.text), source });
         self.chunk_ids.insert(chunk.chunk_id.as_str().into(), chunk.position);
         self.pending.insert(
             chunk.position,
@@ -167,7 +226,7 @@ impl Body {
                 birth: revision,
                 death: Revision::MAX,
                 slot,
-                length: terms.length,
+                length,
                 chunk: Arc::new(chunk.clone()),
             },
         );
@@ -184,7 +243,7 @@ impl Body {
         done: &Done,
         stamped: &Stamped,
         provenance: impl FnOnce() -> Provenance,
-        terms: Option<Terms>,
+        indexed: Option<Indexed>,
     ) {
         let Ok(memory) = &done.result.outcome else {
             return;
@@ -192,9 +251,9 @@ impl Body {
         if done.before.is_some() {
             self.end_version(memory.id, stamped.revision);
         }
-        let terms = if done.result.truncated { None } else { terms };
+        let indexed = if done.result.truncated { None } else { indexed };
         if !matches!(done.operation, Operation::Delete { .. }) {
-            self.add_version(memory.clone(), stamped.revision, terms);
+            self.add_version(memory.clone(), stamped.revision, indexed);
         } else if memory.kind == MemoryType::Core {
             let empty = emptied(memory, stamped.revision, stamped.time, provenance());
             self.add_version(empty, stamped.revision, None);
@@ -202,21 +261,63 @@ impl Body {
         self.head.next_id = self.head.next_id.max(memory.id + 1);
     }
 
-    fn add_version(&mut self, memory: Memory, revision: Revision, terms: Option<Terms>) {
-        let terms = terms.unwrap_or_else(|| self.analyzer.analyze(&memory.content));
-        let kind = index_kind(memory.kind);
-        let slot = self.memory_index.insert(memory.id, kind, &terms, revision);
-        self.head.memory_index.add(kind, terms.length);
+    fn add_version(&mut self, memory: Memory, revision: Revision, indexed: Option<Indexed>) {
         self.count(&memory, 1);
+        self.dated |= !memory.event_time.is_empty();
         self.live_bytes += memory.content.len();
         self.contents.entry((memory.kind, content_hash(&memory.content))).or_default().push(memory.id);
-        self.memories.entry(memory.id).or_default().push(Version {
+        let mut version = Version {
             birth: revision,
             death: Revision::MAX,
-            slot,
-            length: terms.length,
+            slot: None,
+            length: 0,
+            coverage: Coverage::Never,
             memory: Arc::new(memory),
+        };
+        if !self.replaying {
+            self.index(&mut version, indexed);
+        }
+        self.memories.entry(version.memory.id).or_default().push(version);
+    }
+
+    /// Makes a version findable.
+    pub(super) fn index(&mut self, version: &mut Version, indexed: Option<Indexed>) {
+        let memory = &version.memory;
+        let indexed = indexed.unwrap_or_else(|| Indexed {
+            terms: self.analyzer.analyze(&memory.content),
+            vector: embedded(&self.head.embedder, &memory.content),
         });
+        let kind = index_kind(memory.kind);
+        let slot = self.memory_index.insert(memory.id, kind, &indexed.terms, version.birth);
+        self.head.memory_index.add(kind, indexed.terms.length);
+        if let Some(vectors) = &mut self.vectors {
+            vectors.insert(slot, kind, indexed.vector.as_deref(), version.birth);
+        }
+        version.slot = Some(slot);
+        version.length = indexed.terms.length;
+        version.coverage = self.coverage(&memory.content, slot);
+        self.cover(version.coverage, 1);
+    }
+
+    pub(super) fn coverage(&self, content: &str, slot: Slot) -> Coverage {
+        match &self.vectors {
+            Some(vectors) if vectors.has(slot) => Coverage::Present,
+            // What the built-in embedder left without a vector has no word that it knows.
+            Some(_) if !content.trim().is_empty() && self.head.embedder != Embedder::Builtin => {
+                Coverage::NotYet
+            }
+            _ => Coverage::Never,
+        }
+    }
+
+    pub(super) fn cover(&mut self, coverage: Coverage, sign: i64) {
+        let stats = &mut self.head.stats;
+        let count = match coverage {
+            Coverage::Never => return,
+            Coverage::NotYet => &mut stats.unembedded_count,
+            Coverage::Present => &mut stats.embedded_count,
+        };
+        *count = count.saturating_add_signed(sign);
     }
 
     fn end_version(&mut self, id: u64, revision: Revision) {
@@ -224,9 +325,17 @@ impl Body {
             return;
         };
         version.death = revision;
-        let (slot, length, memory) = (version.slot, version.length, Arc::clone(&version.memory));
-        self.memory_index.kill(slot, revision);
-        self.head.memory_index.remove(index_kind(memory.kind), length);
+        let (slot, length, coverage) = (version.slot, version.length, version.coverage);
+        let memory = Arc::clone(&version.memory);
+        if let Some(slot) = slot {
+            let analyzer = &self.analyzer;
+            self.memory_index.kill(slot, revision, || analyzer.analyze(&memory.content));
+            if let Some(vectors) = &mut self.vectors {
+                vectors.kill(slot, revision);
+            }
+            self.head.memory_index.remove(index_kind(memory.kind), length);
+            self.cover(coverage, -1);
+        }
         self.count(&memory, -1);
         self.live_bytes -= memory.content.len();
         self.dead_bytes += memory.content.len();
@@ -237,6 +346,65 @@ impl Body {
                 self.contents.remove(&key);
             }
         }
+    }
+
+    /// Drops all vectors; what makes new ones is another matter.
+    fn set_embedder(&mut self, embedder: &Embedder, revision: Revision) {
+        self.head.embedder = embedder.clone();
+        self.head.embedder_revision = revision;
+        self.vectors = vectors_of(embedder);
+        self.head.stats.embedded_count = 0;
+        self.head.stats.unembedded_count = 0;
+        for version in self.memories.values_mut().flatten() {
+            let blank = version.memory.content.trim().is_empty();
+            let (Some(vectors), Some(slot), Revision::MAX, false) =
+                (&mut self.vectors, version.slot, version.death, blank)
+            else {
+                version.coverage = Coverage::Never;
+                continue;
+            };
+            vectors.make_live(slot, index_kind(version.memory.kind), version.birth);
+            version.coverage = Coverage::NotYet;
+            self.head.stats.unembedded_count += 1;
+        }
+    }
+
+    /// Whether a living memory waits for its vector.
+    pub fn lacks_vector(&self, id: u64) -> bool {
+        let version = self.memories.get(&id).and_then(|versions| versions.last());
+        version.is_some_and(|v| v.death == Revision::MAX && v.coverage == Coverage::NotYet)
+    }
+
+    /// Gives the living version that was born at `birth` its vector, `None` if the text has nothing to embed; false
+    /// if it lives no more or has nothing to embed. A vector that is there already stays.
+    pub fn put_vector(&mut self, id: u64, birth: Revision, vector: Option<&[f32]>) -> bool {
+        let version = self.memories.get_mut(&id).and_then(|versions| versions.last_mut());
+        let Some(version) = version.filter(|v| v.birth == birth && v.death == Revision::MAX) else {
+            return false;
+        };
+        let before = version.coverage;
+        if before != Coverage::NotYet {
+            return before == Coverage::Present;
+        }
+        version.coverage = match (vector, version.slot, &mut self.vectors) {
+            (Some(vector), Some(slot), Some(vectors)) => {
+                vectors.set(slot, vector);
+                Coverage::Present
+            }
+            (None, ..) => Coverage::Never,
+            _ => before,
+        };
+        let after = version.coverage;
+        self.cover(before, -1);
+        self.cover(after, 1);
+        true
+    }
+
+    /// Living memories without a vector, in order of ids.
+    pub fn unembedded(&self, limit: usize) -> Vec<Arc<Memory>> {
+        let living = self.memories.values().filter_map(|versions| versions.last());
+        let lacking = living.filter(|v| v.death == Revision::MAX && v.coverage == Coverage::NotYet);
+        lacking.take(limit).map(|version| Arc::clone(&version.memory)).collect()
     }
 
     fn count(&mut self, memory: &Memory, sign: i64) {
@@ -260,8 +428,11 @@ impl Body {
         };
         for (_, pending) in self.pending.range_mut(advance.from..advance.to) {
             pending.death = revision;
-            self.pending_index.kill(pending.slot, revision);
-            self.head.pending_index.remove(0, pending.length);
+            if let Some(slot) = pending.slot {
+                let (analyzer, chunk) = (&self.analyzer, &pending.chunk);
+                self.pending_index.kill(slot, revision, || analyzer.analyze(&chunk.text));
+                self.head.pending_index.remove(0, pending.length);
+            }
             self.head.stats.pending_chunks -= 1;
             self.head.stats.pending_tokens -= u64::from(pending.chunk.token_count);
         }
@@ -291,7 +462,7 @@ impl Body {
             self.pending.retain(|_, chunk| chunk.death > readable);
             for moved in self.pending_index.compact(readable) {
                 if let Some(pending) = self.pending.get_mut(&moved.key) {
-                    pending.slot = moved.new_slot;
+                    pending.slot = Some(moved.new_slot);
                 }
             }
         }
@@ -310,11 +481,21 @@ impl Body {
             self.dead_bytes += dead.map(|version| version.memory.content.len()).sum::<usize>();
             !versions.is_empty()
         });
-        for moved in self.memory_index.compact(readable) {
+        let tail = self.memory_index.tail_number();
+        let moved = self.memory_index.compact(readable);
+        self.follow(&[tail], &moved);
+    }
+
+    /// Follows documents that left the parts `gone`.
+    pub fn follow(&mut self, gone: &[u32], moved: &[Moved]) {
+        for moved in moved {
             let versions = self.memories.get_mut(&moved.key).into_iter().flatten();
-            for version in versions.filter(|version| version.slot == moved.old_slot) {
-                version.slot = moved.new_slot;
+            for version in versions.filter(|version| version.slot == Some(moved.old_slot)) {
+                version.slot = Some(moved.new_slot);
             }
+        }
+        if let Some(vectors) = &mut self.vectors {
+            vectors.follow(gone, moved);
         }
     }
 
@@ -343,12 +524,12 @@ impl Body {
     }
 }
 
+fn vectors_of(embedder: &Embedder) -> Option<VectorIndex> {
+    (*embedder != Embedder::None).then(|| VectorIndex::new(embedder.dimensions()))
+}
+
 pub(crate) fn visible(versions: &[Version], revision: Revision) -> Option<&Arc<Memory>> {
-    versions
-        .iter()
-        .rev()
-        .find(|version| version.birth <= revision && revision < version.death)
-        .map(|version| &version.memory)
+    versions.iter().rev().find(|version| version.is_seen(revision)).map(|version| &version.memory)
 }
 
 /// Core memory after a delete: it is never gone, only empty.

@@ -8,16 +8,26 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockUpgradableReadGuard};
 
-use super::{Body, Head, Intent, Planned, known_analyzer};
+use super::replay::{SealedPart, StoredVector};
+use super::upkeep::Job;
+use super::vectors::Vector;
+use super::{Body, Head, Intent, Planned, PutVectors, known_analyzer};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Bank, BankSettings, Micros, Revision};
+use crate::model::{Bank, BankSettings, Embedder, Micros, Revision, VectorResult};
 use crate::record::Stamped;
 use crate::text::Analyzer;
 
-/// Where a closed bank's records are read from.
+/// Where a closed bank is read from.
 pub(crate) trait Records {
     /// The bank's records in order of revisions, up to and including `last`.
     fn replay(&self, key: i64, last: Revision, each: &mut dyn FnMut(Stamped)) -> Result<()>;
+
+    /// The bank's sealed parts, oldest first; none of them if one cannot be read, since they can be made anew.
+    /// `vectors_tag` tells the vectors of the present embedder from others'.
+    fn sealed_parts(&self, key: i64, language: &str, vectors_tag: &str) -> Result<Vec<SealedPart>>;
+
+    /// Vectors that an external embedder made, one at a time.
+    fn vectors(&self, key: i64, each: &mut dyn FnMut(StoredVector)) -> Result<()>;
 }
 
 pub(crate) struct Cell {
@@ -35,6 +45,20 @@ pub(crate) struct Cell {
     /// A deletion is staged; nothing more is written.
     leaving: AtomicBool,
     deleted: AtomicBool,
+    /// Waits for upkeep.
+    queued: AtomicBool,
+    /// Was opened, and nobody has asked for upkeep since.
+    fresh: AtomicBool,
+}
+
+/// What became of handed-over vectors.
+pub(crate) struct VectorsPut {
+    pub results: Vec<VectorResult>,
+    /// Those that were taken, if they are to be kept: the built-in embedder can make its own again.
+    pub stored: Vec<(u64, Revision, Vector)>,
+    pub kept: bool,
+    pub unembedded: u64,
+    pub head: Head,
 }
 
 impl Cell {
@@ -58,6 +82,8 @@ impl Cell {
             pins: Mutex::new(Vec::new()),
             leaving: AtomicBool::new(false),
             deleted: AtomicBool::new(false),
+            queued: AtomicBool::new(false),
+            fresh: AtomicBool::new(false),
         })
     }
 
@@ -134,7 +160,7 @@ impl Cell {
         Bank {
             bank_id: self.bank_id.clone(),
             bank_uid: self.bank_uid.clone(),
-            settings: self.settings.clone(),
+            settings: BankSettings { embedder: head.embedder.clone(), ..self.settings.clone() },
             revision: head.revision,
             memory_revision: head.memory_revision,
             cursor: head.cursor,
@@ -162,6 +188,7 @@ impl Cell {
 
     fn replay(&self, records: &dyn Records) -> Result<Body> {
         let mut body = Body::new(&self.settings)?;
+        body.replaying = true;
         let head = self.head();
         let readable = self.oldest_readable();
         let mut gap = None;
@@ -179,6 +206,14 @@ impl Cell {
                 self.bank_id, head.revision, body.head.revision
             )));
         }
+        let parts = records.sealed_parts(self.key, &self.settings.language, &body.head.vectors_tag())?;
+        let external = matches!(body.head.embedder, Embedder::External { .. });
+        let vectors = |each: &mut dyn FnMut(StoredVector)| match external {
+            true => records.vectors(self.key, each),
+            false => Ok(()),
+        };
+        body.finish_replay(parts, vectors, readable)?;
+        self.fresh.store(true, Ordering::Release);
         Ok(body)
     }
 
@@ -221,7 +256,7 @@ impl Cell {
         &self,
         intent: Intent,
         now: Micros,
-        keep: impl FnOnce(&Stamped, &Head) -> Result<()>,
+        keep: impl FnOnce(&Planned, &Head) -> Result<()>,
     ) -> Result<Result<Planned>> {
         let guard = self.body.upgradable_read();
         let Some(body) = guard.as_ref() else {
@@ -232,14 +267,73 @@ impl Cell {
             Err(refusal) => return Ok(Err(refusal)),
         };
         if let Some(stamped) = &planned.stamped {
-            let terms = std::mem::take(&mut planned.terms);
+            let indexed = std::mem::take(&mut planned.indexed);
             let mut guard = RwLockUpgradableReadGuard::upgrade(guard);
             if let Some(body) = guard.as_mut() {
-                body.apply(stamped, terms, self.oldest_readable());
-                keep(stamped, &body.head)?;
+                body.apply(stamped, indexed, self.oldest_readable());
+                keep(&planned, &body.head)?;
             }
         }
         Ok(Ok(planned))
+    }
+
+    /// Changes an open body in a way that no record tells: how things are found, never what is there.
+    pub fn amend<T>(&self, amend: impl FnOnce(&mut Body) -> T) -> Option<T> {
+        self.body.write().as_mut().map(amend)
+    }
+
+    /// The most useful piece of upkeep; `None` also for a closed bank.
+    pub fn next_job(&self, seal_from: usize) -> Option<Job> {
+        self.amend(|body| body.next_job(seal_from, self.oldest_readable())).flatten()
+    }
+
+    pub fn job_due(&self, seal_from: usize) -> bool {
+        self.body.read().as_ref().is_some_and(|body| body.job_due(seal_from))
+    }
+
+    /// Whether the bank was not queued for upkeep yet.
+    pub fn enter_queue(&self) -> bool {
+        !self.queued.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether the bank was opened since this was last asked.
+    pub fn take_fresh(&self) -> bool {
+        self.fresh.load(Ordering::Acquire) && self.fresh.swap(false, Ordering::AcqRel)
+    }
+
+    pub fn leave_queue(&self) {
+        self.queued.store(false, Ordering::Release);
+    }
+
+    /// Gives living memories their vectors; `None` for a closed bank.
+    ///
+    /// Readers may see them before they are durable. That harms nobody: a vector is no news, only a way to find.
+    pub fn put_vectors(&self, put: &PutVectors) -> Option<Result<VectorsPut>> {
+        self.amend(|body| {
+            let embedder = &body.head.embedder;
+            embedder.expect_id(&put.embedder_id)?;
+            let kept = matches!(embedder, Embedder::External { .. });
+            let mut put_vectors = VectorsPut {
+                results: Vec::new(),
+                stored: Vec::new(),
+                kept,
+                unembedded: 0,
+                head: Head::default(),
+            };
+            for (id, revision, vector) in &put.vectors {
+                let birth = body.live(*id).map(|memory| memory.update_revision).unwrap_or_default();
+                let revision = if *revision == 0 { birth } else { *revision };
+                let fresh = body.lacks_vector(*id);
+                let stored = birth > 0 && body.put_vector(*id, revision, vector.as_deref());
+                put_vectors.results.push(if stored { VectorResult::Stored } else { VectorResult::Stale });
+                if let (true, true, Some(vector)) = (stored, fresh, vector) {
+                    put_vectors.stored.push((*id, revision, Vector::clone(vector)));
+                }
+            }
+            put_vectors.unembedded = body.head.stats.unembedded_count;
+            put_vectors.head = body.head.clone();
+            Ok(put_vectors)
+        })
     }
 
     /// Shows staged writes to readers.
@@ -250,7 +344,8 @@ impl Cell {
         }
     }
 
-    /// Forgets staged writes that did not become durable; the next access replays what did.
+    /// Closes the body, and with it forgets staged writes that did not become durable; the next access replays what
+    /// did.
     pub fn forget_staged(&self) {
         *self.body.write() = None;
     }
@@ -265,6 +360,10 @@ pub(crate) struct Pin<'a> {
 impl Pin<'_> {
     pub fn revision(&self) -> Revision {
         self.head.revision
+    }
+
+    pub fn embedder(&self) -> &Embedder {
+        &self.head.embedder
     }
 
     /// Reads the body at the pinned head.

@@ -40,10 +40,10 @@ impl<'a> Draft<'a> {
     /// What one operation comes to, after those before it.
     pub fn run(&mut self, index: u32, operation: &Operation, token_count: u32) -> Done {
         let outcome = match operation {
-            Operation::Insert { kind, content, event_time, metadata } => {
+            Operation::Insert { kind, content, event_time, metadata, .. } => {
                 self.insert(index, *kind, content, token_count, event_time, metadata)
             }
-            Operation::Update { kind, memory_id, content, event_time } => {
+            Operation::Update { kind, memory_id, content, event_time, .. } => {
                 self.update(index, *kind, *memory_id, content, token_count, event_time.as_deref())
             }
             Operation::Delete { kind, memory_id } => self.delete(index, *kind, *memory_id),

@@ -10,14 +10,28 @@
 
 mod body;
 mod cell;
+mod context;
+mod dates;
 mod draft;
+mod embedding;
+mod filter;
+mod fusion;
 mod plan;
 mod read;
+mod replay;
 mod requests;
+mod search;
+mod upkeep;
+mod vectors;
 
 pub(crate) use body::Body;
 pub(crate) use cell::{Cell, Records};
-pub(crate) use plan::{Intent, Planned, Reply};
+pub(crate) use embedding::given;
+pub(crate) use plan::{Intent, Planned, Reply, VectorChanges};
+pub(crate) use replay::{SealedPart, StoredVector};
+pub(crate) use search::Asked;
+pub(crate) use upkeep::{Common, Job, Sealable, embed};
+pub(crate) use vectors::{PutVectors, Vector};
 
 use std::sync::{Arc, OnceLock};
 
@@ -25,7 +39,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::index::Stats;
-use crate::model::{BankSettings, BankStats, ChunkFailures, MemoryType, Micros, Revision};
+use crate::model::{BankSettings, BankStats, ChunkFailures, Embedder, MemoryType, Micros, Revision};
 use crate::text::{Analyzer, LANGUAGES};
 
 /// A bank's counters at one revision. Also the catalogue's row, so that listing opens no bank.
@@ -44,6 +58,11 @@ pub(crate) struct Head {
     pub oldest_pending: Micros,
     /// Request id that created the bank; empty if none was given.
     pub create_request: String,
+    #[serde(default)]
+    pub embedder: Embedder,
+    /// Revision since which that is the embedder.
+    #[serde(default)]
+    pub embedder_revision: Revision,
     /// Live documents of the memory index. Derived with the body, so not kept.
     #[serde(skip)]
     pub memory_index: Stats,
@@ -53,6 +72,11 @@ pub(crate) struct Head {
 }
 
 impl Head {
+    /// Tells the vectors of the present embedder from all others that the bank ever had.
+    pub fn vectors_tag(&self) -> String {
+        format!("{}/{}/{}", self.embedder_revision, self.embedder.dimensions(), self.embedder.id())
+    }
+
     pub fn parked(&self) -> bool {
         self.failures.as_ref().is_some_and(|f| f.parked)
     }

@@ -5,14 +5,17 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::body::{Body, text_digest};
+use super::body::{Body, Indexed, text_digest};
 use super::draft::Draft;
+use super::embedding::{embedded, given};
+use super::vectors::Vector;
 use crate::check;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::model::{
-    AppendResult, Applied, BankSettings, Batch, Chunk, ChunkFailures, FailureReport, Micros, NewChunk,
-    Operation, OperationError, OperationErrorReason, OperationResult, ParkedChunkAction, RawOutput, Revision,
+    AppendResult, Applied, BankSettings, Batch, Chunk, ChunkFailures, Embedder, FailureReport, Micros,
+    NewChunk, Operation, OperationError, OperationErrorReason, OperationResult, ParkedChunkAction, RawOutput,
+    Revision,
 };
 use crate::record::{Advance, Done, Record, Request, Stamped};
 use crate::text::{Analyzer, Terms, tokens};
@@ -24,6 +27,7 @@ pub(crate) enum Intent {
     Apply(Box<PreparedBatch>),
     Fail(FailureReport),
     Resolve(ParkedChunkAction),
+    SetEmbedder(Embedder),
 }
 
 pub(crate) struct PreparedChunk {
@@ -34,8 +38,10 @@ pub(crate) struct PreparedChunk {
 
 pub(crate) struct PreparedBatch {
     batch: Batch,
-    /// Token count and terms of each operation's content; `None` where there is none.
-    contents: Vec<Option<(u32, Terms)>>,
+    /// Token count of each operation's content, and what it is found by; `None` where there is none.
+    contents: Vec<Option<(u32, Indexed)>>,
+    /// Whose vectors those are.
+    embedder: Embedder,
     digest: String,
 }
 
@@ -50,13 +56,25 @@ pub(crate) enum Reply {
     Repeated(Revision),
     Failed(ChunkFailures, Revision),
     Resolved,
+    EmbedderSet,
 }
 
 /// A record to keep, if anything is to be kept, and the reply once it is.
 pub(crate) struct Planned {
     pub stamped: Option<Arc<Stamped>>,
-    pub terms: Vec<Option<Terms>>,
+    pub indexed: Vec<Option<Indexed>>,
+    /// What becomes of vectors that are kept beside the records.
+    pub vectors: VectorChanges,
     pub reply: Reply,
+}
+
+/// Changes of the vectors that an external embedder made.
+#[derive(Default)]
+pub(crate) struct VectorChanges {
+    pub forget_all: bool,
+    /// Memories whose content changed or went.
+    pub forget: Vec<u64>,
+    pub put: Vec<(u64, Vector)>,
 }
 
 impl Intent {
@@ -69,18 +87,29 @@ impl Intent {
         Self::Append(chunks.into_iter().map(prepare).collect())
     }
 
-    pub fn apply(batch: Batch, analyzer: &Analyzer) -> Self {
-        let prepare = |operation: &Operation| match operation {
-            Operation::Insert { content, .. } | Operation::Update { content, .. } => {
-                let fits = content.len() <= limits::CONTENT_BYTES;
-                fits.then(|| (tokens::count_tokens(content) as u32, analyzer.analyze(content)))
-            }
-            _ => None,
+    /// # Errors
+    /// InvalidInput for a vector that is not one of `embedder`, which is the bank's.
+    pub fn apply(batch: Batch, analyzer: &Analyzer, embedder: &Embedder) -> Result<Self> {
+        let prepare = |(index, operation): (usize, &Operation)| {
+            let (Operation::Insert { content, embedding, .. } | Operation::Update { content, embedding, .. }) =
+                operation
+            else {
+                return Ok(None);
+            };
+            let parameter = || format!("operations[{index}].embedding");
+            let vector =
+                embedding.as_ref().map(|embedding| given(&parameter(), embedding, embedder)).transpose()?;
+            let index = || {
+                let vector = vector.or_else(|| embedded(embedder, content));
+                (tokens::count_tokens(content) as u32, Indexed { terms: analyzer.analyze(content), vector })
+            };
+            Ok((content.len() <= limits::CONTENT_BYTES).then(index))
         };
-        let contents = batch.operations.iter().map(prepare).collect();
+        let contents = batch.operations.iter().enumerate().map(prepare).collect::<Result<_>>()?;
+        let embedder = embedder.clone();
         let digest =
             if batch.request_id.is_empty() { String::new() } else { hex_sha256(asked(&batch).as_bytes()) };
-        Self::Apply(Box::new(PreparedBatch { batch, contents, digest }))
+        Ok(Self::Apply(Box::new(PreparedBatch { batch, contents, embedder, digest })))
     }
 
     /// Decides the write on `body`; `now` is the clock's time.
@@ -101,6 +130,7 @@ impl Intent {
             Self::Apply(prepared) => plan_apply(*prepared, body, bank_uid, settings, next),
             Self::Fail(report) => plan_failure(report, body, settings, next),
             Self::Resolve(action) => plan_resolve(action, body, bank_uid, next),
+            Self::SetEmbedder(embedder) => Ok(plan_embedder(embedder, body, next)),
         }
     }
 }
@@ -113,14 +143,14 @@ pub(super) struct Next {
 }
 
 impl Next {
-    fn record(self, record: Record, terms: Vec<Option<Terms>>, reply: Reply) -> Planned {
+    fn record(self, record: Record, indexed: Vec<Option<Indexed>>, reply: Reply) -> Planned {
         let stamped = Arc::new(Stamped { revision: self.revision, time: self.time, record });
-        Planned { stamped: Some(stamped), terms, reply }
+        Planned { stamped: Some(stamped), indexed, vectors: VectorChanges::default(), reply }
     }
 }
 
 fn unrecorded(reply: Reply) -> Planned {
-    Planned { stamped: None, terms: Vec::new(), reply }
+    Planned { stamped: None, indexed: Vec::new(), vectors: VectorChanges::default(), reply }
 }
 
 /// Opaque, and new at each movement since revisions are never reused in a bank.
@@ -132,7 +162,7 @@ fn cursor_token(bank_uid: &str, revision: Revision) -> String {
 fn plan_append(chunks: Vec<PreparedChunk>, body: &Body, next: Next) -> Result<Planned> {
     let mut results = Vec::with_capacity(chunks.len());
     let mut fresh: Vec<Chunk> = Vec::new();
-    let mut terms = Vec::new();
+    let mut indexed = Vec::new();
     let mut placed: HashMap<String, u64> = HashMap::new();
     for prepared in chunks {
         let chunk = prepared.chunk;
@@ -150,7 +180,7 @@ fn plan_append(chunks: Vec<PreparedChunk>, body: &Body, next: Next) -> Result<Pl
         let position = (body.chunks.len() + fresh.len()) as u64;
         placed.insert(chunk.chunk_id.clone(), position);
         results.push(AppendResult { position, already_stored: false });
-        terms.push(Some(prepared.terms));
+        indexed.push(Some(Indexed { terms: prepared.terms, vector: None }));
         fresh.push(Chunk {
             chunk_id: chunk.chunk_id,
             position,
@@ -166,7 +196,7 @@ fn plan_append(chunks: Vec<PreparedChunk>, body: &Body, next: Next) -> Result<Pl
         return Ok(unrecorded(Reply::Appended(results, body.head.revision)));
     }
     let reply = Reply::Appended(results, next.revision);
-    Ok(next.record(Record::ChunksAppended { chunks: fresh }, terms, reply))
+    Ok(next.record(Record::ChunksAppended { chunks: fresh }, indexed, reply))
 }
 
 fn same_text(chunk: &NewChunk, digest: [u8; 16]) -> Result<()> {
@@ -190,7 +220,7 @@ fn plan_apply(
     settings: &BankSettings,
     next: Next,
 ) -> Result<Planned> {
-    let PreparedBatch { batch, contents, digest } = prepared;
+    let PreparedBatch { batch, contents, embedder, digest } = prepared;
     if let Some(answered) = body.requests.get(&batch.request_id, next.time) {
         return repeat(&batch.request_id, &digest, &answered.digest, answered.revision);
     }
@@ -198,12 +228,13 @@ fn plan_apply(
     expect_memories(batch.memory_revision, body)?;
     let advance = plan_advance(batch.advance_to, body)?;
     let mut draft = Draft::new(body, settings, next, &batch, advance.as_ref());
-    let mut terms = Vec::with_capacity(contents.len());
+    let mut indexed = Vec::with_capacity(contents.len());
     let mut operations = Vec::with_capacity(contents.len());
     for (index, (operation, content)) in batch.operations.iter().zip(contents).enumerate() {
-        let (token_count, content_terms) = content.map_or((0, None), |(n, t)| (n, Some(t)));
+        let (token_count, found_by) = content.map_or((0, None), |(tokens, indexed)| (tokens, Some(indexed)));
         operations.push(draft.run(index as u32, operation, token_count));
-        terms.push(content_terms);
+        // Vectors of an embedder that was exchanged meanwhile are worth nothing.
+        indexed.push(found_by.filter(|_| embedder == body.head.embedder));
     }
     check::changed_bytes(operations.iter().filter_map(|done| done.result.outcome.as_ref().ok()))?;
     let failed = |done: &Done| done.result.outcome.is_err();
@@ -223,6 +254,7 @@ fn plan_apply(
         cursor,
         cursor_token: cursor_token.clone(),
     });
+    let vectors = vector_changes(&operations, &indexed, &body.head.embedder);
     let record = Record::OperationsApplied {
         operations,
         advance,
@@ -233,7 +265,32 @@ fn plan_apply(
         cursor,
         cursor_token,
     };
-    Ok(next.record(record, terms, reply))
+    Ok(Planned { vectors, ..next.record(record, indexed, reply) })
+}
+
+/// What the operations that were carried out do to kept vectors; the last one on a memory counts.
+fn vector_changes(operations: &[Done], indexed: &[Option<Indexed>], embedder: &Embedder) -> VectorChanges {
+    let mut changes = VectorChanges::default();
+    if !matches!(embedder, Embedder::External { .. }) {
+        return changes;
+    }
+    for (done, indexed) in operations.iter().zip(indexed) {
+        let Ok(memory) = &done.result.outcome else { continue };
+        changes.put.retain(|(id, _)| *id != memory.id);
+        changes.forget.extend(done.before.as_ref().map(|before| before.id));
+        let vector =
+            indexed.as_ref().filter(|_| !done.result.truncated).and_then(|found| found.vector.clone());
+        changes.put.extend(vector.map(|vector| (memory.id, vector)));
+    }
+    changes
+}
+
+fn plan_embedder(embedder: Embedder, body: &Body, next: Next) -> Planned {
+    if embedder == body.head.embedder {
+        return unrecorded(Reply::EmbedderSet);
+    }
+    let planned = next.record(Record::EmbedderSet { embedder }, Vec::new(), Reply::EmbedderSet);
+    Planned { vectors: VectorChanges { forget_all: true, ..VectorChanges::default() }, ..planned }
 }
 
 fn repeat(id: &str, asked: &str, before: &str, revision: Revision) -> Result<Planned> {

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::body::visible;
-use super::{Body, Head, index_kind};
-use crate::index::{Filter, Scored};
-use crate::model::{Chunk, Hits, Memory, MemoryType, Page, Query, Revision, View};
+use super::body::{Coverage, Version, visible};
+use super::search::Asked;
+use super::{Body, Head};
+use crate::error::Result;
+use crate::model::{Chunk, Embedding, Memory, MemoryType, Page, Query, Revision, View};
 
 /// Memories that a writer's view shows, of one type and in order of ids.
 type Shown = Vec<Memory>;
@@ -23,19 +24,20 @@ impl Body {
     }
 
     /// Semantic and episodic memories for the next chunk.
-    pub fn view(&self, view: View, head: &Head) -> (Shown, Shown) {
+    pub fn view(&self, view: View, embedding: Option<Embedding>, head: &Head) -> Result<(Shown, Shown)> {
         match view {
-            View::Recent { semantic, episodic } => (
+            View::Recent { semantic, episodic } => Ok((
                 self.newest(MemoryType::Semantic, semantic, head),
                 self.newest(MemoryType::Episodic, episodic, head),
-            ),
+            )),
             View::Relevant { semantic, episodic } => {
                 let text = self.next_chunk(head).map_or(String::new(), |chunk| chunk.text.clone());
-                let terms = self.analyzer.query_terms(&text);
-                (
-                    self.matching(MemoryType::Semantic, &terms, semantic, head),
-                    self.matching(MemoryType::Episodic, &terms, episodic, head),
-                )
+                let query = Query { text, embedding, ..Query::default() };
+                let mut asked = Asked::new(&query, &self.analyzer, &head.embedder)?;
+                Ok((
+                    self.matching(MemoryType::Semantic, semantic, &mut asked, head),
+                    self.matching(MemoryType::Episodic, episodic, &mut asked, head),
+                ))
             }
         }
     }
@@ -54,50 +56,14 @@ impl Body {
         shown
     }
 
-    fn matching(&self, kind: MemoryType, terms: &[Box<str>], count: usize, head: &Head) -> Shown {
-        let mut ids: Vec<u64> = self
-            .rank(terms, 1 << index_kind(kind), count, head)
-            .into_iter()
-            .map(|scored| scored.key)
-            .collect();
-        ids.sort_unstable();
-        ids.into_iter()
-            .filter_map(|id| self.at(id, head.revision))
-            .map(|memory| Memory::clone(memory))
-            .collect()
-    }
-
-    fn rank(&self, terms: &[Box<str>], kinds: u8, count: usize, head: &Head) -> Vec<Scored> {
+    fn matching(&self, kind: MemoryType, count: usize, asked: &mut Asked, head: &Head) -> Shown {
         if count == 0 {
             return Vec::new();
         }
-        let filter = Filter { kinds, revision: head.revision };
-        self.memory_index.search(terms, filter, &head.memory_index, count)
-    }
-
-    /// Ranks memories and, if asked, pending chunks.
-    pub fn search(&self, query: &Query, head: &Head) -> Hits {
-        let terms = self.analyzer.query_terms(&query.text);
-        let default = [MemoryType::Semantic, MemoryType::Episodic];
-        let types = if query.types.is_empty() { &default[..] } else { &query.types };
-        let kinds = types.iter().fold(0, |mask, kind| mask | 1 << index_kind(*kind));
-        let memories = self
-            .rank(&terms, kinds, query.limit, head)
-            .into_iter()
-            .filter_map(|hit| Some((Memory::clone(self.at(hit.key, head.revision)?), hit.score)))
-            .collect();
-        let pending =
-            if query.include_pending { self.search_pending(&terms, query.limit, head) } else { Vec::new() };
-        Hits { memories, pending }
-    }
-
-    fn search_pending(&self, terms: &[Box<str>], limit: usize, head: &Head) -> Vec<(Chunk, f64)> {
-        let filter = Filter { kinds: 1, revision: head.revision };
-        self.pending_index
-            .search(terms, filter, &head.pending_index, limit)
-            .into_iter()
-            .filter_map(|hit| Some((Chunk::clone(&self.pending.get(&hit.key)?.chunk), hit.score)))
-            .collect()
+        asked.narrow(kind, count);
+        let mut shown: Shown = self.search(asked, head).memories.into_iter().map(|hit| hit.memory).collect();
+        shown.sort_unstable_by_key(|memory| memory.id);
+        shown
     }
 
     /// Memories in order of ids, core memory first.
@@ -106,6 +72,7 @@ impl Body {
         kind: Option<MemoryType>,
         after: Option<u64>,
         created_by: Option<Revision>,
+        unembedded_only: bool,
         limit: usize,
         head: &Head,
     ) -> Page<Memory, u64> {
@@ -114,6 +81,7 @@ impl Body {
         let mut items: Vec<Memory> = self
             .memories
             .range(first..)
+            .filter(|(_, versions)| !unembedded_only || lacks_vector(versions))
             .filter_map(|(_, versions)| visible(versions, head.revision))
             .filter(|memory| kind.is_none_or(|kind| kind == memory.kind))
             .filter(|memory| memory.create_revision <= newest)
@@ -125,4 +93,8 @@ impl Body {
         let next = if more { items.last().map(|memory| memory.id) } else { None };
         Page { items, next }
     }
+}
+
+fn lacks_vector(versions: &[Version]) -> bool {
+    versions.last().is_some_and(|version| version.coverage == Coverage::NotYet)
 }

@@ -1,203 +1,245 @@
 //! Exact BM25 over documents that come and go, as of any revision that is still kept.
 //!
 //! A document is never changed: it is born at one revision and dies at another, and a search at revision R sees
-//! those with `birth <= R < death`. Document frequencies are counted while the lists are read, over visible
-//! documents only, so ranking never depends on what is dead, not yet published, or of another kind.
+//! those with `birth <= R < death`. Statistics are always those of the visible documents, so ranking never depends
+//! on what is dead, not yet published, of another kind or filtered out, nor on where a document lies.
 //!
-//! One writer at a time (`&mut`), any number of readers (`&`); the caller's lock sees to it.
+//! Documents lie in parts: a tail in RAM that takes every write, and behind it sealed parts that never change and
+//! may be shared. Deaths are kept apart from both. One writer at a time (`&mut`), any number of readers (`&`); the
+//! caller's lock sees to it, and is not held while a part is sealed or merged ([`Frozen`], [`Merge`]).
 
-mod postings;
+pub mod bundle;
+mod deaths;
+mod list;
+mod merge;
+mod okapi;
+mod part;
+mod prune;
 mod scorer;
+mod sealed;
+mod search;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod top;
 
-use std::cell::RefCell;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use crate::text::Terms;
-use postings::{Posting, Postings};
-use scorer::Bm25;
-pub use scorer::{KINDS, Stats};
+pub use merge::{Frozen, Merge, Merged};
+use part::{Part, Words};
+pub use scorer::{KINDS, Scoring, Stats};
+pub use sealed::{Document, Sealed};
+use search::Plan;
+pub use search::TermScore;
+use tail::Tail;
 pub use top::Scored;
-use top::Top;
-
-/// Death of what lives.
-const NEVER: u64 = u64::MAX;
 
 /// Dead postings that are not worth a compaction.
 const COMPACTION_FLOOR: usize = 4096;
 
-/// Which documents a search may see.
-#[derive(Debug, Clone, Copy)]
-pub struct Filter {
+/// Where a document is: a part's number, and the document's number in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot(u64);
+
+impl Slot {
+    pub fn new(part: u32, document: u32) -> Self {
+        Self(u64::from(part) << 32 | u64::from(document))
+    }
+
+    pub fn part(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    pub fn document(self) -> u32 {
+        self.0 as u32
+    }
+}
+
+/// Which documents a search may find.
+#[derive(Clone, Copy)]
+pub struct Filter<'a> {
     /// Bit k is set if kind k is searched.
     pub kinds: u8,
     pub revision: u64,
+    /// What else a document must pass; asked only for documents that would be found. Changes no score.
+    pub allowed: Option<&'a dyn Fn(Slot) -> bool>,
 }
 
-struct Document {
-    key: u64,
-    birth: u64,
-    death: u64,
-    postings: u32,
-    kind: u8,
+/// What is searched for.
+#[derive(Clone, Copy)]
+pub struct Query<'a> {
+    /// Distinct terms, with their numbers of occurrences.
+    pub terms: &'a [(Box<str>, u32)],
+    pub filter: Filter<'a>,
+    pub scoring: Scoring,
+    /// Of the documents visible at the filter's revision.
+    pub stats: &'a Stats,
 }
 
-/// Where a document went when an index was compacted.
+/// Where a document went when parts were compacted or merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moved {
     pub key: u64,
-    pub old_slot: u32,
-    pub new_slot: u32,
+    pub old_slot: Slot,
+    pub new_slot: Slot,
 }
 
 /// The index of one bank.
-#[derive(Default)]
 pub struct Index {
-    postings: Postings,
-    documents: Vec<Document>,
-    /// Terms per document, apart from the rest because scoring reads nothing else.
-    lengths: Vec<u32>,
-    /// Revision of the youngest document, and the kinds that ever were: with no deaths they tell when a search
-    /// sees everything.
-    last_birth: u64,
-    kinds: u8,
-    deaths: usize,
-    live_postings: usize,
-    dead_postings: usize,
+    /// Oldest first; the last is the tail.
+    parts: Vec<Part>,
+    next_number: u32,
+    /// Inserts and deaths so far.
+    changes: u64,
+    average_idf: Mutex<okapi::Known>,
 }
 
-/// Working memory of a thread's searches. `scores` is all zeros between them.
-#[derive(Default)]
-struct Scratch {
-    scores: Vec<f64>,
-    touched: Vec<u32>,
-    visible: Vec<Posting>,
-}
-
-thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
+impl Default for Index {
+    fn default() -> Self {
+        let mut index = Self { parts: Vec::new(), next_number: 0, changes: 0, average_idf: Mutex::default() };
+        index.start_tail();
+        index
+    }
 }
 
 impl Index {
     /// Adds a document, visible from revision `birth` on; returns its slot, by which it is killed.
-    pub fn insert(&mut self, key: u64, kind: u8, terms: &Terms, birth: u64) -> u32 {
-        assert!(usize::from(kind) < KINDS, "kind must be below {KINDS}, not {kind}");
-        let slot = self.documents.len() as u32;
-        let postings = terms.counts.len() as u32;
-        self.postings.insert(slot, terms);
-        self.documents.push(Document { key, birth, death: NEVER, postings, kind });
-        self.lengths.push(terms.length);
-        self.last_birth = self.last_birth.max(birth);
-        self.kinds |= 1 << kind;
-        self.live_postings += terms.counts.len();
-        slot
-    }
-
-    /// Hides a living document from revision `death` on.
-    pub fn kill(&mut self, slot: u32, death: u64) {
-        let document = &mut self.documents[slot as usize];
-        debug_assert_eq!(document.death, NEVER, "slot {slot} is dead already");
-        document.death = death;
-        self.deaths += 1;
-        self.live_postings -= document.postings as usize;
-        self.dead_postings += document.postings as usize;
-    }
-
-    /// The best `k` documents that hold at least one of `terms`, best first, equal scores in order of keys.
     ///
-    /// `terms` are distinct. `stats` are those of the documents visible at `filter.revision`.
-    pub fn search(&self, terms: &[Box<str>], filter: Filter, stats: &Stats, k: usize) -> Vec<Scored> {
-        let Some(bm25) = Bm25::new(stats, filter.kinds) else {
-            return Vec::new();
-        };
-        SCRATCH.with_borrow_mut(|scratch| {
-            if scratch.scores.len() < self.documents.len() {
-                scratch.scores.resize(self.documents.len(), 0.0);
-            }
-            for term in terms {
-                self.add_term(term, filter, &bm25, scratch);
-            }
-            self.take_top(scratch, k)
+    /// Births and deaths never go back.
+    pub fn insert(&mut self, key: u64, kind: u8, terms: &Terms, birth: u64) -> Slot {
+        assert!(usize::from(kind) < KINDS, "kind must be below {KINDS}, not {kind}");
+        self.changes += 1;
+        let part = self.tail();
+        let document = growing(part).insert(key, kind, birth, terms);
+        Slot::new(part.number, document)
+    }
+
+    /// Hides a living document from revision `death` on. `terms` is asked for the document's terms if it is sealed.
+    pub fn kill(&mut self, slot: Slot, death: u64, terms: impl FnOnce() -> Terms) {
+        self.changes += 1;
+        // The youngest are killed most.
+        let part = self.parts.iter_mut().rev().find(|part| part.number == slot.part());
+        debug_assert!(part.is_some(), "no part has {slot:?}");
+        if let Some(part) = part {
+            part.kill(slot.document(), death, terms);
+        }
+    }
+
+    /// The best `k` documents that hold at least one of the terms, best first, equal scores in order of keys.
+    pub fn search(&self, query: &Query, k: usize) -> Vec<Scored> {
+        Plan::new(self, query).map_or_else(Vec::new, |plan| plan.search(k))
+    }
+
+    /// What a search would find documents with: `None` for one that it would not find.
+    pub fn score_of(&self, query: &Query, slots: &[Slot]) -> Vec<Option<f64>> {
+        Plan::new(self, query).map_or_else(|| vec![None; slots.len()], |plan| plan.score_of(slots))
+    }
+
+    /// What each term adds to a document's score, which is their sum in this order; empty for a document that no
+    /// search could find.
+    pub fn explain(&self, query: &Query, slot: Slot) -> Vec<TermScore> {
+        Plan::new(self, query).map_or_else(Vec::new, |plan| plan.explain(slot))
+    }
+
+    /// A document's key.
+    pub fn key(&self, slot: Slot) -> u64 {
+        self.part(slot.part()).map_or(u64::MAX, |part| part.facts().keys[slot.document() as usize])
+    }
+
+    /// Whether a search with that filter could find a document.
+    pub fn sees(&self, slot: Slot, filter: &Filter) -> bool {
+        self.part(slot.part()).is_some_and(|part| {
+            let kind = part.facts().kinds[slot.document() as usize];
+            filter.kinds & (1 << kind) != 0 && part.shows(slot.document(), filter).is_some()
         })
     }
 
-    /// Whether dead documents take more room than living ones, and enough to matter.
-    pub fn needs_compaction(&self) -> bool {
-        self.dead_postings > self.live_postings.max(COMPACTION_FLOOR)
+    fn part(&self, number: u32) -> Option<&Part> {
+        self.parts.iter().rev().find(|part| part.number == number)
     }
 
-    /// Drops what no search at revision `visible_from` or later can see; returns where every other document went.
+    /// The tail's part number.
+    pub fn tail_number(&self) -> u32 {
+        self.parts.last().map_or(0, |tail| tail.number)
+    }
+
+    /// Documents in the tail, dead ones among them.
+    pub fn tail_documents(&self) -> usize {
+        self.parts.last().map_or(0, |tail| tail.facts().len())
+    }
+
+    /// Whether the tail's dead documents take more room than its living ones, and enough to matter.
+    pub fn needs_compaction(&self) -> bool {
+        self.parts
+            .last()
+            .is_some_and(|tail| tail.deaths.postings() > tail.living_postings().max(COMPACTION_FLOOR))
+    }
+
+    /// Drops what no search at revision `visible_from` or later can see from the tail; returns where its other
+    /// documents went.
     ///
     /// Documents keep their order. Searches before `visible_from` are wrong from then on.
     pub fn compact(&mut self, visible_from: u64) -> Vec<Moved> {
-        let old = std::mem::take(self);
-        let mut new_slots = vec![None; old.documents.len()];
         let mut moved = Vec::new();
-        for (old_slot, (document, length)) in old.documents.into_iter().zip(old.lengths).enumerate() {
-            if document.death <= visible_from {
+        let new = Part::new(self.tail().number, Words::Tail(Arc::default()));
+        let old = std::mem::replace(self.tail(), new);
+        let (facts, forward) = (old.facts(), old.forward());
+        let mut places = vec![None; facts.len()];
+        for (document, place) in places.iter_mut().enumerate() {
+            if old.deaths.of(document as u32) <= visible_from {
                 continue;
             }
-            let new_slot = self.documents.len() as u32;
-            new_slots[old_slot] = Some(new_slot);
-            moved.push(Moved { key: document.key, old_slot: old_slot as u32, new_slot });
-            self.keep(document, length);
+            let (key, kind, birth) = (facts.keys[document], facts.kinds[document], facts.births[document]);
+            let (length, terms) = (facts.lengths[document], forward.terms(document));
+            let new = growing(self.tail()).add(key, kind, birth, length, terms);
+            let number = old.number;
+            let (old_slot, new_slot) = (Slot::new(number, document as u32), Slot::new(number, new));
+            moved.push(Moved { key, old_slot, new_slot });
+            *place = Some(new);
         }
-        self.postings = old.postings;
-        self.postings.renumber(|slot| new_slots[slot as usize]);
+        for (death, document) in old.deaths.log() {
+            if let Some(place) = places[document as usize] {
+                self.tail().kill(place, death, Terms::default);
+            }
+        }
         moved
     }
 
-    fn keep(&mut self, document: Document, length: u32) {
-        let dead = document.death != NEVER;
-        self.deaths += usize::from(dead);
-        *(if dead { &mut self.dead_postings } else { &mut self.live_postings }) += document.postings as usize;
-        self.last_birth = self.last_birth.max(document.birth);
-        self.kinds |= 1 << document.kind;
-        self.documents.push(document);
-        self.lengths.push(length);
+    /// Takes over a sealed part from a bundle with the deaths in it, as (document, death). Parts come oldest first,
+    /// under the numbers they had, before anything is inserted.
+    pub fn adopt(&mut self, number: u32, sealed: Arc<Sealed>, deaths: &[(u32, u64)]) {
+        assert_eq!(self.tail_documents(), 0, "parts are adopted before anything is inserted");
+        self.next_number = self.next_number.max(number + 1);
+        self.parts.pop();
+        let mut part = Part::new(number, Words::Sealed(sealed));
+        part.bury_all(deaths);
+        self.parts.push(part);
+        self.start_tail();
     }
 
-    fn add_term(&self, term: &str, filter: Filter, bm25: &Bm25, scratch: &mut Scratch) {
-        let Scratch { scores, touched, visible } = scratch;
-        let list = self.postings.list(term);
-        let list = if self.sees_all(filter) {
-            list
-        } else {
-            visible.clear();
-            visible.extend(list.iter().filter(|posting| self.sees(posting.slot, filter)));
-            visible
-        };
-        let weight = bm25.weight(list.len());
-        for posting in list {
-            let score = &mut scores[posting.slot as usize];
-            if *score == 0.0 {
-                touched.push(posting.slot);
-            }
-            *score += bm25.score(weight, posting.frequency, self.lengths[posting.slot as usize]);
-        }
+    fn tail(&mut self) -> &mut Part {
+        let last = self.parts.len() - 1;
+        &mut self.parts[last]
     }
 
-    fn take_top(&self, scratch: &mut Scratch, k: usize) -> Vec<Scored> {
-        let mut top = Top::new(k);
-        for slot in scratch.touched.drain(..) {
-            let score = std::mem::take(&mut scratch.scores[slot as usize]);
-            if top.admits(score) {
-                let key = self.documents[slot as usize].key;
-                top.offer(Scored { key, score });
-            }
-        }
-        top.into_sorted()
+    fn start_tail(&mut self) {
+        let number = self.take_number();
+        self.parts.push(Part::new(number, Words::Tail(Arc::default())));
     }
 
-    fn sees_all(&self, filter: Filter) -> bool {
-        self.deaths == 0 && filter.revision >= self.last_birth && self.kinds & !filter.kinds == 0
+    fn take_number(&mut self) -> u32 {
+        self.next_number += 1;
+        self.next_number - 1
     }
+}
 
-    fn sees(&self, slot: u32, filter: Filter) -> bool {
-        let document = &self.documents[slot as usize];
-        document.birth <= filter.revision
-            && filter.revision < document.death
-            && filter.kinds & (1 << document.kind) != 0
+/// The tail behind the last part.
+fn growing(part: &mut Part) -> &mut Tail {
+    match &mut part.words {
+        Words::Tail(tail) => Arc::make_mut(tail),
+        Words::Sealed(_) => unreachable!("the last part is the tail"),
     }
 }

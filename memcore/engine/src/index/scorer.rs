@@ -1,16 +1,11 @@
 //! BM25 as numbers: Robertson and Zaragoza, "The Probabilistic Relevance Framework" (2009), equation 3.15, with the
-//! idf that stays positive for terms in more than half of the documents.
+//! idf that stays positive for terms in more than half of the documents; and the older formula with its floor, as in
+//! rank_bm25's `BM25Okapi`.
 //!
 //! Sums run in the order of the query's terms, so a score is the same to the last bit wherever it is computed.
 
 /// Kinds of documents that one index tells apart.
 pub const KINDS: usize = 4;
-
-/// How fast repetitions of a term stop counting.
-const K1: f64 = 1.2;
-
-/// How much a document's length counts.
-const B: f64 = 0.75;
 
 /// Sizes of what is visible at one revision, per kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -42,36 +37,88 @@ impl Stats {
     }
 }
 
+/// Which formula, with its constants: `k1 >= 0` is how slowly repetitions of a term stop counting, `0 <= b <= 1`
+/// how much a document's length counts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Scoring {
+    /// A term counts once, however often the query repeats it.
+    Bm25 { k1: f64, b: f64 },
+    /// A term counts as often as the query repeats it; an idf below zero is replaced by `epsilon` times the average
+    /// idf of all terms.
+    Okapi { k1: f64, b: f64, epsilon: f64 },
+}
+
+impl Scoring {
+    /// rank_bm25's constants.
+    pub const OKAPI: Self = Self::Okapi { k1: 1.5, b: 0.75, epsilon: 0.25 };
+}
+
+impl Default for Scoring {
+    fn default() -> Self {
+        Self::Bm25 { k1: 1.2, b: 0.75 }
+    }
+}
+
 /// The parts of the formula that one query shares.
-pub(super) struct Bm25 {
+pub(super) struct Scorer {
     documents: f64,
+    k1: f64,
     /// `k1 (1 - b)` and `k1 b / average length`: a document's norm is linear in its length.
     constant: f64,
     slope: f64,
 }
 
-impl Bm25 {
+impl Scorer {
     /// `None` if the searched kinds hold no terms.
-    pub(super) fn new(stats: &Stats, kinds: u8) -> Option<Self> {
+    pub(super) fn new(scoring: Scoring, stats: &Stats, kinds: u8) -> Option<Self> {
+        let (Scoring::Bm25 { k1, b } | Scoring::Okapi { k1, b, .. }) = scoring;
         let (documents, tokens) = stats.sum(kinds);
         (tokens > 0.0).then(|| Self {
             documents,
-            constant: K1 * (1.0 - B),
-            slope: K1 * B * documents / tokens,
+            k1,
+            constant: k1 * (1.0 - b),
+            slope: k1 * b * documents / tokens,
         })
     }
 
-    /// Weight of a term that `holders` visible documents hold.
+    /// Weight of a term that `holders` visible documents hold; always above zero.
     pub(super) fn weight(&self, holders: usize) -> f64 {
         let holders = holders as f64;
         debug_assert!(holders <= self.documents, "stats are not those of the searched revision");
-        (1.0 + (self.documents - holders + 0.5) / (holders + 0.5)).ln() * (K1 + 1.0)
+        (1.0 + (self.documents - holders + 0.5) / (holders + 0.5)).ln() * (self.k1 + 1.0)
+    }
+
+    /// The idf that falls below zero for a term in more than half of the documents.
+    pub(super) fn signed_idf(&self, holders: usize) -> f64 {
+        let holders = holders as f64;
+        (self.documents - holders + 0.5).ln() - (holders + 0.5).ln()
+    }
+
+    /// Weight by an idf, of a term that the query holds `count` times.
+    pub(super) fn repeated(&self, idf: f64, count: u32) -> f64 {
+        idf * (self.k1 + 1.0) * f64::from(count)
+    }
+
+    /// How much a document of `length` terms weakens every term's score.
+    #[inline]
+    pub(super) fn norm(&self, length: u32) -> f64 {
+        self.constant + self.slope * f64::from(length)
+    }
+
+    /// Whether every norm is above zero.
+    pub(super) fn norms_are_positive(&self) -> bool {
+        self.constant > 0.0
     }
 
     /// What `frequency` occurrences of a term of that weight add to the score of a document of `length` terms.
     #[inline]
-    pub(super) fn score(&self, weight: f64, frequency: u32, length: u32) -> f64 {
-        let frequency = f64::from(frequency);
-        weight * frequency / (frequency + self.constant + self.slope * f64::from(length))
+    pub(super) fn gain(&self, weight: f64, frequency: u32, length: u32) -> f64 {
+        gain(weight, f64::from(frequency), self.norm(length))
     }
+}
+
+/// The one place where a posting becomes a number.
+#[inline]
+pub(super) fn gain(weight: f64, frequency: f64, norm: f64) -> f64 {
+    weight * frequency / (frequency + norm)
 }

@@ -3,14 +3,18 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
+use super::Slot;
+
 /// A document and its score.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scored {
     pub key: u64,
+    pub slot: Slot,
     pub score: f64,
 }
 
 /// Greatest is worst: a heap shows first what a better candidate would push out.
+#[derive(Clone)]
 struct Candidate(Scored);
 
 impl Ord for Candidate {
@@ -34,23 +38,23 @@ impl PartialEq for Candidate {
 
 impl Eq for Candidate {}
 
+#[derive(Clone)]
 pub(super) struct Top {
     k: usize,
     heap: BinaryHeap<Candidate>,
-    /// Scores below this cannot enter.
     bar: f64,
 }
 
 impl Top {
     pub(super) fn new(k: usize) -> Self {
-        let bar = if k == 0 { f64::INFINITY } else { 0.0 };
+        let bar = if k == 0 { f64::INFINITY } else { f64::NEG_INFINITY };
         Self { k, heap: BinaryHeap::new(), bar }
     }
 
-    /// Whether a score is worth looking up its key.
+    /// Scores below this cannot enter.
     #[inline]
-    pub(super) fn admits(&self, score: f64) -> bool {
-        score >= self.bar
+    pub(super) fn bar(&self) -> f64 {
+        self.bar
     }
 
     pub(super) fn offer(&mut self, scored: Scored) {
@@ -59,7 +63,7 @@ impl Top {
             self.heap.pop();
         }
         if self.heap.len() == self.k {
-            self.bar = self.heap.peek().map_or(0.0, |worst| worst.0.score);
+            self.bar = self.heap.peek().map_or(self.bar, |worst| worst.0.score);
         }
     }
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 use super::vfs;
 use crate::error::{Error, Result};
 
-/// Every point, in the order in which a write passes them. The last two are on the way to a forgetful disk only.
-pub const POINTS: [&str; 15] = [
+/// Every point, in the order in which a write passes them, and then what others do meanwhile. The last two are on the way to a forgetful disk only.
+pub const POINTS: [&str; 17] = [
     "before_enqueue",
     "after_enqueue",
     "before_transaction",
@@ -26,6 +26,8 @@ pub const POINTS: [&str; 15] = [
     "after_reply",
     "before_checkpoint",
     "after_checkpoint",
+    "before_bundle",
+    "after_bundle",
     "before_sync",
     "after_sync",
 ];

@@ -10,17 +10,20 @@ use super::*;
 use crate::model::{BankSettings, Batch, NewChunk, View};
 use crate::{OpenOptions, Store};
 
-/// Makes a bank, appends a chunk and moves the cursor over it.
+/// Makes a bank, appends a chunk, moves the cursor over it, and has the index sealed.
 fn small_workload(directory: &Path) -> Store {
     register().unwrap();
-    let options = OpenOptions { checkpoint_bytes: 1, vfs: Some(UNSYNCED.into()), ..OpenOptions::default() };
+    let vfs = Some(UNSYNCED.into());
+    // Core memory is enough to seal.
+    let options = OpenOptions { checkpoint_bytes: 1, vfs, seal_from: 1, ..OpenOptions::default() };
     let store = Store::open(directory, options).unwrap();
     store.create_bank("b", BankSettings::default(), "").unwrap();
     let chunk = NewChunk { chunk_id: "c0".into(), text: "Ada moved to Rome".into(), ..NewChunk::default() };
     store.append_chunks("b", None, vec![chunk]).unwrap();
-    let view = store.writer_view("b", View::Recent { semantic: 1, episodic: 1 }).unwrap();
+    let view = store.writer_view("b", View::Recent { semantic: 1, episodic: 1 }, None).unwrap();
     let batch = Batch { cursor_token: Some(view.bank.cursor_token), advance_to: Some(1), ..Batch::default() };
     store.apply("b", None, batch).unwrap();
+    store.wait_for_upkeep().unwrap();
     store
 }
 

@@ -3,6 +3,7 @@
 //! `journal_mode=WAL` with `synchronous=FULL` makes a committed transaction survive loss of power; the write-ahead
 //! log is checkpointed by a connection of its own, never in a commit's way.
 
+use std::collections::HashSet;
 use std::fs;
 use std::ops::ControlFlow;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -12,16 +13,19 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
 use super::OpenOptions;
-use crate::bank::{Cell, Head, Records};
+use super::bundles::{Bundles, open_part};
+use crate::bank::{Cell, Head, Records, SealedPart, StoredVector, Vector};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{BankSettings, Revision};
 use crate::record::{Record, Stamped};
+use crate::text::analyzer_id;
 
 /// `mema`: tells a memalpha store from any other database.
 const APPLICATION_ID: i64 = 0x6d65_6d61;
 
 /// Forward migrations; the schema's version is their number.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE banks(
       bank_key INTEGER PRIMARY KEY AUTOINCREMENT,
       bank_id TEXT NOT NULL UNIQUE,
@@ -39,13 +43,31 @@ const MIGRATIONS: &[&str] = &["
       crc INTEGER NOT NULL
     ) STRICT;
     CREATE UNIQUE INDEX records_of_bank ON records(bank_key, revision);
-"];
+",
+    "
+    CREATE TABLE vectors(
+      bank_key INTEGER NOT NULL,
+      memory_id INTEGER NOT NULL,
+      revision INTEGER NOT NULL,
+      vector BLOB NOT NULL,
+      PRIMARY KEY (bank_key, memory_id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE bundles(
+      bank_key INTEGER NOT NULL,
+      part INTEGER NOT NULL,
+      file TEXT NOT NULL UNIQUE,
+      bytes INTEGER NOT NULL,
+      PRIMARY KEY (bank_key, part)
+    ) STRICT, WITHOUT ROWID;
+",
+];
 
 /// The store's database file and its idle reading connections.
 pub(crate) struct Database {
     path: PathBuf,
     options: OpenOptions,
     readers: Mutex<Vec<Connection>>,
+    bundles: Bundles,
 }
 
 impl Database {
@@ -55,6 +77,7 @@ impl Database {
             path: directory.join("memory.db"),
             options: options.clone(),
             readers: Mutex::new(Vec::new()),
+            bundles: Bundles::open(directory)?,
         };
         let connection = database.attach()?;
         let version = database.inspect(&connection)?;
@@ -68,6 +91,19 @@ impl Database {
             .and_then(|()| fs::File::open(directory)?.sync_all())
             .map_err(|error| directory_error(directory, &error))?;
         Ok(database)
+    }
+
+    pub fn bundles(&self) -> &Bundles {
+        &self.bundles
+    }
+
+    /// Removes bundles that nothing names: a write that was cut short, or a removal.
+    pub fn sweep(&self) -> Result<()> {
+        let named: HashSet<String> = self.read(|connection| {
+            let mut statement = connection.prepare("SELECT file FROM bundles")?;
+            statement.query_map([], |row| row.get(0))?.collect()
+        })?;
+        self.bundles.sweep(|file| named.contains(file))
     }
 
     /// A connection with the store's settings.
@@ -245,6 +281,52 @@ impl Records for Database {
             ControlFlow::Continue(())
         })
     }
+
+    fn sealed_parts(&self, key: i64, language: &str, vectors_tag: &str) -> Result<Vec<SealedPart>> {
+        let analyzer = analyzer_id(language);
+        let open = |(number, file): (u32, String)| {
+            let bytes = self.bundles.read(&file).ok()?;
+            open_part(number, bytes, &analyzer, vectors_tag).ok()
+        };
+        let files = self.read(|connection| bundle_files(connection, key))?;
+        let parts: Option<Vec<SealedPart>> = files.into_iter().map(open).collect();
+        let mut parts = parts.unwrap_or_default();
+        parts.sort_by_key(|part| part.words.documents().next().map(|first| first.birth));
+        Ok(parts)
+    }
+
+    fn vectors(&self, key: i64, each: &mut dyn FnMut(StoredVector)) -> Result<()> {
+        let sql = "SELECT memory_id, revision, vector FROM vectors WHERE bank_key = ?1";
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map([key], |row| {
+                Ok(StoredVector {
+                    memory_id: row.get::<_, i64>(0)? as u64,
+                    update_revision: row.get::<_, i64>(1)? as u64,
+                    vector: unpacked(row.get_ref(2)?.as_blob()?),
+                })
+            })?;
+            rows.into_iter().try_for_each(|stored| {
+                each(stored?);
+                Ok(())
+            })
+        })
+    }
+}
+
+/// A bank's bundles, as (part, file).
+pub(crate) fn bundle_files(connection: &Connection, key: i64) -> rusqlite::Result<Vec<(u32, String)>> {
+    let mut statement = connection.prepare_cached("SELECT part, file FROM bundles WHERE bank_key = ?1")?;
+    statement.query_map([key], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
+/// A vector as a row keeps it.
+pub(crate) fn packed(vector: &[f32]) -> Vec<u8> {
+    vector.iter().flat_map(|number| number.to_le_bytes()).collect()
+}
+
+fn unpacked(bytes: &[u8]) -> Vector {
+    bytes.as_chunks().0.iter().copied().map(f32::from_le_bytes).collect()
 }
 
 /// SQLite's integers are signed, and no bank has that many records.

@@ -3,35 +3,39 @@
 //! Writes to durable banks go through the group-commit [`writer`]; volatile banks are written by their callers.
 //! Reads never wait for a write: they take a bank's published head and what its body holds for it.
 
+mod bundles;
 mod checkpoint;
 mod database;
 mod lock;
 mod options;
 mod reads;
+mod upkeep;
 mod writer;
 
 use std::collections::BTreeMap;
 use std::mem::ManuallyDrop;
 use std::ops::{Bound, ControlFlow, Deref};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::bank::{Body, Cell, Head, Intent, Records, Reply};
+use crate::bank::{Body, Cell, Head, Intent, PutVectors, Records, Reply, SealedPart, StoredVector, given};
 use crate::check;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{
-    Appended, Applied, Bank, BankSettings, Batch, ChunkFailures, Durability, FailureReport, NewChunk,
-    ParkedChunkAction, Revision,
+    Appended, Applied, Bank, BankSettings, Batch, ChunkFailures, Durability, Embedder, FailureReport,
+    MemoryVector, NewChunk, ParkedChunkAction, Revision, VectorResult,
 };
 use crate::record::{Record, Stamped};
+use bundles::Bundles;
 use checkpoint::Checkpointer;
 use database::Database;
 use lock::DirectoryLock;
 pub use options::OpenOptions;
+use upkeep::Upkeep;
 use writer::{Command, Done, Writer};
 
 /// Bytes of a database page.
@@ -79,6 +83,13 @@ pub(crate) struct Inner {
     log_runs_away: AtomicBool,
     /// SQLite turns a second checkpoint away; the writer's has to wait instead.
     checkpointing: Mutex<()>,
+    upkeep: Upkeep,
+    /// Documents at which a tail is sealed.
+    seal_from: usize,
+    graph_from: usize,
+    /// The last upkeep that failed, and why.
+    upkeep_fault: Mutex<Option<Error>>,
+    myself: Weak<Inner>,
 }
 
 /// What a store over a directory runs on.
@@ -100,11 +111,14 @@ impl Store {
         let database = Arc::new(Database::open(directory, &options)?);
         let cells = database.cells()?;
         let banks = cells.into_iter().map(|cell| (cell.bank_id.clone(), Arc::new(cell))).collect();
-        let mut inner = Inner::over_nothing(options);
-        inner.banks = RwLock::new(banks);
-        inner.database = Some(ManuallyDrop::new(Arc::clone(&database)));
-        inner.directory = Some(directory.to_owned());
-        let inner = Arc::new(inner);
+        database.sweep()?;
+        let inner = Arc::new_cyclic(|myself| {
+            let mut inner = Inner::over_nothing(options, Weak::clone(myself));
+            inner.banks = RwLock::new(banks);
+            inner.database = Some(ManuallyDrop::new(Arc::clone(&database)));
+            inner.directory = Some(directory.to_owned());
+            inner
+        });
         let disk = Disk {
             writer: Writer::start(&inner, database.connect()?)?,
             checkpointer: Checkpointer::start(&inner, database.connect()?)?,
@@ -116,7 +130,36 @@ impl Store {
 
     /// A store whose banks are all volatile.
     pub fn in_memory() -> Self {
-        Self(Arc::new(Owned(Arc::new(Inner::over_nothing(OpenOptions::default())))))
+        Self::in_memory_with(OpenOptions::default())
+    }
+
+    /// A store whose banks are all volatile, with settings.
+    pub fn in_memory_with(options: OpenOptions) -> Self {
+        let inner = Arc::new_cyclic(|myself| Inner::over_nothing(options, Weak::clone(myself)));
+        Self(Arc::new(Owned(inner)))
+    }
+
+    /// Lets go of what a bank takes in RAM; the next access reads it from the directory again. Nothing happens to a
+    /// volatile bank.
+    pub fn evict(&self, bank_id: &str) -> Result<()> {
+        let cell = self.0.cell(bank_id, None)?;
+        if cell.is_volatile() {
+            return Ok(());
+        }
+        self.0.submit(Command::Evict { cell }).map(|_| ())
+    }
+
+    /// Waits until indexes are in shape: tails sealed, parts merged, vectors of the built-in embedder made.
+    ///
+    /// # Errors
+    /// Why the last piece of that work failed. It is tried again when more is written.
+    pub fn wait_for_upkeep(&self) -> Result<()> {
+        self.0.check_usable()?;
+        let opened: Vec<Arc<Cell>> =
+            self.0.banks.read().values().filter(|cell| cell.take_fresh()).cloned().collect();
+        opened.iter().for_each(|cell| self.0.ask_upkeep(cell));
+        self.0.upkeep.wait();
+        self.0.upkeep_fault.lock().clone().map_or(Ok(()), Err)
     }
 
     /// The data directory; `None` for a store in memory.
@@ -193,7 +236,7 @@ impl Store {
     pub fn apply(&self, bank_id: &str, bank_uid: Option<&str>, batch: Batch) -> Result<Applied> {
         let cell = self.0.cell(bank_id, bank_uid)?;
         check::batch(&batch)?;
-        let intent = Intent::apply(batch, &cell.analyzer);
+        let intent = Intent::apply(batch, &cell.analyzer, &cell.head().embedder)?;
         match self.0.write(&cell, bank_uid, intent)? {
             Reply::Applied(applied) => Ok(applied),
             Reply::Repeated(revision) => self.0.answered(&cell, revision),
@@ -216,6 +259,40 @@ impl Store {
         }
     }
 
+    /// Changes what makes a bank's vectors; the present embedder changes nothing.
+    pub fn set_embedder(&self, bank_id: &str, bank_uid: Option<&str>, embedder: Embedder) -> Result<Bank> {
+        let cell = self.0.cell(bank_id, bank_uid)?;
+        check::embedder(&embedder)?;
+        match self.0.write(&cell, bank_uid, Intent::SetEmbedder(embedder))? {
+            Reply::EmbedderSet => Ok(cell.bank()),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Takes vectors that the bank's external embedder made; returns what became of each, and how many memories
+    /// still lack one. Safe to repeat.
+    ///
+    /// # Errors
+    /// Conflict `EMBEDDER_CHANGED` if the bank has another embedder than `embedder_id`.
+    pub fn put_vectors(
+        &self,
+        bank_id: &str,
+        bank_uid: Option<&str>,
+        embedder_id: &str,
+        vectors: &[MemoryVector],
+    ) -> Result<(Vec<VectorResult>, u64)> {
+        let cell = self.0.cell(bank_id, bank_uid)?;
+        check::vectors(vectors)?;
+        let embedder = cell.head().embedder.clone();
+        embedder.expect_id(embedder_id)?;
+        let prepare = |(index, vector): (usize, &MemoryVector)| {
+            let unit = given(&format!("vectors[{index}].embedding"), &vector.embedding, &embedder)?;
+            Ok((vector.memory_id, vector.update_revision, Some(unit)))
+        };
+        let vectors = vectors.iter().enumerate().map(prepare).collect::<Result<_>>()?;
+        self.0.put_vectors(&cell, bank_uid, PutVectors { embedder_id: embedder_id.into(), vectors })
+    }
+
     /// Releases a parked chunk.
     pub fn resolve_parked(
         &self,
@@ -232,7 +309,7 @@ impl Store {
 }
 
 impl Inner {
-    fn over_nothing(options: OpenOptions) -> Self {
+    fn over_nothing(options: OpenOptions, myself: Weak<Self>) -> Self {
         Self {
             banks: RwLock::new(BTreeMap::new()),
             admin: Mutex::new(()),
@@ -246,6 +323,47 @@ impl Inner {
             checkpoint_bytes: options.checkpoint_bytes,
             log_runs_away: AtomicBool::new(false),
             checkpointing: Mutex::new(()),
+            upkeep: Upkeep::new(),
+            seal_from: options.seal_from,
+            graph_from: options.graph_from,
+            upkeep_fault: Mutex::new(None),
+            myself,
+        }
+    }
+
+    fn bundles(&self) -> Option<&Bundles> {
+        self.database.as_ref().map(|database| database.bundles())
+    }
+
+    /// Has the bank looked after if there is something to do.
+    fn ask_upkeep(&self, cell: &Arc<Cell>) {
+        if cell.job_due(self.seal_from) {
+            self.upkeep.ask(&self.myself, cell);
+        }
+    }
+
+    fn note_upkeep(&self, cell: &Cell, result: Result<()>) {
+        *self.upkeep_fault.lock() = result.err().map(|error| cell.named(error));
+    }
+
+    fn put_vectors(
+        &self,
+        cell: &Arc<Cell>,
+        bank_uid: Option<&str>,
+        put: PutVectors,
+    ) -> Result<(Vec<VectorResult>, u64)> {
+        cell.open(self)?;
+        if cell.is_volatile() {
+            let closed = || Error::internal("a volatile bank has no body");
+            let outcome = cell.put_vectors(&put).ok_or_else(closed)??;
+            cell.publish();
+            self.ask_upkeep(cell);
+            return Ok((outcome.results, outcome.unembedded));
+        }
+        let bank_uid = bank_uid.map(str::to_owned);
+        match self.submit(Command::PutVectors { cell: Arc::clone(cell), bank_uid, put })? {
+            Done::Vectors(results, unembedded) => Ok((results, unembedded)),
+            _ => Err(unexpected()),
         }
     }
 
@@ -278,6 +396,9 @@ impl Inner {
                 .with("bank_id", bank_id)
         })?;
         cell.check_alive(bank_uid)?;
+        if cell.take_fresh() {
+            self.ask_upkeep(&cell);
+        }
         Ok(cell)
     }
 
@@ -312,6 +433,7 @@ impl Inner {
         if cell.is_volatile() {
             let planned = cell.stage(intent, self.clock.now(), |_, _| Ok(()))??;
             cell.publish();
+            self.ask_upkeep(cell);
             return Ok(planned.reply);
         }
         // Here, so that a long replay holds up this caller and not the writer.
@@ -438,6 +560,7 @@ impl Inner {
             return;
         }
         self.closed.store(true, Ordering::Release);
+        self.upkeep.stop();
         let disk = self.disk.write().take();
         if let Some(disk) = disk {
             let disk = ManuallyDrop::into_inner(disk);
@@ -465,6 +588,14 @@ impl Drop for Inner {
 impl Records for Inner {
     fn replay(&self, key: i64, last: Revision, each: &mut dyn FnMut(Stamped)) -> Result<()> {
         self.database()?.replay(key, last, each)
+    }
+
+    fn sealed_parts(&self, key: i64, language: &str, vectors_tag: &str) -> Result<Vec<SealedPart>> {
+        self.database()?.sealed_parts(key, language, vectors_tag)
+    }
+
+    fn vectors(&self, key: i64, each: &mut dyn FnMut(StoredVector)) -> Result<()> {
+        self.database()?.vectors(key, each)
     }
 }
 

@@ -10,6 +10,12 @@ pub struct OpenOptions {
     pub clock: Clock,
     /// Size of the write-ahead log, in bytes, at which it is moved into the database.
     pub checkpoint_bytes: u64,
+    /// Memories in the newest part of a bank's index at which it is sealed: no longer held in RAM, faster to search
+    /// and to open.
+    pub seal_from: usize,
+    /// Vectors in a sealed part from which a graph over them is built, one vector at a time. Never by default: codes of
+    /// one bit were faster at every size measured (see memcore/vector).
+    pub graph_from: usize,
     /// Name of the SQLite VFS to use.
     #[cfg(feature = "sim")]
     pub vfs: Option<String>,
@@ -24,6 +30,8 @@ impl Default for OpenOptions {
             note: String::new(),
             clock: Clock::system(),
             checkpoint_bytes: 4 << 20,
+            seal_from: 4096,
+            graph_from: usize::MAX,
             #[cfg(feature = "sim")]
             vfs: None,
             #[cfg(feature = "sim")]

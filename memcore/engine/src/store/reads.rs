@@ -4,13 +4,13 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::Store;
-use crate::bank::{Cell, Head};
+use crate::bank::{Asked, Cell, Head};
 use crate::check;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::model::{
-    Bank, Chunk, Event, EventFilter, EventKind, Hits, Memory, MemoryType, Page, PendingBank, Query, Revision,
-    SearchReply, View, WriterView,
+    Bank, Chunk, Embedder, Embedding, Event, EventFilter, EventKind, Hit, Hits, Memory, MemoryType, Page,
+    PendingBank, Query, Revision, SearchReply, View, WriterView,
 };
 use crate::record::{Record, Stamped};
 
@@ -20,10 +20,19 @@ impl Store {
         Ok(self.0.cell(bank_id, bank_uid)?.bank())
     }
 
-    /// Banks in order of ids.
-    pub fn banks(&self, after: Option<&str>, limit: usize) -> Result<Page<Bank, String>> {
+    /// Banks in order of ids; with `unembedded_only` those that wait for vectors of an external embedder.
+    pub fn banks(
+        &self,
+        after: Option<&str>,
+        unembedded_only: bool,
+        limit: usize,
+    ) -> Result<Page<Bank, String>> {
         self.0.check_usable()?;
-        let items = self.0.cells_after(after, limit + 1, |cell| Some(cell.bank()));
+        let wanted = |bank: &Bank| {
+            let external = matches!(bank.settings.embedder, Embedder::External { .. });
+            !unembedded_only || (external && bank.stats.unembedded_count > 0)
+        };
+        let items = self.0.cells_after(after, limit + 1, |cell| Some(cell.bank()).filter(wanted));
         Ok(page(items, limit, |bank| bank.bank_id.clone()))
     }
 
@@ -83,37 +92,42 @@ impl Store {
     }
 
     /// What a policy needs for the next chunk, all read at one revision.
-    pub fn writer_view(&self, bank_id: &str, view: View) -> Result<WriterView> {
+    ///
+    /// `embedding` is the next chunk's vector by the bank's external embedder, if its caller has it.
+    pub fn writer_view(&self, bank_id: &str, view: View, embedding: Option<Embedding>) -> Result<WriterView> {
         let (View::Recent { semantic, episodic } | View::Relevant { semantic, episodic }) = view;
         check::view_size("semantic", semantic)?;
         check::view_size("episodic", episodic)?;
         let cell = self.0.cell(bank_id, None)?;
         let shown = cell.read(&**self.0, |body, head| {
-            let (semantic, episodic) = body.view(view, head);
+            let (semantic, episodic) = body.view(view, embedding, head)?;
             let next_chunk = body.next_chunk(head).map(|chunk| Chunk::clone(&chunk));
-            body.core(head).map(|core| WriterView {
+            Ok(body.core(head).map(|core| WriterView {
                 bank: cell.bank_at(head),
                 core,
                 semantic,
                 episodic,
                 next_chunk,
-            })
-        })?;
+            }))
+        })??;
         shown.ok_or_else(|| Error::corruption(format!("bank {bank_id:?} has no core memory")))
     }
 
     /// Memories in order of ids, core memory first (id 0), and the revision that was read. `created_by` leaves out
-    /// memories created after that revision.
+    /// memories created after that revision, `unembedded_only` those with a vector.
     pub fn memories(
         &self,
         bank_id: &str,
         kind: Option<MemoryType>,
         after: Option<u64>,
         created_by: Option<Revision>,
+        unembedded_only: bool,
         limit: usize,
     ) -> Result<(Page<Memory, u64>, Revision)> {
         let cell = self.0.cell(bank_id, None)?;
-        cell.read(&**self.0, |body, head| (body.list(kind, after, created_by, limit, head), head.revision))
+        cell.read(&**self.0, |body, head| {
+            (body.list(kind, after, created_by, unembedded_only, limit, head), head.revision)
+        })
     }
 
     /// Ranks memories, and pending chunks where asked, against each query, all at one revision. Writers wait for one
@@ -124,7 +138,8 @@ impl Store {
         let pin = cell.pin(&**self.0)?;
         let mut bytes = 0;
         let search = |query: &Query| {
-            let hits = pin.read(&**self.0, |body, head| body.search(query, head))?;
+            let asked = Asked::new(query, &cell.analyzer, pin.embedder())?;
+            let hits = pin.read(&**self.0, |body, head| body.search(&asked, head))?;
             bytes += size(&hits);
             if bytes > limits::SEARCH_BYTES { Err(too_many_hits()) } else { Ok(hits) }
         };
@@ -177,7 +192,7 @@ fn page<T, P>(mut items: Vec<T>, limit: usize, place: impl Fn(&T) -> P) -> Page<
 
 /// About the bytes that hits take.
 fn size(hits: &Hits) -> usize {
-    let memories = hits.memories.iter().map(|(memory, _)| size_of::<Memory>() + memory.content.len());
+    let memories = hits.memories.iter().map(|hit| size_of::<Hit>() + hit.memory.content.len());
     let chunks = hits.pending.iter().map(|(chunk, _)| size_of::<Chunk>() + chunk.text.len());
     memories.chain(chunks).sum()
 }
@@ -200,7 +215,7 @@ fn text_bytes(event: &EventKind) -> usize {
         EventKind::CursorMoved { raw_output, .. } | EventKind::ChunkFailed { raw_output, .. } => {
             raw_output.as_ref().map_or(0, |raw| raw.text.len())
         }
-        EventKind::BankCreated { .. } | EventKind::ChunkRetried { .. } => 0,
+        EventKind::BankCreated { .. } | EventKind::ChunkRetried { .. } | EventKind::EmbedderSet { .. } => 0,
     }
 }
 
@@ -230,7 +245,7 @@ fn memory_of(event: &EventKind) -> Option<u64> {
 
 fn concerns_chunk(event: &EventKind, wanted: u64) -> bool {
     match event {
-        EventKind::BankCreated { .. } => false,
+        EventKind::BankCreated { .. } | EventKind::EmbedderSet { .. } => false,
         EventKind::ChunkAppended { chunk } => chunk.position == wanted,
         EventKind::OperationApplied { provenance, .. } => {
             provenance.chunk.as_ref().is_some_and(|(_, position)| *position == wanted)

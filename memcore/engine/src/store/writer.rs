@@ -14,13 +14,12 @@ use rusqlite::{Connection, params};
 
 use super::Inner;
 use super::checkpoint::checkpoint;
-use super::database::{Database, to_json};
+use super::database::{Database, bundle_files, packed, to_json};
 use super::{creation, existing, new_uid};
-use crate::bank::{Body, Cell, Head, Intent, Reply};
+use crate::bank::{Body, Cell, Head, Intent, Planned, PutVectors, Reply, Vector, VectorChanges};
 use crate::crash::reach;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{BankSettings, Durability};
-use crate::record::Stamped;
+use crate::model::{BankSettings, Durability, Revision, VectorResult};
 
 /// Most writes in one transaction.
 const GROUP: usize = 1024;
@@ -31,13 +30,30 @@ pub(crate) enum Command {
     Create { bank_id: String, settings: BankSettings, request_id: String },
     Write { cell: Arc<Cell>, bank_uid: Option<String>, intent: Intent },
     Delete { cell: Arc<Cell>, bank_uid: Option<String> },
+    PutVectors { cell: Arc<Cell>, bank_uid: Option<String>, put: PutVectors },
+    Evict { cell: Arc<Cell> },
+    Install { cell: Arc<Cell>, file: SealedFile, number: u32, apply: Install },
 }
+
+/// A bundle that is written and synced.
+pub(crate) struct SealedFile {
+    pub name: String,
+    pub bytes: u64,
+}
+
+/// Puts a sealed part into a body; the numbers of all parts that are sealed then, or `None` if it fits no more.
+pub(crate) type Install = Box<dyn FnOnce(&mut Body) -> Option<Vec<u32>> + Send>;
 
 /// A command that was carried out.
 pub(crate) enum Done {
     Bank(Arc<Cell>),
     Written(Reply),
     Deleted,
+    /// Results, and how many memories still lack a vector.
+    Vectors(Vec<VectorResult>, u64),
+    /// Whether the bank had use for it.
+    Installed(bool),
+    Evicted,
 }
 
 struct Job {
@@ -105,6 +121,9 @@ fn next_group(jobs: &Receiver<Job>) -> Option<Vec<Job>> {
     Some(group)
 }
 
+/// A row dirties about three pages beside its own bytes.
+const ROW_LOG_BYTES: u64 = 3 * 4096;
+
 struct WriterThread {
     connection: Connection,
     /// About what was added to the write-ahead log since the last checkpoint was asked for.
@@ -118,6 +137,11 @@ struct Staged {
     created: Vec<Arc<Cell>>,
     deleted: Vec<Arc<Cell>>,
     moves_cursor: bool,
+    evicted: Vec<Arc<Cell>>,
+    /// Bundles that nothing names after the commit.
+    unnamed: Vec<String>,
+    /// Bundles that the commit names.
+    named: Vec<String>,
 }
 
 /// A command's answer: what was done, or why it was refused.
@@ -132,7 +156,7 @@ impl WriterThread {
         match &result {
             Ok(()) => staged.publish(inner),
             Err(error) => {
-                staged.forget();
+                staged.forget(inner);
                 inner.poison_by(error);
             }
         }
@@ -225,10 +249,110 @@ impl WriterThread {
                 }
                 cell.mark_leaving(true);
                 staged.deleted.push(Arc::clone(&cell));
+                let files =
+                    bundle_files(&self.connection, cell.key).map_err(|error| database.error(&error))?;
+                staged.unnamed.extend(files.into_iter().map(|(_, file)| file));
                 self.delete(database, &cell)?;
                 Ok(Ok(Done::Deleted))
             }
+            Command::PutVectors { cell, bank_uid, put } => {
+                if let Err(gone) = cell.check_staying(bank_uid.as_deref()).and_then(|()| cell.open(database))
+                {
+                    return Ok(Err(gone));
+                }
+                self.put_vectors(database, &cell, put, staged)
+            }
+            Command::Evict { cell } => {
+                staged.evicted.push(cell);
+                Ok(Ok(Done::Evicted))
+            }
+            Command::Install { cell, file, number, apply } => {
+                let installed = self.install(database, &cell, file, number, apply, staged)?;
+                Ok(Ok(Done::Installed(installed)))
+            }
         }
+    }
+
+    fn put_vectors(
+        &mut self,
+        database: &Database,
+        cell: &Arc<Cell>,
+        put: PutVectors,
+        staged: &mut Staged,
+    ) -> Result<Answer> {
+        let Some(outcome) = cell.put_vectors(&put) else {
+            return Ok(Err(Error::internal("a bank was closed while it was written")));
+        };
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        staged.written.push(Arc::clone(cell));
+        if !cell.is_volatile() {
+            let head = to_json(&outcome.head)?;
+            self.log_bytes += ROW_LOG_BYTES;
+            let mut keep = || -> rusqlite::Result<()> {
+                if outcome.kept {
+                    self.keep_vectors(cell.key, outcome.stored.iter().map(|(id, at, v)| (*id, *at, v)))?;
+                }
+                self.update_head(cell.key, &head)
+            };
+            keep().map_err(|error| database.error(&error))?;
+        }
+        Ok(Ok(Done::Vectors(outcome.results, outcome.unembedded)))
+    }
+
+    fn keep_vectors<'a>(
+        &mut self,
+        key: i64,
+        vectors: impl Iterator<Item = (u64, Revision, &'a Vector)>,
+    ) -> rusqlite::Result<()> {
+        let sql =
+            "INSERT OR REPLACE INTO vectors(bank_key, memory_id, revision, vector) VALUES (?1, ?2, ?3, ?4)";
+        let mut insert = self.connection.prepare_cached(sql)?;
+        for (id, revision, vector) in vectors {
+            self.log_bytes += ROW_LOG_BYTES + size_of_val(&**vector) as u64;
+            insert.execute(params![key, id as i64, revision as i64, packed(vector)])?;
+        }
+        Ok(())
+    }
+
+    fn update_head(&self, key: i64, head: &str) -> rusqlite::Result<()> {
+        let mut update = self.connection.prepare_cached("UPDATE banks SET head = ?1 WHERE bank_key = ?2")?;
+        update.execute(params![head, key]).map(|_| ())
+    }
+
+    /// Names a bundle, if the bank still has use for it, and no more those that the bank has no use for.
+    fn install(
+        &mut self,
+        database: &Database,
+        cell: &Arc<Cell>,
+        file: SealedFile,
+        number: u32,
+        apply: Install,
+        staged: &mut Staged,
+    ) -> Result<bool> {
+        let staying = cell.check_staying(None).is_ok();
+        let Some(sealed) = staying.then(|| cell.amend(apply)).flatten().flatten() else {
+            staged.unnamed.push(file.name);
+            return Ok(false);
+        };
+        staged.named.push(file.name.clone());
+        staged.written.push(Arc::clone(cell));
+        self.log_bytes += ROW_LOG_BYTES;
+        let mut name = || -> rusqlite::Result<()> {
+            for (part, old) in bundle_files(&self.connection, cell.key)? {
+                if part == number || !sealed.contains(&part) {
+                    let sql = "DELETE FROM bundles WHERE bank_key = ?1 AND part = ?2";
+                    self.connection.execute(sql, params![cell.key, part])?;
+                    staged.unnamed.push(old);
+                }
+            }
+            let sql = "INSERT INTO bundles(bank_key, part, file, bytes) VALUES (?1, ?2, ?3, ?4)";
+            self.connection.execute(sql, params![cell.key, number, file.name, file.bytes as i64]).map(|_| ())
+        };
+        name().map_err(|error| database.error(&error))?;
+        Ok(true)
     }
 
     fn create(
@@ -280,8 +404,8 @@ impl WriterThread {
         }
         // Before the outcome is known: whatever is staged must be published or forgotten.
         staged.written.push(Arc::clone(cell));
-        let planned = cell.stage(intent, inner.clock.now(), |stamped, head| {
-            if cell.is_volatile() { Ok(()) } else { self.keep(database, cell.key, stamped, head) }
+        let planned = cell.stage(intent, inner.clock.now(), |planned, head| {
+            if cell.is_volatile() { Ok(()) } else { self.keep(database, cell.key, planned, head) }
         })?;
         Ok(planned.map(|planned| {
             let moves = planned.stamped.as_ref().is_some_and(|stamped| stamped.record.moves_cursor());
@@ -290,43 +414,75 @@ impl WriterThread {
         }))
     }
 
-    fn keep(&mut self, database: &Database, key: i64, stamped: &Stamped, head: &Head) -> Result<()> {
+    fn keep(&mut self, database: &Database, key: i64, planned: &Planned, head: &Head) -> Result<()> {
+        let Some(stamped) = &planned.stamped else { return Ok(()) };
         let (payload, crc) = stamped.record.encode()?;
         let head = to_json(head)?;
-        // A record dirties about three pages beside its own bytes.
-        self.log_bytes += (payload.len() + 3 * 4096) as u64;
+        self.log_bytes += payload.len() as u64 + ROW_LOG_BYTES;
         let revision = stamped.revision as i64;
         let kind = stamped.record.kind();
         let insert = "INSERT INTO records(bank_key, revision, time, kind, payload, crc)
                       VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-        let keep = || -> rusqlite::Result<()> {
-            let mut insert = self.connection.prepare_cached(insert)?;
-            insert.execute(params![key, revision, stamped.time, kind, payload, crc])?;
-            let mut update =
-                self.connection.prepare_cached("UPDATE banks SET head = ?1 WHERE bank_key = ?2")?;
-            update.execute(params![head, key])?;
-            Ok(())
+        let mut keep = || -> rusqlite::Result<()> {
+            self.connection.prepare_cached(insert)?.execute(params![
+                key,
+                revision,
+                stamped.time,
+                kind,
+                payload,
+                crc
+            ])?;
+            self.update_head(key, &head)?;
+            self.change_vectors(key, stamped.revision, &planned.vectors)
         };
         keep().map_err(|error| database.error(&error))
     }
 
+    fn change_vectors(
+        &mut self,
+        key: i64,
+        revision: Revision,
+        changes: &VectorChanges,
+    ) -> rusqlite::Result<()> {
+        if changes.forget_all {
+            self.connection.execute("DELETE FROM vectors WHERE bank_key = ?1", [key])?;
+        }
+        for id in &changes.forget {
+            let sql = "DELETE FROM vectors WHERE bank_key = ?1 AND memory_id = ?2";
+            self.connection.prepare_cached(sql)?.execute(params![key, *id as i64])?;
+        }
+        self.keep_vectors(key, changes.put.iter().map(|(id, vector)| (*id, revision, vector)))
+    }
+
     fn delete(&self, database: &Database, cell: &Cell) -> Result<()> {
-        for sql in ["DELETE FROM records WHERE bank_key = ?1", "DELETE FROM banks WHERE bank_key = ?1"] {
-            self.connection.execute(sql, params![cell.key]).map_err(|error| database.error(&error))?;
+        for table in ["records", "vectors", "bundles", "banks"] {
+            let sql = format!("DELETE FROM {table} WHERE bank_key = ?1");
+            self.connection.execute(&sql, params![cell.key]).map_err(|error| database.error(&error))?;
         }
         Ok(())
     }
 }
 
+fn remove_bundles(inner: &Inner, files: &[String]) {
+    if let Some(bundles) = inner.bundles() {
+        files.iter().for_each(|file| bundles.remove(file));
+    }
+}
+
 impl Staged {
     fn publish(self, inner: &Inner) {
-        for cell in &self.written {
-            cell.publish();
-        }
+        let mut written = self.written;
+        written.sort_unstable_by_key(|cell| Arc::as_ptr(cell) as usize);
+        written.dedup_by_key(|cell| Arc::as_ptr(cell) as usize);
+        written.iter().for_each(|cell| cell.publish());
         inner.change_catalogue(&self.created, &self.deleted);
+        remove_bundles(inner, &self.unnamed);
+        self.evicted.iter().for_each(|cell| cell.forget_staged());
+        written.iter().for_each(|cell| inner.ask_upkeep(cell));
     }
 
-    fn forget(&self) {
+    fn forget(&self, inner: &Inner) {
+        remove_bundles(inner, &self.named);
         for cell in self.written.iter().filter(|cell| !cell.is_volatile()) {
             cell.forget_staged();
         }

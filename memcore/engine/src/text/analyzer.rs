@@ -77,6 +77,11 @@ impl Analyzer {
         sink.terms()
     }
 
+    /// Words as Unicode bounds them, as they stand.
+    pub fn words(text: &str) -> impl Iterator<Item = &str> {
+        text.unicode_words()
+    }
+
     /// Distinct terms of a query, in order of first appearance.
     pub fn query_terms(&self, text: &str) -> Vec<Box<str>> {
         let counts = self.analyze(text).counts;

@@ -13,3 +13,11 @@ pub mod tokens;
 
 pub use analyzer::{Analyzer, LANGUAGES};
 pub use terms::Terms;
+
+/// Goes up whenever any text gets other terms than before, so that what was indexed with the old ones is not used.
+const ANALYZER_VERSION: u32 = 1;
+
+/// Names an analyzer, so that what was indexed by another one is told apart.
+pub fn analyzer_id(language: &str) -> String {
+    format!("{language}-{ANALYZER_VERSION}")
+}

@@ -41,7 +41,20 @@ impl From<engine::BankSettings> for api::BankSettings {
                 .collect(),
             max_chunk_failures: i32::try_from(settings.max_chunk_failures).ok(),
             labels: settings.labels.into_iter().collect(),
+            embedder: Some(settings.embedder.into()),
         }
+    }
+}
+
+impl From<engine::Embedder> for api::Embedder {
+    fn from(embedder: engine::Embedder) -> Self {
+        let kind = match embedder {
+            engine::Embedder::None => api::EmbedderKind::None,
+            engine::Embedder::Builtin => api::EmbedderKind::Builtin,
+            engine::Embedder::External { .. } => api::EmbedderKind::External,
+        };
+        let dimensions = i32::try_from(embedder.dimensions()).unwrap_or(i32::MAX);
+        Self { kind: kind.into(), id: embedder.id().to_owned(), dimensions }
     }
 }
 
@@ -116,6 +129,8 @@ impl From<engine::BankStats> for api::BankStats {
             chunk_tokens: stats.chunk_tokens,
             pending_chunks: stats.pending_chunks,
             pending_tokens: stats.pending_tokens,
+            embedded_count: stats.embedded_count,
+            unembedded_count: stats.unembedded_count,
         }
     }
 }
@@ -189,20 +204,22 @@ impl From<engine::Operation> for api::Operation {
     fn from(operation: engine::Operation) -> Self {
         use api::operation::Operation as Kind;
         let kind = match operation {
-            engine::Operation::Insert { kind, content, event_time, metadata } => {
+            engine::Operation::Insert { kind, content, event_time, metadata, .. } => {
                 Kind::Insert(api::InsertOperation {
                     r#type: api::MemoryType::from(kind).into(),
                     content,
                     event_time,
                     metadata: metadata.into_iter().collect(),
+                    embedding_f32_le: Vec::new(),
                 })
             }
-            engine::Operation::Update { kind, memory_id, content, event_time } => {
+            engine::Operation::Update { kind, memory_id, content, event_time, .. } => {
                 Kind::Update(api::UpdateOperation {
                     r#type: api::MemoryType::from(kind).into(),
                     memory_id,
                     content,
                     event_time,
+                    embedding_f32_le: Vec::new(),
                 })
             }
             engine::Operation::Delete { kind, memory_id } => {
@@ -255,15 +272,65 @@ impl From<engine::WriterView> for api::GetWriterViewResponse {
 
 impl From<engine::Hits> for api::SearchHits {
     fn from(hits: engine::Hits) -> Self {
-        let memories = hits
-            .memories
-            .into_iter()
-            .map(|(memory, score)| api::MemoryHit { memory: Some(memory.into()), score });
+        let method = match hits.method {
+            engine::Method::Words => api::SearchMethod::Words,
+            engine::Method::Vector => api::SearchMethod::Vector,
+            engine::Method::Hybrid => api::SearchMethod::Hybrid,
+        };
         let pending = hits
             .pending
             .into_iter()
             .map(|(chunk, score)| api::PendingHit { chunk: Some(chunk.into()), score });
-        Self { memories: memories.collect(), pending: pending.collect() }
+        Self {
+            memories: hits.memories.into_iter().map(Into::into).collect(),
+            pending: pending.collect(),
+            method: method.into(),
+            approximate: hits.approximate,
+        }
+    }
+}
+
+impl From<engine::Hit> for api::MemoryHit {
+    fn from(hit: engine::Hit) -> Self {
+        let rank = |rank: Option<u32>| rank.and_then(|rank| i32::try_from(rank).ok());
+        Self {
+            memory: Some(hit.memory.into()),
+            score: hit.score,
+            words_rank: rank(hit.words_rank),
+            vector_rank: rank(hit.vector_rank),
+            has_vector: hit.has_vector,
+            explanation: hit.explanation.map(Into::into),
+        }
+    }
+}
+
+impl From<engine::Explanation> for api::Explanation {
+    fn from(explanation: engine::Explanation) -> Self {
+        let term = |term: engine::TermScore| api::TermScore {
+            term: term.term,
+            document_frequency: term.document_frequency,
+            term_frequency: term.term_frequency,
+            weight: term.weight,
+            score: term.score,
+        };
+        Self {
+            words_score: explanation.words_score,
+            vector_score: explanation.vector_score,
+            words_part: explanation.words_part,
+            vector_part: explanation.vector_part,
+            context_part: explanation.context_part,
+            date_part: explanation.date_part,
+            terms: explanation.terms.into_iter().map(term).collect(),
+        }
+    }
+}
+
+impl From<engine::VectorResult> for api::put_vectors_response::Result {
+    fn from(result: engine::VectorResult) -> Self {
+        match result {
+            engine::VectorResult::Stored => Self::Stored,
+            engine::VectorResult::Stale => Self::Stale,
+        }
     }
 }
 
@@ -321,6 +388,9 @@ impl From<EventKind> for ApiEvent {
             }
             EventKind::ChunkRetried { position, chunk_id } => {
                 Self::ChunkRetried(api::ChunkRetried { position, chunk_id })
+            }
+            EventKind::EmbedderSet { embedder } => {
+                Self::EmbedderSet(api::EmbedderSet { embedder: Some(embedder.into()) })
             }
         }
     }

@@ -384,8 +384,10 @@ type RecallRequest struct {
 	TokenBudget *int32 `protobuf:"varint,4,opt,name=token_budget,json=tokenBudget,proto3,oneof" json:"token_budget,omitempty"`
 	// Also return the chunks that the memories were made from.
 	IncludeSources bool `protobuf:"varint,5,opt,name=include_sources,json=includeSources,proto3" json:"include_sources,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// How to rank memories; unset means by words and vectors where the bank has both.
+	Method        v1alpha1.SearchMethod `protobuf:"varint,6,opt,name=method,proto3,enum=memalpha.api.memory.v1alpha1.SearchMethod" json:"method,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RecallRequest) Reset() {
@@ -453,7 +455,14 @@ func (x *RecallRequest) GetIncludeSources() bool {
 	return false
 }
 
-// Something that matches the question. Higher scores are better, comparable within one kind only.
+func (x *RecallRequest) GetMethod() v1alpha1.SearchMethod {
+	if x != nil {
+		return x.Method
+	}
+	return v1alpha1.SearchMethod(0)
+}
+
+// Something that matches the question. Higher scores are better, comparable within one ranking only.
 type RecallHit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What was found.
@@ -466,7 +475,11 @@ type RecallHit struct {
 	// Score.
 	Score float64 `protobuf:"fixed64,3,opt,name=score,proto3" json:"score,omitempty"`
 	// True if it fitted into `context`.
-	InContext     bool `protobuf:"varint,4,opt,name=in_context,json=inContext,proto3" json:"in_context,omitempty"`
+	InContext bool `protobuf:"varint,4,opt,name=in_context,json=inContext,proto3" json:"in_context,omitempty"`
+	// Rank by words among the candidates, from 1; unset if not ranked so.
+	WordsRank *int32 `protobuf:"varint,5,opt,name=words_rank,json=wordsRank,proto3,oneof" json:"words_rank,omitempty"`
+	// Rank by vectors among the candidates, from 1; unset if not ranked so.
+	VectorRank    *int32 `protobuf:"varint,6,opt,name=vector_rank,json=vectorRank,proto3,oneof" json:"vector_rank,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -540,6 +553,20 @@ func (x *RecallHit) GetInContext() bool {
 	return false
 }
 
+func (x *RecallHit) GetWordsRank() int32 {
+	if x != nil && x.WordsRank != nil {
+		return *x.WordsRank
+	}
+	return 0
+}
+
+func (x *RecallHit) GetVectorRank() int32 {
+	if x != nil && x.VectorRank != nil {
+		return *x.VectorRank
+	}
+	return 0
+}
+
 type isRecallHit_Found interface {
 	isRecallHit_Found()
 }
@@ -563,7 +590,8 @@ type RecallResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Core memory.
 	Core *v1alpha1.Memory `protobuf:"bytes,1,opt,name=core,proto3" json:"core,omitempty"`
-	// Memories best first, then pending chunks best first.
+	// Memories of all types best first, then pending chunks best first. A type that the others would crowd out keeps its
+	// `limit` best: those that are left come last among the memories, scored and ranked within their type alone.
 	Hits []*RecallHit `protobuf:"bytes,2,rep,name=hits,proto3" json:"hits,omitempty"`
 	// Core memory and the best hits as a prompt block; episodic memories in order of time.
 	Context string `protobuf:"bytes,3,opt,name=context,proto3" json:"context,omitempty"`
@@ -574,7 +602,9 @@ type RecallResponse struct {
 	// The bank's chunks still to memorize.
 	PendingChunks uint64 `protobuf:"varint,6,opt,name=pending_chunks,json=pendingChunks,proto3" json:"pending_chunks,omitempty"`
 	// The chunks behind the hits, in order of positions, if asked for.
-	Sources       []*v1alpha1.Chunk `protobuf:"bytes,7,rep,name=sources,proto3" json:"sources,omitempty"`
+	Sources []*v1alpha1.Chunk `protobuf:"bytes,7,rep,name=sources,proto3" json:"sources,omitempty"`
+	// How memories were ranked: WORDS also if the question's vector could not be had, whatever was asked for.
+	SearchMethod  v1alpha1.SearchMethod `protobuf:"varint,8,opt,name=search_method,json=searchMethod,proto3,enum=memalpha.api.memory.v1alpha1.SearchMethod" json:"search_method,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -658,11 +688,18 @@ func (x *RecallResponse) GetSources() []*v1alpha1.Chunk {
 	return nil
 }
 
+func (x *RecallResponse) GetSearchMethod() v1alpha1.SearchMethod {
+	if x != nil {
+		return x.SearchMethod
+	}
+	return v1alpha1.SearchMethod(0)
+}
+
 var File_memalpha_api_agent_v1alpha1_agent_service_proto protoreflect.FileDescriptor
 
 const file_memalpha_api_agent_v1alpha1_agent_service_proto_rawDesc = "" +
 	"\n" +
-	"/memalpha/api/agent/v1alpha1/agent_service.proto\x12\x1bmemalpha.api.agent.v1alpha1\x1a)memalpha/api/memory/v1alpha1/memory.proto\"\x9e\x02\n" +
+	"/memalpha/api/agent/v1alpha1/agent_service.proto\x12\x1bmemalpha.api.agent.v1alpha1\x1a)memalpha/api/memory/v1alpha1/memory.proto\x1a1memalpha/api/memory/v1alpha1/memory_service.proto\"\x9e\x02\n" +
 	"\fMemorizeItem\x12\x17\n" +
 	"\aitem_id\x18\x01 \x01(\tR\x06itemId\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12\x18\n" +
@@ -687,22 +724,29 @@ const file_memalpha_api_agent_v1alpha1_agent_service_proto_rawDesc = "" +
 	"\x05state\x18\x04 \x01(\x0e2'.memalpha.api.agent.v1alpha1.ChunkStateR\x05state\"\x80\x01\n" +
 	"\x10MemorizeResponse\x12E\n" +
 	"\breceipts\x18\x01 \x03(\v2).memalpha.api.agent.v1alpha1.ChunkReceiptR\breceipts\x12%\n" +
-	"\x0epending_chunks\x18\x02 \x01(\x04R\rpendingChunks\"\xc5\x01\n" +
+	"\x0epending_chunks\x18\x02 \x01(\x04R\rpendingChunks\"\x89\x02\n" +
 	"\rRecallRequest\x12\x17\n" +
 	"\abank_id\x18\x01 \x01(\tR\x06bankId\x12\x14\n" +
 	"\x05query\x18\x02 \x01(\tR\x05query\x12\x19\n" +
 	"\x05limit\x18\x03 \x01(\x05H\x00R\x05limit\x88\x01\x01\x12&\n" +
 	"\ftoken_budget\x18\x04 \x01(\x05H\x01R\vtokenBudget\x88\x01\x01\x12'\n" +
-	"\x0finclude_sources\x18\x05 \x01(\bR\x0eincludeSourcesB\b\n" +
+	"\x0finclude_sources\x18\x05 \x01(\bR\x0eincludeSources\x12B\n" +
+	"\x06method\x18\x06 \x01(\x0e2*.memalpha.api.memory.v1alpha1.SearchMethodR\x06methodB\b\n" +
 	"\x06_limitB\x0f\n" +
-	"\r_token_budget\"\xca\x01\n" +
+	"\r_token_budget\"\xb3\x02\n" +
 	"\tRecallHit\x12>\n" +
 	"\x06memory\x18\x01 \x01(\v2$.memalpha.api.memory.v1alpha1.MemoryH\x00R\x06memory\x12?\n" +
 	"\apending\x18\x02 \x01(\v2#.memalpha.api.memory.v1alpha1.ChunkH\x00R\apending\x12\x14\n" +
 	"\x05score\x18\x03 \x01(\x01R\x05score\x12\x1d\n" +
 	"\n" +
-	"in_context\x18\x04 \x01(\bR\tinContextB\a\n" +
-	"\x05found\"\xc9\x02\n" +
+	"in_context\x18\x04 \x01(\bR\tinContext\x12\"\n" +
+	"\n" +
+	"words_rank\x18\x05 \x01(\x05H\x01R\twordsRank\x88\x01\x01\x12$\n" +
+	"\vvector_rank\x18\x06 \x01(\x05H\x02R\n" +
+	"vectorRank\x88\x01\x01B\a\n" +
+	"\x05foundB\r\n" +
+	"\v_words_rankB\x0e\n" +
+	"\f_vector_rank\"\x9a\x03\n" +
 	"\x0eRecallResponse\x128\n" +
 	"\x04core\x18\x01 \x01(\v2$.memalpha.api.memory.v1alpha1.MemoryR\x04core\x12:\n" +
 	"\x04hits\x18\x02 \x03(\v2&.memalpha.api.agent.v1alpha1.RecallHitR\x04hits\x12\x18\n" +
@@ -710,7 +754,8 @@ const file_memalpha_api_agent_v1alpha1_agent_service_proto_rawDesc = "" +
 	"\x0econtext_tokens\x18\x04 \x01(\rR\rcontextTokens\x12\x1a\n" +
 	"\brevision\x18\x05 \x01(\x04R\brevision\x12%\n" +
 	"\x0epending_chunks\x18\x06 \x01(\x04R\rpendingChunks\x12=\n" +
-	"\asources\x18\a \x03(\v2#.memalpha.api.memory.v1alpha1.ChunkR\asources*u\n" +
+	"\asources\x18\a \x03(\v2#.memalpha.api.memory.v1alpha1.ChunkR\asources\x12O\n" +
+	"\rsearch_method\x18\b \x01(\x0e2*.memalpha.api.memory.v1alpha1.SearchMethodR\fsearchMethod*u\n" +
 	"\n" +
 	"ChunkState\x12\x1b\n" +
 	"\x17CHUNK_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
@@ -736,37 +781,40 @@ func file_memalpha_api_agent_v1alpha1_agent_service_proto_rawDescGZIP() []byte {
 var file_memalpha_api_agent_v1alpha1_agent_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_memalpha_api_agent_v1alpha1_agent_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_memalpha_api_agent_v1alpha1_agent_service_proto_goTypes = []any{
-	(ChunkState)(0),          // 0: memalpha.api.agent.v1alpha1.ChunkState
-	(*MemorizeItem)(nil),     // 1: memalpha.api.agent.v1alpha1.MemorizeItem
-	(*MemorizeRequest)(nil),  // 2: memalpha.api.agent.v1alpha1.MemorizeRequest
-	(*ChunkReceipt)(nil),     // 3: memalpha.api.agent.v1alpha1.ChunkReceipt
-	(*MemorizeResponse)(nil), // 4: memalpha.api.agent.v1alpha1.MemorizeResponse
-	(*RecallRequest)(nil),    // 5: memalpha.api.agent.v1alpha1.RecallRequest
-	(*RecallHit)(nil),        // 6: memalpha.api.agent.v1alpha1.RecallHit
-	(*RecallResponse)(nil),   // 7: memalpha.api.agent.v1alpha1.RecallResponse
-	nil,                      // 8: memalpha.api.agent.v1alpha1.MemorizeItem.MetadataEntry
-	(*v1alpha1.Memory)(nil),  // 9: memalpha.api.memory.v1alpha1.Memory
-	(*v1alpha1.Chunk)(nil),   // 10: memalpha.api.memory.v1alpha1.Chunk
+	(ChunkState)(0),            // 0: memalpha.api.agent.v1alpha1.ChunkState
+	(*MemorizeItem)(nil),       // 1: memalpha.api.agent.v1alpha1.MemorizeItem
+	(*MemorizeRequest)(nil),    // 2: memalpha.api.agent.v1alpha1.MemorizeRequest
+	(*ChunkReceipt)(nil),       // 3: memalpha.api.agent.v1alpha1.ChunkReceipt
+	(*MemorizeResponse)(nil),   // 4: memalpha.api.agent.v1alpha1.MemorizeResponse
+	(*RecallRequest)(nil),      // 5: memalpha.api.agent.v1alpha1.RecallRequest
+	(*RecallHit)(nil),          // 6: memalpha.api.agent.v1alpha1.RecallHit
+	(*RecallResponse)(nil),     // 7: memalpha.api.agent.v1alpha1.RecallResponse
+	nil,                        // 8: memalpha.api.agent.v1alpha1.MemorizeItem.MetadataEntry
+	(v1alpha1.SearchMethod)(0), // 9: memalpha.api.memory.v1alpha1.SearchMethod
+	(*v1alpha1.Memory)(nil),    // 10: memalpha.api.memory.v1alpha1.Memory
+	(*v1alpha1.Chunk)(nil),     // 11: memalpha.api.memory.v1alpha1.Chunk
 }
 var file_memalpha_api_agent_v1alpha1_agent_service_proto_depIdxs = []int32{
 	8,  // 0: memalpha.api.agent.v1alpha1.MemorizeItem.metadata:type_name -> memalpha.api.agent.v1alpha1.MemorizeItem.MetadataEntry
 	1,  // 1: memalpha.api.agent.v1alpha1.MemorizeRequest.items:type_name -> memalpha.api.agent.v1alpha1.MemorizeItem
 	0,  // 2: memalpha.api.agent.v1alpha1.ChunkReceipt.state:type_name -> memalpha.api.agent.v1alpha1.ChunkState
 	3,  // 3: memalpha.api.agent.v1alpha1.MemorizeResponse.receipts:type_name -> memalpha.api.agent.v1alpha1.ChunkReceipt
-	9,  // 4: memalpha.api.agent.v1alpha1.RecallHit.memory:type_name -> memalpha.api.memory.v1alpha1.Memory
-	10, // 5: memalpha.api.agent.v1alpha1.RecallHit.pending:type_name -> memalpha.api.memory.v1alpha1.Chunk
-	9,  // 6: memalpha.api.agent.v1alpha1.RecallResponse.core:type_name -> memalpha.api.memory.v1alpha1.Memory
-	6,  // 7: memalpha.api.agent.v1alpha1.RecallResponse.hits:type_name -> memalpha.api.agent.v1alpha1.RecallHit
-	10, // 8: memalpha.api.agent.v1alpha1.RecallResponse.sources:type_name -> memalpha.api.memory.v1alpha1.Chunk
-	2,  // 9: memalpha.api.agent.v1alpha1.AgentService.Memorize:input_type -> memalpha.api.agent.v1alpha1.MemorizeRequest
-	5,  // 10: memalpha.api.agent.v1alpha1.AgentService.Recall:input_type -> memalpha.api.agent.v1alpha1.RecallRequest
-	4,  // 11: memalpha.api.agent.v1alpha1.AgentService.Memorize:output_type -> memalpha.api.agent.v1alpha1.MemorizeResponse
-	7,  // 12: memalpha.api.agent.v1alpha1.AgentService.Recall:output_type -> memalpha.api.agent.v1alpha1.RecallResponse
-	11, // [11:13] is the sub-list for method output_type
-	9,  // [9:11] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	9,  // 4: memalpha.api.agent.v1alpha1.RecallRequest.method:type_name -> memalpha.api.memory.v1alpha1.SearchMethod
+	10, // 5: memalpha.api.agent.v1alpha1.RecallHit.memory:type_name -> memalpha.api.memory.v1alpha1.Memory
+	11, // 6: memalpha.api.agent.v1alpha1.RecallHit.pending:type_name -> memalpha.api.memory.v1alpha1.Chunk
+	10, // 7: memalpha.api.agent.v1alpha1.RecallResponse.core:type_name -> memalpha.api.memory.v1alpha1.Memory
+	6,  // 8: memalpha.api.agent.v1alpha1.RecallResponse.hits:type_name -> memalpha.api.agent.v1alpha1.RecallHit
+	11, // 9: memalpha.api.agent.v1alpha1.RecallResponse.sources:type_name -> memalpha.api.memory.v1alpha1.Chunk
+	9,  // 10: memalpha.api.agent.v1alpha1.RecallResponse.search_method:type_name -> memalpha.api.memory.v1alpha1.SearchMethod
+	2,  // 11: memalpha.api.agent.v1alpha1.AgentService.Memorize:input_type -> memalpha.api.agent.v1alpha1.MemorizeRequest
+	5,  // 12: memalpha.api.agent.v1alpha1.AgentService.Recall:input_type -> memalpha.api.agent.v1alpha1.RecallRequest
+	4,  // 13: memalpha.api.agent.v1alpha1.AgentService.Memorize:output_type -> memalpha.api.agent.v1alpha1.MemorizeResponse
+	7,  // 14: memalpha.api.agent.v1alpha1.AgentService.Recall:output_type -> memalpha.api.agent.v1alpha1.RecallResponse
+	13, // [13:15] is the sub-list for method output_type
+	11, // [11:13] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_memalpha_api_agent_v1alpha1_agent_service_proto_init() }

@@ -132,6 +132,63 @@ func (Durability) EnumDescriptor() ([]byte, []int) {
 	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{1}
 }
 
+// Where a bank's vectors come from.
+type EmbedderKind int32
+
+const (
+	// Same as BUILTIN.
+	EmbedderKind_EMBEDDER_KIND_UNSPECIFIED EmbedderKind = 0
+	// No vectors: search by words alone.
+	EmbedderKind_EMBEDDER_KIND_NONE EmbedderKind = 1
+	// The static embedder inside the memory service. Every memory has its vector at once.
+	EmbedderKind_EMBEDDER_KIND_BUILTIN EmbedderKind = 2
+	// Vectors are made elsewhere and handed over: with an operation, or by PutVectors.
+	EmbedderKind_EMBEDDER_KIND_EXTERNAL EmbedderKind = 3
+)
+
+// Enum value maps for EmbedderKind.
+var (
+	EmbedderKind_name = map[int32]string{
+		0: "EMBEDDER_KIND_UNSPECIFIED",
+		1: "EMBEDDER_KIND_NONE",
+		2: "EMBEDDER_KIND_BUILTIN",
+		3: "EMBEDDER_KIND_EXTERNAL",
+	}
+	EmbedderKind_value = map[string]int32{
+		"EMBEDDER_KIND_UNSPECIFIED": 0,
+		"EMBEDDER_KIND_NONE":        1,
+		"EMBEDDER_KIND_BUILTIN":     2,
+		"EMBEDDER_KIND_EXTERNAL":    3,
+	}
+)
+
+func (x EmbedderKind) Enum() *EmbedderKind {
+	p := new(EmbedderKind)
+	*p = x
+	return p
+}
+
+func (x EmbedderKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (EmbedderKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_memalpha_api_memory_v1alpha1_memory_proto_enumTypes[2].Descriptor()
+}
+
+func (EmbedderKind) Type() protoreflect.EnumType {
+	return &file_memalpha_api_memory_v1alpha1_memory_proto_enumTypes[2]
+}
+
+func (x EmbedderKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use EmbedderKind.Descriptor instead.
+func (EmbedderKind) EnumDescriptor() ([]byte, []int) {
+	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{2}
+}
+
 // Stable reasons. Clients switch on these, never on `message`.
 type OperationError_Reason int32
 
@@ -197,11 +254,11 @@ func (x OperationError_Reason) String() string {
 }
 
 func (OperationError_Reason) Descriptor() protoreflect.EnumDescriptor {
-	return file_memalpha_api_memory_v1alpha1_memory_proto_enumTypes[2].Descriptor()
+	return file_memalpha_api_memory_v1alpha1_memory_proto_enumTypes[3].Descriptor()
 }
 
 func (OperationError_Reason) Type() protoreflect.EnumType {
-	return &file_memalpha_api_memory_v1alpha1_memory_proto_enumTypes[2]
+	return &file_memalpha_api_memory_v1alpha1_memory_proto_enumTypes[3]
 }
 
 func (x OperationError_Reason) Number() protoreflect.EnumNumber {
@@ -210,7 +267,71 @@ func (x OperationError_Reason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use OperationError_Reason.Descriptor instead.
 func (OperationError_Reason) EnumDescriptor() ([]byte, []int) {
-	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{13, 0}
+	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{14, 0}
+}
+
+// What makes a bank's vectors. Similarity is the cosine.
+type Embedder struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where vectors come from.
+	Kind EmbedderKind `protobuf:"varint,1,opt,name=kind,proto3,enum=memalpha.api.memory.v1alpha1.EmbedderKind" json:"kind,omitempty"`
+	// Name of the model and its version, 1 to 128 bytes; set by the server unless `kind` is EXTERNAL.
+	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// Numbers in a vector, 1 to 4096; set by the server unless `kind` is EXTERNAL.
+	Dimensions    int32 `protobuf:"varint,3,opt,name=dimensions,proto3" json:"dimensions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Embedder) Reset() {
+	*x = Embedder{}
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Embedder) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Embedder) ProtoMessage() {}
+
+func (x *Embedder) ProtoReflect() protoreflect.Message {
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Embedder.ProtoReflect.Descriptor instead.
+func (*Embedder) Descriptor() ([]byte, []int) {
+	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *Embedder) GetKind() EmbedderKind {
+	if x != nil {
+		return x.Kind
+	}
+	return EmbedderKind_EMBEDDER_KIND_UNSPECIFIED
+}
+
+func (x *Embedder) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Embedder) GetDimensions() int32 {
+	if x != nil {
+		return x.Dimensions
+	}
+	return 0
 }
 
 // Who chose an operation.
@@ -228,7 +349,7 @@ type Writer struct {
 
 func (x *Writer) Reset() {
 	*x = Writer{}
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[0]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -240,7 +361,7 @@ func (x *Writer) String() string {
 func (*Writer) ProtoMessage() {}
 
 func (x *Writer) ProtoReflect() protoreflect.Message {
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[0]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -253,7 +374,7 @@ func (x *Writer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Writer.ProtoReflect.Descriptor instead.
 func (*Writer) Descriptor() ([]byte, []int) {
-	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{0}
+	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *Writer) GetPolicyId() string {
@@ -296,7 +417,7 @@ type Provenance struct {
 
 func (x *Provenance) Reset() {
 	*x = Provenance{}
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[1]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -308,7 +429,7 @@ func (x *Provenance) String() string {
 func (*Provenance) ProtoMessage() {}
 
 func (x *Provenance) ProtoReflect() protoreflect.Message {
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[1]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -321,7 +442,7 @@ func (x *Provenance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Provenance.ProtoReflect.Descriptor instead.
 func (*Provenance) Descriptor() ([]byte, []int) {
-	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{1}
+	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Provenance) GetRevision() uint64 {
@@ -390,7 +511,7 @@ type Memory struct {
 
 func (x *Memory) Reset() {
 	*x = Memory{}
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[2]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -402,7 +523,7 @@ func (x *Memory) String() string {
 func (*Memory) ProtoMessage() {}
 
 func (x *Memory) ProtoReflect() protoreflect.Message {
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[2]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -415,7 +536,7 @@ func (x *Memory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Memory.ProtoReflect.Descriptor instead.
 func (*Memory) Descriptor() ([]byte, []int) {
-	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{2}
+	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Memory) GetId() uint64 {
@@ -520,7 +641,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[3]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -532,7 +653,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[3]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -545,7 +666,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{3}
+	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Chunk) GetChunkId() string {
@@ -618,14 +739,17 @@ type BankSettings struct {
 	// Failures of one chunk before it is parked; unset means 3. 1 to 100.
 	MaxChunkFailures *int32 `protobuf:"varint,5,opt,name=max_chunk_failures,json=maxChunkFailures,proto3,oneof" json:"max_chunk_failures,omitempty"`
 	// Caller's own labels.
-	Labels        map[string]string `protobuf:"bytes,6,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Labels map[string]string `protobuf:"bytes,6,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// What makes the bank's vectors; unset means the built-in embedder. The one setting that can be changed later, by
+	// SetEmbedder.
+	Embedder      *Embedder `protobuf:"bytes,7,opt,name=embedder,proto3" json:"embedder,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *BankSettings) Reset() {
 	*x = BankSettings{}
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[4]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -637,7 +761,7 @@ func (x *BankSettings) String() string {
 func (*BankSettings) ProtoMessage() {}
 
 func (x *BankSettings) ProtoReflect() protoreflect.Message {
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[4]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -650,7 +774,7 @@ func (x *BankSettings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BankSettings.ProtoReflect.Descriptor instead.
 func (*BankSettings) Descriptor() ([]byte, []int) {
-	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{4}
+	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *BankSettings) GetDurability() Durability {
@@ -695,6 +819,13 @@ func (x *BankSettings) GetLabels() map[string]string {
 	return nil
 }
 
+func (x *BankSettings) GetEmbedder() *Embedder {
+	if x != nil {
+		return x.Embedder
+	}
+	return nil
+}
+
 // Sizes of a bank. Tokens are o200k tokens.
 type BankStats struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -716,13 +847,17 @@ type BankStats struct {
 	PendingChunks uint64 `protobuf:"varint,8,opt,name=pending_chunks,json=pendingChunks,proto3" json:"pending_chunks,omitempty"`
 	// Their tokens.
 	PendingTokens uint64 `protobuf:"varint,9,opt,name=pending_tokens,json=pendingTokens,proto3" json:"pending_tokens,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Semantic and episodic memories, and core memory if it is not empty, that have a vector of the bank's embedder.
+	EmbeddedCount uint64 `protobuf:"varint,10,opt,name=embedded_count,json=embeddedCount,proto3" json:"embedded_count,omitempty"`
+	// Those that ought to have one and do not yet.
+	UnembeddedCount uint64 `protobuf:"varint,11,opt,name=unembedded_count,json=unembeddedCount,proto3" json:"unembedded_count,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *BankStats) Reset() {
 	*x = BankStats{}
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[5]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -734,7 +869,7 @@ func (x *BankStats) String() string {
 func (*BankStats) ProtoMessage() {}
 
 func (x *BankStats) ProtoReflect() protoreflect.Message {
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[5]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -747,7 +882,7 @@ func (x *BankStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BankStats.ProtoReflect.Descriptor instead.
 func (*BankStats) Descriptor() ([]byte, []int) {
-	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{5}
+	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *BankStats) GetCoreTokens() uint64 {
@@ -813,6 +948,20 @@ func (x *BankStats) GetPendingTokens() uint64 {
 	return 0
 }
 
+func (x *BankStats) GetEmbeddedCount() uint64 {
+	if x != nil {
+		return x.EmbeddedCount
+	}
+	return 0
+}
+
+func (x *BankStats) GetUnembeddedCount() uint64 {
+	if x != nil {
+		return x.UnembeddedCount
+	}
+	return 0
+}
+
 // Failures of the chunk at the cursor.
 type ChunkFailures struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -828,7 +977,7 @@ type ChunkFailures struct {
 
 func (x *ChunkFailures) Reset() {
 	*x = ChunkFailures{}
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[6]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -840,7 +989,7 @@ func (x *ChunkFailures) String() string {
 func (*ChunkFailures) ProtoMessage() {}
 
 func (x *ChunkFailures) ProtoReflect() protoreflect.Message {
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[6]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -853,7 +1002,7 @@ func (x *ChunkFailures) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChunkFailures.ProtoReflect.Descriptor instead.
 func (*ChunkFailures) Descriptor() ([]byte, []int) {
-	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{6}
+	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ChunkFailures) GetCount() uint32 {
@@ -908,7 +1057,7 @@ type Bank struct {
 
 func (x *Bank) Reset() {
 	*x = Bank{}
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[7]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -920,7 +1069,7 @@ func (x *Bank) String() string {
 func (*Bank) ProtoMessage() {}
 
 func (x *Bank) ProtoReflect() protoreflect.Message {
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[7]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -933,7 +1082,7 @@ func (x *Bank) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bank.ProtoReflect.Descriptor instead.
 func (*Bank) Descriptor() ([]byte, []int) {
-	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{7}
+	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Bank) GetBankId() string {
@@ -1031,7 +1180,7 @@ type Operation struct {
 
 func (x *Operation) Reset() {
 	*x = Operation{}
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[8]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1043,7 +1192,7 @@ func (x *Operation) String() string {
 func (*Operation) ProtoMessage() {}
 
 func (x *Operation) ProtoReflect() protoreflect.Message {
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[8]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1056,7 +1205,7 @@ func (x *Operation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Operation.ProtoReflect.Descriptor instead.
 func (*Operation) Descriptor() ([]byte, []int) {
-	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{8}
+	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Operation) GetOperation() isOperation_Operation {
@@ -1144,14 +1293,17 @@ type InsertOperation struct {
 	// When it happened; see Memory.event_time.
 	EventTime string `protobuf:"bytes,3,opt,name=event_time,json=eventTime,proto3" json:"event_time,omitempty"`
 	// Caller's own data.
-	Metadata      map[string]string `protobuf:"bytes,4,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Metadata map[string]string `protobuf:"bytes,4,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Vector of `content`, if the bank's embedder is external: 32-bit floats, little-endian, packed. Not kept in the
+	// history.
+	EmbeddingF32Le []byte `protobuf:"bytes,5,opt,name=embedding_f32_le,json=embeddingF32Le,proto3" json:"embedding_f32_le,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *InsertOperation) Reset() {
 	*x = InsertOperation{}
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[9]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1163,7 +1315,7 @@ func (x *InsertOperation) String() string {
 func (*InsertOperation) ProtoMessage() {}
 
 func (x *InsertOperation) ProtoReflect() protoreflect.Message {
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[9]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1176,7 +1328,7 @@ func (x *InsertOperation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InsertOperation.ProtoReflect.Descriptor instead.
 func (*InsertOperation) Descriptor() ([]byte, []int) {
-	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{9}
+	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *InsertOperation) GetType() MemoryType {
@@ -1207,6 +1359,13 @@ func (x *InsertOperation) GetMetadata() map[string]string {
 	return nil
 }
 
+func (x *InsertOperation) GetEmbeddingF32Le() []byte {
+	if x != nil {
+		return x.EmbeddingF32Le
+	}
+	return nil
+}
+
 // Replaces a memory's content.
 type UpdateOperation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1217,14 +1376,16 @@ type UpdateOperation struct {
 	// The whole new text.
 	Content string `protobuf:"bytes,3,opt,name=content,proto3" json:"content,omitempty"`
 	// When it happened; unset keeps what is there.
-	EventTime     *string `protobuf:"bytes,4,opt,name=event_time,json=eventTime,proto3,oneof" json:"event_time,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	EventTime *string `protobuf:"bytes,4,opt,name=event_time,json=eventTime,proto3,oneof" json:"event_time,omitempty"`
+	// Vector of `content`; see InsertOperation.embedding_f32_le.
+	EmbeddingF32Le []byte `protobuf:"bytes,5,opt,name=embedding_f32_le,json=embeddingF32Le,proto3" json:"embedding_f32_le,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *UpdateOperation) Reset() {
 	*x = UpdateOperation{}
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[10]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1236,7 +1397,7 @@ func (x *UpdateOperation) String() string {
 func (*UpdateOperation) ProtoMessage() {}
 
 func (x *UpdateOperation) ProtoReflect() protoreflect.Message {
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[10]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1249,7 +1410,7 @@ func (x *UpdateOperation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateOperation.ProtoReflect.Descriptor instead.
 func (*UpdateOperation) Descriptor() ([]byte, []int) {
-	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{10}
+	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *UpdateOperation) GetType() MemoryType {
@@ -1280,6 +1441,13 @@ func (x *UpdateOperation) GetEventTime() string {
 	return ""
 }
 
+func (x *UpdateOperation) GetEmbeddingF32Le() []byte {
+	if x != nil {
+		return x.EmbeddingF32Le
+	}
+	return nil
+}
+
 // Removes a memory. Core memory becomes empty.
 type DeleteOperation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1293,7 +1461,7 @@ type DeleteOperation struct {
 
 func (x *DeleteOperation) Reset() {
 	*x = DeleteOperation{}
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[11]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1305,7 +1473,7 @@ func (x *DeleteOperation) String() string {
 func (*DeleteOperation) ProtoMessage() {}
 
 func (x *DeleteOperation) ProtoReflect() protoreflect.Message {
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[11]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1318,7 +1486,7 @@ func (x *DeleteOperation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteOperation.ProtoReflect.Descriptor instead.
 func (*DeleteOperation) Descriptor() ([]byte, []int) {
-	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{11}
+	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DeleteOperation) GetType() MemoryType {
@@ -1348,7 +1516,7 @@ type RejectedCall struct {
 
 func (x *RejectedCall) Reset() {
 	*x = RejectedCall{}
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[12]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1360,7 +1528,7 @@ func (x *RejectedCall) String() string {
 func (*RejectedCall) ProtoMessage() {}
 
 func (x *RejectedCall) ProtoReflect() protoreflect.Message {
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[12]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1373,7 +1541,7 @@ func (x *RejectedCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RejectedCall.ProtoReflect.Descriptor instead.
 func (*RejectedCall) Descriptor() ([]byte, []int) {
-	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{12}
+	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RejectedCall) GetText() string {
@@ -1403,7 +1571,7 @@ type OperationError struct {
 
 func (x *OperationError) Reset() {
 	*x = OperationError{}
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[13]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1415,7 +1583,7 @@ func (x *OperationError) String() string {
 func (*OperationError) ProtoMessage() {}
 
 func (x *OperationError) ProtoReflect() protoreflect.Message {
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[13]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1428,7 +1596,7 @@ func (x *OperationError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperationError.ProtoReflect.Descriptor instead.
 func (*OperationError) Descriptor() ([]byte, []int) {
-	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{13}
+	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *OperationError) GetReason() OperationError_Reason {
@@ -1463,7 +1631,7 @@ type OperationResult struct {
 
 func (x *OperationResult) Reset() {
 	*x = OperationResult{}
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[14]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1475,7 +1643,7 @@ func (x *OperationResult) String() string {
 func (*OperationResult) ProtoMessage() {}
 
 func (x *OperationResult) ProtoReflect() protoreflect.Message {
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[14]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1488,7 +1656,7 @@ func (x *OperationResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperationResult.ProtoReflect.Descriptor instead.
 func (*OperationResult) Descriptor() ([]byte, []int) {
-	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{14}
+	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *OperationResult) GetResult() isOperationResult_Result {
@@ -1556,7 +1724,7 @@ type RawOutput struct {
 
 func (x *RawOutput) Reset() {
 	*x = RawOutput{}
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[15]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1568,7 +1736,7 @@ func (x *RawOutput) String() string {
 func (*RawOutput) ProtoMessage() {}
 
 func (x *RawOutput) ProtoReflect() protoreflect.Message {
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[15]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1581,7 +1749,7 @@ func (x *RawOutput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RawOutput.ProtoReflect.Descriptor instead.
 func (*RawOutput) Descriptor() ([]byte, []int) {
-	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{15}
+	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RawOutput) GetText() string {
@@ -1624,6 +1792,7 @@ type BankEvent struct {
 	//	*BankEvent_CursorMoved
 	//	*BankEvent_ChunkFailed
 	//	*BankEvent_ChunkRetried
+	//	*BankEvent_EmbedderSet
 	Event         isBankEvent_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1631,7 +1800,7 @@ type BankEvent struct {
 
 func (x *BankEvent) Reset() {
 	*x = BankEvent{}
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[16]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1643,7 +1812,7 @@ func (x *BankEvent) String() string {
 func (*BankEvent) ProtoMessage() {}
 
 func (x *BankEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[16]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1656,7 +1825,7 @@ func (x *BankEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BankEvent.ProtoReflect.Descriptor instead.
 func (*BankEvent) Descriptor() ([]byte, []int) {
-	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{16}
+	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *BankEvent) GetRevision() uint64 {
@@ -1741,6 +1910,15 @@ func (x *BankEvent) GetChunkRetried() *ChunkRetried {
 	return nil
 }
 
+func (x *BankEvent) GetEmbedderSet() *EmbedderSet {
+	if x != nil {
+		if x, ok := x.Event.(*BankEvent_EmbedderSet); ok {
+			return x.EmbedderSet
+		}
+	}
+	return nil
+}
+
 type isBankEvent_Event interface {
 	isBankEvent_Event()
 }
@@ -1775,6 +1953,11 @@ type BankEvent_ChunkRetried struct {
 	ChunkRetried *ChunkRetried `protobuf:"bytes,9,opt,name=chunk_retried,json=chunkRetried,proto3,oneof"`
 }
 
+type BankEvent_EmbedderSet struct {
+	// Vectors are made by another embedder from here on.
+	EmbedderSet *EmbedderSet `protobuf:"bytes,10,opt,name=embedder_set,json=embedderSet,proto3,oneof"`
+}
+
 func (*BankEvent_BankCreated) isBankEvent_Event() {}
 
 func (*BankEvent_ChunkAppended) isBankEvent_Event() {}
@@ -1787,6 +1970,8 @@ func (*BankEvent_ChunkFailed) isBankEvent_Event() {}
 
 func (*BankEvent_ChunkRetried) isBankEvent_Event() {}
 
+func (*BankEvent_EmbedderSet) isBankEvent_Event() {}
+
 // The bank came to be.
 type BankCreated struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1798,7 +1983,7 @@ type BankCreated struct {
 
 func (x *BankCreated) Reset() {
 	*x = BankCreated{}
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[17]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1810,7 +1995,7 @@ func (x *BankCreated) String() string {
 func (*BankCreated) ProtoMessage() {}
 
 func (x *BankCreated) ProtoReflect() protoreflect.Message {
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[17]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1823,7 +2008,7 @@ func (x *BankCreated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BankCreated.ProtoReflect.Descriptor instead.
 func (*BankCreated) Descriptor() ([]byte, []int) {
-	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{17}
+	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *BankCreated) GetSettings() *BankSettings {
@@ -1844,7 +2029,7 @@ type ChunkAppended struct {
 
 func (x *ChunkAppended) Reset() {
 	*x = ChunkAppended{}
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[18]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1856,7 +2041,7 @@ func (x *ChunkAppended) String() string {
 func (*ChunkAppended) ProtoMessage() {}
 
 func (x *ChunkAppended) ProtoReflect() protoreflect.Message {
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[18]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1869,7 +2054,7 @@ func (x *ChunkAppended) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChunkAppended.ProtoReflect.Descriptor instead.
 func (*ChunkAppended) Descriptor() ([]byte, []int) {
-	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{18}
+	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ChunkAppended) GetChunk() *Chunk {
@@ -1896,7 +2081,7 @@ type OperationApplied struct {
 
 func (x *OperationApplied) Reset() {
 	*x = OperationApplied{}
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[19]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1908,7 +2093,7 @@ func (x *OperationApplied) String() string {
 func (*OperationApplied) ProtoMessage() {}
 
 func (x *OperationApplied) ProtoReflect() protoreflect.Message {
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[19]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1921,7 +2106,7 @@ func (x *OperationApplied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperationApplied.ProtoReflect.Descriptor instead.
 func (*OperationApplied) Descriptor() ([]byte, []int) {
-	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{19}
+	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *OperationApplied) GetOperation() *Operation {
@@ -1973,7 +2158,7 @@ type CursorMoved struct {
 
 func (x *CursorMoved) Reset() {
 	*x = CursorMoved{}
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[20]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1985,7 +2170,7 @@ func (x *CursorMoved) String() string {
 func (*CursorMoved) ProtoMessage() {}
 
 func (x *CursorMoved) ProtoReflect() protoreflect.Message {
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[20]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1998,7 +2183,7 @@ func (x *CursorMoved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CursorMoved.ProtoReflect.Descriptor instead.
 func (*CursorMoved) Descriptor() ([]byte, []int) {
-	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{20}
+	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CursorMoved) GetFromPosition() uint64 {
@@ -2060,7 +2245,7 @@ type ChunkFailed struct {
 
 func (x *ChunkFailed) Reset() {
 	*x = ChunkFailed{}
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[21]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2072,7 +2257,7 @@ func (x *ChunkFailed) String() string {
 func (*ChunkFailed) ProtoMessage() {}
 
 func (x *ChunkFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[21]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2085,7 +2270,7 @@ func (x *ChunkFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChunkFailed.ProtoReflect.Descriptor instead.
 func (*ChunkFailed) Descriptor() ([]byte, []int) {
-	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{21}
+	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ChunkFailed) GetPosition() uint64 {
@@ -2129,7 +2314,7 @@ type ChunkRetried struct {
 
 func (x *ChunkRetried) Reset() {
 	*x = ChunkRetried{}
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[22]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2141,7 +2326,7 @@ func (x *ChunkRetried) String() string {
 func (*ChunkRetried) ProtoMessage() {}
 
 func (x *ChunkRetried) ProtoReflect() protoreflect.Message {
-	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[22]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2154,7 +2339,7 @@ func (x *ChunkRetried) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChunkRetried.ProtoReflect.Descriptor instead.
 func (*ChunkRetried) Descriptor() ([]byte, []int) {
-	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{22}
+	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ChunkRetried) GetPosition() uint64 {
@@ -2171,11 +2356,63 @@ func (x *ChunkRetried) GetChunkId() string {
 	return ""
 }
 
+// Vectors are made by another embedder from here on; the old ones are gone.
+type EmbedderSet struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The new embedder.
+	Embedder      *Embedder `protobuf:"bytes,1,opt,name=embedder,proto3" json:"embedder,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EmbedderSet) Reset() {
+	*x = EmbedderSet{}
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EmbedderSet) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EmbedderSet) ProtoMessage() {}
+
+func (x *EmbedderSet) ProtoReflect() protoreflect.Message {
+	mi := &file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EmbedderSet.ProtoReflect.Descriptor instead.
+func (*EmbedderSet) Descriptor() ([]byte, []int) {
+	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *EmbedderSet) GetEmbedder() *Embedder {
+	if x != nil {
+		return x.Embedder
+	}
+	return nil
+}
+
 var File_memalpha_api_memory_v1alpha1_memory_proto protoreflect.FileDescriptor
 
 const file_memalpha_api_memory_v1alpha1_memory_proto_rawDesc = "" +
 	"\n" +
-	")memalpha/api/memory/v1alpha1/memory.proto\x12\x1cmemalpha.api.memory.v1alpha1\x1a\x1fgoogle/protobuf/timestamp.proto\"q\n" +
+	")memalpha/api/memory/v1alpha1/memory.proto\x12\x1cmemalpha.api.memory.v1alpha1\x1a\x1fgoogle/protobuf/timestamp.proto\"z\n" +
+	"\bEmbedder\x12>\n" +
+	"\x04kind\x18\x01 \x01(\x0e2*.memalpha.api.memory.v1alpha1.EmbedderKindR\x04kind\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12\x1e\n" +
+	"\n" +
+	"dimensions\x18\x03 \x01(\x05R\n" +
+	"dimensions\"q\n" +
 	"\x06Writer\x12\x1b\n" +
 	"\tpolicy_id\x18\x01 \x01(\tR\bpolicyId\x12%\n" +
 	"\x0epolicy_version\x18\x02 \x01(\x03R\rpolicyVersion\x12#\n" +
@@ -2224,7 +2461,7 @@ const file_memalpha_api_memory_v1alpha1_memory_proto_rawDesc = "" +
 	"createTime\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xde\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa2\x04\n" +
 	"\fBankSettings\x12H\n" +
 	"\n" +
 	"durability\x18\x01 \x01(\x0e2(.memalpha.api.memory.v1alpha1.DurabilityR\n" +
@@ -2233,12 +2470,13 @@ const file_memalpha_api_memory_v1alpha1_memory_proto_rawDesc = "" +
 	"\blanguage\x18\x03 \x01(\tR\blanguage\x12O\n" +
 	"\x0edisabled_types\x18\x04 \x03(\x0e2(.memalpha.api.memory.v1alpha1.MemoryTypeR\rdisabledTypes\x121\n" +
 	"\x12max_chunk_failures\x18\x05 \x01(\x05H\x01R\x10maxChunkFailures\x88\x01\x01\x12N\n" +
-	"\x06labels\x18\x06 \x03(\v26.memalpha.api.memory.v1alpha1.BankSettings.LabelsEntryR\x06labels\x1a9\n" +
+	"\x06labels\x18\x06 \x03(\v26.memalpha.api.memory.v1alpha1.BankSettings.LabelsEntryR\x06labels\x12B\n" +
+	"\bembedder\x18\a \x01(\v2&.memalpha.api.memory.v1alpha1.EmbedderR\bembedder\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x13\n" +
 	"\x11_core_token_limitB\x15\n" +
-	"\x13_max_chunk_failures\"\xde\x02\n" +
+	"\x13_max_chunk_failures\"\xb0\x03\n" +
 	"\tBankStats\x12\x1f\n" +
 	"\vcore_tokens\x18\x01 \x01(\x04R\n" +
 	"coreTokens\x12%\n" +
@@ -2250,7 +2488,10 @@ const file_memalpha_api_memory_v1alpha1_memory_proto_rawDesc = "" +
 	"chunkCount\x12!\n" +
 	"\fchunk_tokens\x18\a \x01(\x04R\vchunkTokens\x12%\n" +
 	"\x0epending_chunks\x18\b \x01(\x04R\rpendingChunks\x12%\n" +
-	"\x0epending_tokens\x18\t \x01(\x04R\rpendingTokens\"W\n" +
+	"\x0epending_tokens\x18\t \x01(\x04R\rpendingTokens\x12%\n" +
+	"\x0eembedded_count\x18\n" +
+	" \x01(\x04R\rembeddedCount\x12)\n" +
+	"\x10unembedded_count\x18\v \x01(\x04R\x0funembeddedCount\"W\n" +
 	"\rChunkFailures\x12\x14\n" +
 	"\x05count\x18\x01 \x01(\rR\x05count\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x16\n" +
@@ -2275,22 +2516,24 @@ const file_memalpha_api_memory_v1alpha1_memory_proto_rawDesc = "" +
 	"\x06update\x18\x02 \x01(\v2-.memalpha.api.memory.v1alpha1.UpdateOperationH\x00R\x06update\x12G\n" +
 	"\x06delete\x18\x03 \x01(\v2-.memalpha.api.memory.v1alpha1.DeleteOperationH\x00R\x06delete\x12H\n" +
 	"\brejected\x18\x04 \x01(\v2*.memalpha.api.memory.v1alpha1.RejectedCallH\x00R\brejectedB\v\n" +
-	"\toperation\"\x9e\x02\n" +
+	"\toperation\"\xc8\x02\n" +
 	"\x0fInsertOperation\x12<\n" +
 	"\x04type\x18\x01 \x01(\x0e2(.memalpha.api.memory.v1alpha1.MemoryTypeR\x04type\x12\x18\n" +
 	"\acontent\x18\x02 \x01(\tR\acontent\x12\x1d\n" +
 	"\n" +
 	"event_time\x18\x03 \x01(\tR\teventTime\x12W\n" +
-	"\bmetadata\x18\x04 \x03(\v2;.memalpha.api.memory.v1alpha1.InsertOperation.MetadataEntryR\bmetadata\x1a;\n" +
+	"\bmetadata\x18\x04 \x03(\v2;.memalpha.api.memory.v1alpha1.InsertOperation.MetadataEntryR\bmetadata\x12(\n" +
+	"\x10embedding_f32_le\x18\x05 \x01(\fR\x0eembeddingF32Le\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb9\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe3\x01\n" +
 	"\x0fUpdateOperation\x12<\n" +
 	"\x04type\x18\x01 \x01(\x0e2(.memalpha.api.memory.v1alpha1.MemoryTypeR\x04type\x12\x1b\n" +
 	"\tmemory_id\x18\x02 \x01(\x04R\bmemoryId\x12\x18\n" +
 	"\acontent\x18\x03 \x01(\tR\acontent\x12\"\n" +
 	"\n" +
-	"event_time\x18\x04 \x01(\tH\x00R\teventTime\x88\x01\x01B\r\n" +
+	"event_time\x18\x04 \x01(\tH\x00R\teventTime\x88\x01\x01\x12(\n" +
+	"\x10embedding_f32_le\x18\x05 \x01(\fR\x0eembeddingF32LeB\r\n" +
 	"\v_event_time\"l\n" +
 	"\x0fDeleteOperation\x12<\n" +
 	"\x04type\x18\x01 \x01(\x0e2(.memalpha.api.memory.v1alpha1.MemoryTypeR\x04type\x12\x1b\n" +
@@ -2321,7 +2564,7 @@ const file_memalpha_api_memory_v1alpha1_memory_proto_rawDesc = "" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x16\n" +
 	"\x06sha256\x18\x02 \x01(\tR\x06sha256\x12\x1d\n" +
 	"\n" +
-	"size_bytes\x18\x03 \x01(\x04R\tsizeBytes\"\xee\x04\n" +
+	"size_bytes\x18\x03 \x01(\x04R\tsizeBytes\"\xbe\x05\n" +
 	"\tBankEvent\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\rR\x05index\x12.\n" +
@@ -2331,7 +2574,9 @@ const file_memalpha_api_memory_v1alpha1_memory_proto_rawDesc = "" +
 	"\x11operation_applied\x18\x06 \x01(\v2..memalpha.api.memory.v1alpha1.OperationAppliedH\x00R\x10operationApplied\x12N\n" +
 	"\fcursor_moved\x18\a \x01(\v2).memalpha.api.memory.v1alpha1.CursorMovedH\x00R\vcursorMoved\x12N\n" +
 	"\fchunk_failed\x18\b \x01(\v2).memalpha.api.memory.v1alpha1.ChunkFailedH\x00R\vchunkFailed\x12Q\n" +
-	"\rchunk_retried\x18\t \x01(\v2*.memalpha.api.memory.v1alpha1.ChunkRetriedH\x00R\fchunkRetriedB\a\n" +
+	"\rchunk_retried\x18\t \x01(\v2*.memalpha.api.memory.v1alpha1.ChunkRetriedH\x00R\fchunkRetried\x12N\n" +
+	"\fembedder_set\x18\n" +
+	" \x01(\v2).memalpha.api.memory.v1alpha1.EmbedderSetH\x00R\vembedderSetB\a\n" +
 	"\x05event\"U\n" +
 	"\vBankCreated\x12F\n" +
 	"\bsettings\x18\x01 \x01(\v2*.memalpha.api.memory.v1alpha1.BankSettingsR\bsettings\"J\n" +
@@ -2361,7 +2606,9 @@ const file_memalpha_api_memory_v1alpha1_memory_proto_rawDesc = "" +
 	"raw_output\x18\x04 \x01(\v2'.memalpha.api.memory.v1alpha1.RawOutputR\trawOutput\"E\n" +
 	"\fChunkRetried\x12\x1a\n" +
 	"\bposition\x18\x01 \x01(\x04R\bposition\x12\x19\n" +
-	"\bchunk_id\x18\x02 \x01(\tR\achunkId*s\n" +
+	"\bchunk_id\x18\x02 \x01(\tR\achunkId\"Q\n" +
+	"\vEmbedderSet\x12B\n" +
+	"\bembedder\x18\x01 \x01(\v2&.memalpha.api.memory.v1alpha1.EmbedderR\bembedder*s\n" +
 	"\n" +
 	"MemoryType\x12\x1b\n" +
 	"\x17MEMORY_TYPE_UNSPECIFIED\x10\x00\x12\x14\n" +
@@ -2372,7 +2619,12 @@ const file_memalpha_api_memory_v1alpha1_memory_proto_rawDesc = "" +
 	"Durability\x12\x1a\n" +
 	"\x16DURABILITY_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13DURABILITY_VOLATILE\x10\x01\x12\x15\n" +
-	"\x11DURABILITY_SYNCED\x10\x02b\x06proto3"
+	"\x11DURABILITY_SYNCED\x10\x02*|\n" +
+	"\fEmbedderKind\x12\x1d\n" +
+	"\x19EMBEDDER_KIND_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12EMBEDDER_KIND_NONE\x10\x01\x12\x19\n" +
+	"\x15EMBEDDER_KIND_BUILTIN\x10\x02\x12\x1a\n" +
+	"\x16EMBEDDER_KIND_EXTERNAL\x10\x03b\x06proto3"
 
 var (
 	file_memalpha_api_memory_v1alpha1_memory_proto_rawDescOnce sync.Once
@@ -2386,92 +2638,99 @@ func file_memalpha_api_memory_v1alpha1_memory_proto_rawDescGZIP() []byte {
 	return file_memalpha_api_memory_v1alpha1_memory_proto_rawDescData
 }
 
-var file_memalpha_api_memory_v1alpha1_memory_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_memalpha_api_memory_v1alpha1_memory_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_memalpha_api_memory_v1alpha1_memory_proto_goTypes = []any{
 	(MemoryType)(0),               // 0: memalpha.api.memory.v1alpha1.MemoryType
 	(Durability)(0),               // 1: memalpha.api.memory.v1alpha1.Durability
-	(OperationError_Reason)(0),    // 2: memalpha.api.memory.v1alpha1.OperationError.Reason
-	(*Writer)(nil),                // 3: memalpha.api.memory.v1alpha1.Writer
-	(*Provenance)(nil),            // 4: memalpha.api.memory.v1alpha1.Provenance
-	(*Memory)(nil),                // 5: memalpha.api.memory.v1alpha1.Memory
-	(*Chunk)(nil),                 // 6: memalpha.api.memory.v1alpha1.Chunk
-	(*BankSettings)(nil),          // 7: memalpha.api.memory.v1alpha1.BankSettings
-	(*BankStats)(nil),             // 8: memalpha.api.memory.v1alpha1.BankStats
-	(*ChunkFailures)(nil),         // 9: memalpha.api.memory.v1alpha1.ChunkFailures
-	(*Bank)(nil),                  // 10: memalpha.api.memory.v1alpha1.Bank
-	(*Operation)(nil),             // 11: memalpha.api.memory.v1alpha1.Operation
-	(*InsertOperation)(nil),       // 12: memalpha.api.memory.v1alpha1.InsertOperation
-	(*UpdateOperation)(nil),       // 13: memalpha.api.memory.v1alpha1.UpdateOperation
-	(*DeleteOperation)(nil),       // 14: memalpha.api.memory.v1alpha1.DeleteOperation
-	(*RejectedCall)(nil),          // 15: memalpha.api.memory.v1alpha1.RejectedCall
-	(*OperationError)(nil),        // 16: memalpha.api.memory.v1alpha1.OperationError
-	(*OperationResult)(nil),       // 17: memalpha.api.memory.v1alpha1.OperationResult
-	(*RawOutput)(nil),             // 18: memalpha.api.memory.v1alpha1.RawOutput
-	(*BankEvent)(nil),             // 19: memalpha.api.memory.v1alpha1.BankEvent
-	(*BankCreated)(nil),           // 20: memalpha.api.memory.v1alpha1.BankCreated
-	(*ChunkAppended)(nil),         // 21: memalpha.api.memory.v1alpha1.ChunkAppended
-	(*OperationApplied)(nil),      // 22: memalpha.api.memory.v1alpha1.OperationApplied
-	(*CursorMoved)(nil),           // 23: memalpha.api.memory.v1alpha1.CursorMoved
-	(*ChunkFailed)(nil),           // 24: memalpha.api.memory.v1alpha1.ChunkFailed
-	(*ChunkRetried)(nil),          // 25: memalpha.api.memory.v1alpha1.ChunkRetried
-	nil,                           // 26: memalpha.api.memory.v1alpha1.Memory.MetadataEntry
-	nil,                           // 27: memalpha.api.memory.v1alpha1.Chunk.MetadataEntry
-	nil,                           // 28: memalpha.api.memory.v1alpha1.BankSettings.LabelsEntry
-	nil,                           // 29: memalpha.api.memory.v1alpha1.InsertOperation.MetadataEntry
-	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
+	(EmbedderKind)(0),             // 2: memalpha.api.memory.v1alpha1.EmbedderKind
+	(OperationError_Reason)(0),    // 3: memalpha.api.memory.v1alpha1.OperationError.Reason
+	(*Embedder)(nil),              // 4: memalpha.api.memory.v1alpha1.Embedder
+	(*Writer)(nil),                // 5: memalpha.api.memory.v1alpha1.Writer
+	(*Provenance)(nil),            // 6: memalpha.api.memory.v1alpha1.Provenance
+	(*Memory)(nil),                // 7: memalpha.api.memory.v1alpha1.Memory
+	(*Chunk)(nil),                 // 8: memalpha.api.memory.v1alpha1.Chunk
+	(*BankSettings)(nil),          // 9: memalpha.api.memory.v1alpha1.BankSettings
+	(*BankStats)(nil),             // 10: memalpha.api.memory.v1alpha1.BankStats
+	(*ChunkFailures)(nil),         // 11: memalpha.api.memory.v1alpha1.ChunkFailures
+	(*Bank)(nil),                  // 12: memalpha.api.memory.v1alpha1.Bank
+	(*Operation)(nil),             // 13: memalpha.api.memory.v1alpha1.Operation
+	(*InsertOperation)(nil),       // 14: memalpha.api.memory.v1alpha1.InsertOperation
+	(*UpdateOperation)(nil),       // 15: memalpha.api.memory.v1alpha1.UpdateOperation
+	(*DeleteOperation)(nil),       // 16: memalpha.api.memory.v1alpha1.DeleteOperation
+	(*RejectedCall)(nil),          // 17: memalpha.api.memory.v1alpha1.RejectedCall
+	(*OperationError)(nil),        // 18: memalpha.api.memory.v1alpha1.OperationError
+	(*OperationResult)(nil),       // 19: memalpha.api.memory.v1alpha1.OperationResult
+	(*RawOutput)(nil),             // 20: memalpha.api.memory.v1alpha1.RawOutput
+	(*BankEvent)(nil),             // 21: memalpha.api.memory.v1alpha1.BankEvent
+	(*BankCreated)(nil),           // 22: memalpha.api.memory.v1alpha1.BankCreated
+	(*ChunkAppended)(nil),         // 23: memalpha.api.memory.v1alpha1.ChunkAppended
+	(*OperationApplied)(nil),      // 24: memalpha.api.memory.v1alpha1.OperationApplied
+	(*CursorMoved)(nil),           // 25: memalpha.api.memory.v1alpha1.CursorMoved
+	(*ChunkFailed)(nil),           // 26: memalpha.api.memory.v1alpha1.ChunkFailed
+	(*ChunkRetried)(nil),          // 27: memalpha.api.memory.v1alpha1.ChunkRetried
+	(*EmbedderSet)(nil),           // 28: memalpha.api.memory.v1alpha1.EmbedderSet
+	nil,                           // 29: memalpha.api.memory.v1alpha1.Memory.MetadataEntry
+	nil,                           // 30: memalpha.api.memory.v1alpha1.Chunk.MetadataEntry
+	nil,                           // 31: memalpha.api.memory.v1alpha1.BankSettings.LabelsEntry
+	nil,                           // 32: memalpha.api.memory.v1alpha1.InsertOperation.MetadataEntry
+	(*timestamppb.Timestamp)(nil), // 33: google.protobuf.Timestamp
 }
 var file_memalpha_api_memory_v1alpha1_memory_proto_depIdxs = []int32{
-	3,  // 0: memalpha.api.memory.v1alpha1.Provenance.writer:type_name -> memalpha.api.memory.v1alpha1.Writer
-	0,  // 1: memalpha.api.memory.v1alpha1.Memory.type:type_name -> memalpha.api.memory.v1alpha1.MemoryType
-	26, // 2: memalpha.api.memory.v1alpha1.Memory.metadata:type_name -> memalpha.api.memory.v1alpha1.Memory.MetadataEntry
-	30, // 3: memalpha.api.memory.v1alpha1.Memory.create_time:type_name -> google.protobuf.Timestamp
-	30, // 4: memalpha.api.memory.v1alpha1.Memory.update_time:type_name -> google.protobuf.Timestamp
-	4,  // 5: memalpha.api.memory.v1alpha1.Memory.provenance:type_name -> memalpha.api.memory.v1alpha1.Provenance
-	27, // 6: memalpha.api.memory.v1alpha1.Chunk.metadata:type_name -> memalpha.api.memory.v1alpha1.Chunk.MetadataEntry
-	30, // 7: memalpha.api.memory.v1alpha1.Chunk.create_time:type_name -> google.protobuf.Timestamp
-	1,  // 8: memalpha.api.memory.v1alpha1.BankSettings.durability:type_name -> memalpha.api.memory.v1alpha1.Durability
-	0,  // 9: memalpha.api.memory.v1alpha1.BankSettings.disabled_types:type_name -> memalpha.api.memory.v1alpha1.MemoryType
-	28, // 10: memalpha.api.memory.v1alpha1.BankSettings.labels:type_name -> memalpha.api.memory.v1alpha1.BankSettings.LabelsEntry
-	7,  // 11: memalpha.api.memory.v1alpha1.Bank.settings:type_name -> memalpha.api.memory.v1alpha1.BankSettings
-	8,  // 12: memalpha.api.memory.v1alpha1.Bank.stats:type_name -> memalpha.api.memory.v1alpha1.BankStats
-	9,  // 13: memalpha.api.memory.v1alpha1.Bank.failures:type_name -> memalpha.api.memory.v1alpha1.ChunkFailures
-	30, // 14: memalpha.api.memory.v1alpha1.Bank.create_time:type_name -> google.protobuf.Timestamp
-	30, // 15: memalpha.api.memory.v1alpha1.Bank.update_time:type_name -> google.protobuf.Timestamp
-	12, // 16: memalpha.api.memory.v1alpha1.Operation.insert:type_name -> memalpha.api.memory.v1alpha1.InsertOperation
-	13, // 17: memalpha.api.memory.v1alpha1.Operation.update:type_name -> memalpha.api.memory.v1alpha1.UpdateOperation
-	14, // 18: memalpha.api.memory.v1alpha1.Operation.delete:type_name -> memalpha.api.memory.v1alpha1.DeleteOperation
-	15, // 19: memalpha.api.memory.v1alpha1.Operation.rejected:type_name -> memalpha.api.memory.v1alpha1.RejectedCall
-	0,  // 20: memalpha.api.memory.v1alpha1.InsertOperation.type:type_name -> memalpha.api.memory.v1alpha1.MemoryType
-	29, // 21: memalpha.api.memory.v1alpha1.InsertOperation.metadata:type_name -> memalpha.api.memory.v1alpha1.InsertOperation.MetadataEntry
-	0,  // 22: memalpha.api.memory.v1alpha1.UpdateOperation.type:type_name -> memalpha.api.memory.v1alpha1.MemoryType
-	0,  // 23: memalpha.api.memory.v1alpha1.DeleteOperation.type:type_name -> memalpha.api.memory.v1alpha1.MemoryType
-	16, // 24: memalpha.api.memory.v1alpha1.RejectedCall.error:type_name -> memalpha.api.memory.v1alpha1.OperationError
-	2,  // 25: memalpha.api.memory.v1alpha1.OperationError.reason:type_name -> memalpha.api.memory.v1alpha1.OperationError.Reason
-	5,  // 26: memalpha.api.memory.v1alpha1.OperationResult.memory:type_name -> memalpha.api.memory.v1alpha1.Memory
-	16, // 27: memalpha.api.memory.v1alpha1.OperationResult.error:type_name -> memalpha.api.memory.v1alpha1.OperationError
-	30, // 28: memalpha.api.memory.v1alpha1.BankEvent.time:type_name -> google.protobuf.Timestamp
-	20, // 29: memalpha.api.memory.v1alpha1.BankEvent.bank_created:type_name -> memalpha.api.memory.v1alpha1.BankCreated
-	21, // 30: memalpha.api.memory.v1alpha1.BankEvent.chunk_appended:type_name -> memalpha.api.memory.v1alpha1.ChunkAppended
-	22, // 31: memalpha.api.memory.v1alpha1.BankEvent.operation_applied:type_name -> memalpha.api.memory.v1alpha1.OperationApplied
-	23, // 32: memalpha.api.memory.v1alpha1.BankEvent.cursor_moved:type_name -> memalpha.api.memory.v1alpha1.CursorMoved
-	24, // 33: memalpha.api.memory.v1alpha1.BankEvent.chunk_failed:type_name -> memalpha.api.memory.v1alpha1.ChunkFailed
-	25, // 34: memalpha.api.memory.v1alpha1.BankEvent.chunk_retried:type_name -> memalpha.api.memory.v1alpha1.ChunkRetried
-	7,  // 35: memalpha.api.memory.v1alpha1.BankCreated.settings:type_name -> memalpha.api.memory.v1alpha1.BankSettings
-	6,  // 36: memalpha.api.memory.v1alpha1.ChunkAppended.chunk:type_name -> memalpha.api.memory.v1alpha1.Chunk
-	11, // 37: memalpha.api.memory.v1alpha1.OperationApplied.operation:type_name -> memalpha.api.memory.v1alpha1.Operation
-	17, // 38: memalpha.api.memory.v1alpha1.OperationApplied.result:type_name -> memalpha.api.memory.v1alpha1.OperationResult
-	5,  // 39: memalpha.api.memory.v1alpha1.OperationApplied.before:type_name -> memalpha.api.memory.v1alpha1.Memory
-	4,  // 40: memalpha.api.memory.v1alpha1.OperationApplied.provenance:type_name -> memalpha.api.memory.v1alpha1.Provenance
-	18, // 41: memalpha.api.memory.v1alpha1.CursorMoved.raw_output:type_name -> memalpha.api.memory.v1alpha1.RawOutput
-	3,  // 42: memalpha.api.memory.v1alpha1.CursorMoved.writer:type_name -> memalpha.api.memory.v1alpha1.Writer
-	9,  // 43: memalpha.api.memory.v1alpha1.ChunkFailed.failures:type_name -> memalpha.api.memory.v1alpha1.ChunkFailures
-	18, // 44: memalpha.api.memory.v1alpha1.ChunkFailed.raw_output:type_name -> memalpha.api.memory.v1alpha1.RawOutput
-	45, // [45:45] is the sub-list for method output_type
-	45, // [45:45] is the sub-list for method input_type
-	45, // [45:45] is the sub-list for extension type_name
-	45, // [45:45] is the sub-list for extension extendee
-	0,  // [0:45] is the sub-list for field type_name
+	2,  // 0: memalpha.api.memory.v1alpha1.Embedder.kind:type_name -> memalpha.api.memory.v1alpha1.EmbedderKind
+	5,  // 1: memalpha.api.memory.v1alpha1.Provenance.writer:type_name -> memalpha.api.memory.v1alpha1.Writer
+	0,  // 2: memalpha.api.memory.v1alpha1.Memory.type:type_name -> memalpha.api.memory.v1alpha1.MemoryType
+	29, // 3: memalpha.api.memory.v1alpha1.Memory.metadata:type_name -> memalpha.api.memory.v1alpha1.Memory.MetadataEntry
+	33, // 4: memalpha.api.memory.v1alpha1.Memory.create_time:type_name -> google.protobuf.Timestamp
+	33, // 5: memalpha.api.memory.v1alpha1.Memory.update_time:type_name -> google.protobuf.Timestamp
+	6,  // 6: memalpha.api.memory.v1alpha1.Memory.provenance:type_name -> memalpha.api.memory.v1alpha1.Provenance
+	30, // 7: memalpha.api.memory.v1alpha1.Chunk.metadata:type_name -> memalpha.api.memory.v1alpha1.Chunk.MetadataEntry
+	33, // 8: memalpha.api.memory.v1alpha1.Chunk.create_time:type_name -> google.protobuf.Timestamp
+	1,  // 9: memalpha.api.memory.v1alpha1.BankSettings.durability:type_name -> memalpha.api.memory.v1alpha1.Durability
+	0,  // 10: memalpha.api.memory.v1alpha1.BankSettings.disabled_types:type_name -> memalpha.api.memory.v1alpha1.MemoryType
+	31, // 11: memalpha.api.memory.v1alpha1.BankSettings.labels:type_name -> memalpha.api.memory.v1alpha1.BankSettings.LabelsEntry
+	4,  // 12: memalpha.api.memory.v1alpha1.BankSettings.embedder:type_name -> memalpha.api.memory.v1alpha1.Embedder
+	9,  // 13: memalpha.api.memory.v1alpha1.Bank.settings:type_name -> memalpha.api.memory.v1alpha1.BankSettings
+	10, // 14: memalpha.api.memory.v1alpha1.Bank.stats:type_name -> memalpha.api.memory.v1alpha1.BankStats
+	11, // 15: memalpha.api.memory.v1alpha1.Bank.failures:type_name -> memalpha.api.memory.v1alpha1.ChunkFailures
+	33, // 16: memalpha.api.memory.v1alpha1.Bank.create_time:type_name -> google.protobuf.Timestamp
+	33, // 17: memalpha.api.memory.v1alpha1.Bank.update_time:type_name -> google.protobuf.Timestamp
+	14, // 18: memalpha.api.memory.v1alpha1.Operation.insert:type_name -> memalpha.api.memory.v1alpha1.InsertOperation
+	15, // 19: memalpha.api.memory.v1alpha1.Operation.update:type_name -> memalpha.api.memory.v1alpha1.UpdateOperation
+	16, // 20: memalpha.api.memory.v1alpha1.Operation.delete:type_name -> memalpha.api.memory.v1alpha1.DeleteOperation
+	17, // 21: memalpha.api.memory.v1alpha1.Operation.rejected:type_name -> memalpha.api.memory.v1alpha1.RejectedCall
+	0,  // 22: memalpha.api.memory.v1alpha1.InsertOperation.type:type_name -> memalpha.api.memory.v1alpha1.MemoryType
+	32, // 23: memalpha.api.memory.v1alpha1.InsertOperation.metadata:type_name -> memalpha.api.memory.v1alpha1.InsertOperation.MetadataEntry
+	0,  // 24: memalpha.api.memory.v1alpha1.UpdateOperation.type:type_name -> memalpha.api.memory.v1alpha1.MemoryType
+	0,  // 25: memalpha.api.memory.v1alpha1.DeleteOperation.type:type_name -> memalpha.api.memory.v1alpha1.MemoryType
+	18, // 26: memalpha.api.memory.v1alpha1.RejectedCall.error:type_name -> memalpha.api.memory.v1alpha1.OperationError
+	3,  // 27: memalpha.api.memory.v1alpha1.OperationError.reason:type_name -> memalpha.api.memory.v1alpha1.OperationError.Reason
+	7,  // 28: memalpha.api.memory.v1alpha1.OperationResult.memory:type_name -> memalpha.api.memory.v1alpha1.Memory
+	18, // 29: memalpha.api.memory.v1alpha1.OperationResult.error:type_name -> memalpha.api.memory.v1alpha1.OperationError
+	33, // 30: memalpha.api.memory.v1alpha1.BankEvent.time:type_name -> google.protobuf.Timestamp
+	22, // 31: memalpha.api.memory.v1alpha1.BankEvent.bank_created:type_name -> memalpha.api.memory.v1alpha1.BankCreated
+	23, // 32: memalpha.api.memory.v1alpha1.BankEvent.chunk_appended:type_name -> memalpha.api.memory.v1alpha1.ChunkAppended
+	24, // 33: memalpha.api.memory.v1alpha1.BankEvent.operation_applied:type_name -> memalpha.api.memory.v1alpha1.OperationApplied
+	25, // 34: memalpha.api.memory.v1alpha1.BankEvent.cursor_moved:type_name -> memalpha.api.memory.v1alpha1.CursorMoved
+	26, // 35: memalpha.api.memory.v1alpha1.BankEvent.chunk_failed:type_name -> memalpha.api.memory.v1alpha1.ChunkFailed
+	27, // 36: memalpha.api.memory.v1alpha1.BankEvent.chunk_retried:type_name -> memalpha.api.memory.v1alpha1.ChunkRetried
+	28, // 37: memalpha.api.memory.v1alpha1.BankEvent.embedder_set:type_name -> memalpha.api.memory.v1alpha1.EmbedderSet
+	9,  // 38: memalpha.api.memory.v1alpha1.BankCreated.settings:type_name -> memalpha.api.memory.v1alpha1.BankSettings
+	8,  // 39: memalpha.api.memory.v1alpha1.ChunkAppended.chunk:type_name -> memalpha.api.memory.v1alpha1.Chunk
+	13, // 40: memalpha.api.memory.v1alpha1.OperationApplied.operation:type_name -> memalpha.api.memory.v1alpha1.Operation
+	19, // 41: memalpha.api.memory.v1alpha1.OperationApplied.result:type_name -> memalpha.api.memory.v1alpha1.OperationResult
+	7,  // 42: memalpha.api.memory.v1alpha1.OperationApplied.before:type_name -> memalpha.api.memory.v1alpha1.Memory
+	6,  // 43: memalpha.api.memory.v1alpha1.OperationApplied.provenance:type_name -> memalpha.api.memory.v1alpha1.Provenance
+	20, // 44: memalpha.api.memory.v1alpha1.CursorMoved.raw_output:type_name -> memalpha.api.memory.v1alpha1.RawOutput
+	5,  // 45: memalpha.api.memory.v1alpha1.CursorMoved.writer:type_name -> memalpha.api.memory.v1alpha1.Writer
+	11, // 46: memalpha.api.memory.v1alpha1.ChunkFailed.failures:type_name -> memalpha.api.memory.v1alpha1.ChunkFailures
+	20, // 47: memalpha.api.memory.v1alpha1.ChunkFailed.raw_output:type_name -> memalpha.api.memory.v1alpha1.RawOutput
+	4,  // 48: memalpha.api.memory.v1alpha1.EmbedderSet.embedder:type_name -> memalpha.api.memory.v1alpha1.Embedder
+	49, // [49:49] is the sub-list for method output_type
+	49, // [49:49] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_memalpha_api_memory_v1alpha1_memory_proto_init() }
@@ -2479,34 +2738,35 @@ func file_memalpha_api_memory_v1alpha1_memory_proto_init() {
 	if File_memalpha_api_memory_v1alpha1_memory_proto != nil {
 		return
 	}
-	file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[1].OneofWrappers = []any{}
-	file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[4].OneofWrappers = []any{}
-	file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[8].OneofWrappers = []any{
+	file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[2].OneofWrappers = []any{}
+	file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[5].OneofWrappers = []any{}
+	file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[9].OneofWrappers = []any{
 		(*Operation_Insert)(nil),
 		(*Operation_Update)(nil),
 		(*Operation_Delete)(nil),
 		(*Operation_Rejected)(nil),
 	}
-	file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[10].OneofWrappers = []any{}
-	file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[14].OneofWrappers = []any{
+	file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[11].OneofWrappers = []any{}
+	file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[15].OneofWrappers = []any{
 		(*OperationResult_Memory)(nil),
 		(*OperationResult_Error)(nil),
 	}
-	file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[16].OneofWrappers = []any{
+	file_memalpha_api_memory_v1alpha1_memory_proto_msgTypes[17].OneofWrappers = []any{
 		(*BankEvent_BankCreated)(nil),
 		(*BankEvent_ChunkAppended)(nil),
 		(*BankEvent_OperationApplied)(nil),
 		(*BankEvent_CursorMoved)(nil),
 		(*BankEvent_ChunkFailed)(nil),
 		(*BankEvent_ChunkRetried)(nil),
+		(*BankEvent_EmbedderSet)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_memalpha_api_memory_v1alpha1_memory_proto_rawDesc), len(file_memalpha_api_memory_v1alpha1_memory_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   27,
+			NumEnums:      4,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

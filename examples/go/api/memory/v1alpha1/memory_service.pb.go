@@ -75,6 +75,169 @@ func (ParkedChunkAction) EnumDescriptor() ([]byte, []int) {
 	return file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDescGZIP(), []int{0}
 }
 
+// How memories are ranked.
+type SearchMethod int32
+
+const (
+	// HYBRID if the bank has an embedder and the query a vector, else WORDS.
+	SearchMethod_SEARCH_METHOD_UNSPECIFIED SearchMethod = 0
+	// BM25, exact, with statistics of the moment.
+	SearchMethod_SEARCH_METHOD_WORDS SearchMethod = 1
+	// Cosine of vectors.
+	SearchMethod_SEARCH_METHOD_VECTOR SearchMethod = 2
+	// Both, fused.
+	SearchMethod_SEARCH_METHOD_HYBRID SearchMethod = 3
+)
+
+// Enum value maps for SearchMethod.
+var (
+	SearchMethod_name = map[int32]string{
+		0: "SEARCH_METHOD_UNSPECIFIED",
+		1: "SEARCH_METHOD_WORDS",
+		2: "SEARCH_METHOD_VECTOR",
+		3: "SEARCH_METHOD_HYBRID",
+	}
+	SearchMethod_value = map[string]int32{
+		"SEARCH_METHOD_UNSPECIFIED": 0,
+		"SEARCH_METHOD_WORDS":       1,
+		"SEARCH_METHOD_VECTOR":      2,
+		"SEARCH_METHOD_HYBRID":      3,
+	}
+)
+
+func (x SearchMethod) Enum() *SearchMethod {
+	p := new(SearchMethod)
+	*p = x
+	return p
+}
+
+func (x SearchMethod) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SearchMethod) Descriptor() protoreflect.EnumDescriptor {
+	return file_memalpha_api_memory_v1alpha1_memory_service_proto_enumTypes[1].Descriptor()
+}
+
+func (SearchMethod) Type() protoreflect.EnumType {
+	return &file_memalpha_api_memory_v1alpha1_memory_service_proto_enumTypes[1]
+}
+
+func (x SearchMethod) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SearchMethod.Descriptor instead.
+func (SearchMethod) EnumDescriptor() ([]byte, []int) {
+	return file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDescGZIP(), []int{1}
+}
+
+// The formula.
+type WordScoring_Formula int32
+
+const (
+	// Same as BM25.
+	WordScoring_FORMULA_UNSPECIFIED WordScoring_Formula = 0
+	// Robertson and Zaragoza 2009 with an idf that stays positive.
+	WordScoring_FORMULA_BM25 WordScoring_Formula = 1
+	// BM25Okapi of the rank_bm25 library, as the paper uses it: negative idf becomes a quarter of the average.
+	WordScoring_FORMULA_OKAPI WordScoring_Formula = 2
+)
+
+// Enum value maps for WordScoring_Formula.
+var (
+	WordScoring_Formula_name = map[int32]string{
+		0: "FORMULA_UNSPECIFIED",
+		1: "FORMULA_BM25",
+		2: "FORMULA_OKAPI",
+	}
+	WordScoring_Formula_value = map[string]int32{
+		"FORMULA_UNSPECIFIED": 0,
+		"FORMULA_BM25":        1,
+		"FORMULA_OKAPI":       2,
+	}
+)
+
+func (x WordScoring_Formula) Enum() *WordScoring_Formula {
+	p := new(WordScoring_Formula)
+	*p = x
+	return p
+}
+
+func (x WordScoring_Formula) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (WordScoring_Formula) Descriptor() protoreflect.EnumDescriptor {
+	return file_memalpha_api_memory_v1alpha1_memory_service_proto_enumTypes[2].Descriptor()
+}
+
+func (WordScoring_Formula) Type() protoreflect.EnumType {
+	return &file_memalpha_api_memory_v1alpha1_memory_service_proto_enumTypes[2]
+}
+
+func (x WordScoring_Formula) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use WordScoring_Formula.Descriptor instead.
+func (WordScoring_Formula) EnumDescriptor() ([]byte, []int) {
+	return file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDescGZIP(), []int{28, 0}
+}
+
+// What became of one vector.
+type PutVectorsResponse_Result int32
+
+const (
+	// Not set.
+	PutVectorsResponse_RESULT_UNSPECIFIED PutVectorsResponse_Result = 0
+	// It is searched from now on.
+	PutVectorsResponse_RESULT_STORED PutVectorsResponse_Result = 1
+	// The memory's content changed since it was embedded, or the memory is gone.
+	PutVectorsResponse_RESULT_STALE PutVectorsResponse_Result = 2
+)
+
+// Enum value maps for PutVectorsResponse_Result.
+var (
+	PutVectorsResponse_Result_name = map[int32]string{
+		0: "RESULT_UNSPECIFIED",
+		1: "RESULT_STORED",
+		2: "RESULT_STALE",
+	}
+	PutVectorsResponse_Result_value = map[string]int32{
+		"RESULT_UNSPECIFIED": 0,
+		"RESULT_STORED":      1,
+		"RESULT_STALE":       2,
+	}
+)
+
+func (x PutVectorsResponse_Result) Enum() *PutVectorsResponse_Result {
+	p := new(PutVectorsResponse_Result)
+	*p = x
+	return p
+}
+
+func (x PutVectorsResponse_Result) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (PutVectorsResponse_Result) Descriptor() protoreflect.EnumDescriptor {
+	return file_memalpha_api_memory_v1alpha1_memory_service_proto_enumTypes[3].Descriptor()
+}
+
+func (PutVectorsResponse_Result) Type() protoreflect.EnumType {
+	return &file_memalpha_api_memory_v1alpha1_memory_service_proto_enumTypes[3]
+}
+
+func (x PutVectorsResponse_Result) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use PutVectorsResponse_Result.Descriptor instead.
+func (PutVectorsResponse_Result) EnumDescriptor() ([]byte, []int) {
+	return file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDescGZIP(), []int{43, 0}
+}
+
 // Request for CreateBank.
 type CreateBankRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -283,9 +446,11 @@ type ListBanksRequest struct {
 	// At most this many; 0 means 50, more than 1000 means 1000.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// From the previous page.
-	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only banks with an external embedder and memories that lack its vector.
+	UnembeddedOnly bool `protobuf:"varint,3,opt,name=unembedded_only,json=unembeddedOnly,proto3" json:"unembedded_only,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ListBanksRequest) Reset() {
@@ -330,6 +495,13 @@ func (x *ListBanksRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *ListBanksRequest) GetUnembeddedOnly() bool {
+	if x != nil {
+		return x.UnembeddedOnly
+	}
+	return false
 }
 
 // Response of ListBanks.
@@ -1130,9 +1302,11 @@ type GetWriterViewRequest struct {
 	//
 	//	*GetWriterViewRequest_Recent
 	//	*GetWriterViewRequest_Relevant
-	View          isGetWriterViewRequest_View `protobuf_oneof:"view"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	View isGetWriterViewRequest_View `protobuf_oneof:"view"`
+	// Vector of the next chunk by the bank's external embedder, for `relevant`; words alone are compared without it.
+	EmbeddingF32Le []byte `protobuf:"bytes,4,opt,name=embedding_f32_le,json=embeddingF32Le,proto3" json:"embedding_f32_le,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *GetWriterViewRequest) Reset() {
@@ -1193,6 +1367,13 @@ func (x *GetWriterViewRequest) GetRelevant() *RelevantView {
 		if x, ok := x.View.(*GetWriterViewRequest_Relevant); ok {
 			return x.Relevant
 		}
+	}
+	return nil
+}
+
+func (x *GetWriterViewRequest) GetEmbeddingF32Le() []byte {
+	if x != nil {
+		return x.EmbeddingF32Le
 	}
 	return nil
 }
@@ -1763,9 +1944,11 @@ type ListMemoriesRequest struct {
 	// At most this many; 0 means 50, more than 1000 means 1000.
 	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// From the previous page. Later pages leave out memories created after the first.
-	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	PageToken string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only memories that lack a vector of the bank's embedder.
+	UnembeddedOnly bool `protobuf:"varint,5,opt,name=unembedded_only,json=unembeddedOnly,proto3" json:"unembedded_only,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ListMemoriesRequest) Reset() {
@@ -1824,6 +2007,13 @@ func (x *ListMemoriesRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *ListMemoriesRequest) GetUnembeddedOnly() bool {
+	if x != nil {
+		return x.UnembeddedOnly
+	}
+	return false
 }
 
 // Response of ListMemories.
@@ -1890,6 +2080,341 @@ func (x *ListMemoriesResponse) GetRevision() uint64 {
 	return 0
 }
 
+// Which BM25.
+type WordScoring struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The formula.
+	Formula WordScoring_Formula `protobuf:"varint,1,opt,name=formula,proto3,enum=memalpha.api.memory.v1alpha1.WordScoring_Formula" json:"formula,omitempty"`
+	// How fast repetitions of a term stop counting, 0 to 10; unset means 1.2 (BM25) or 1.5 (OKAPI).
+	K1 *float64 `protobuf:"fixed64,2,opt,name=k1,proto3,oneof" json:"k1,omitempty"`
+	// How much a memory's length counts, 0 to 1; unset means 0.75.
+	B             *float64 `protobuf:"fixed64,3,opt,name=b,proto3,oneof" json:"b,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WordScoring) Reset() {
+	*x = WordScoring{}
+	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WordScoring) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WordScoring) ProtoMessage() {}
+
+func (x *WordScoring) ProtoReflect() protoreflect.Message {
+	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WordScoring.ProtoReflect.Descriptor instead.
+func (*WordScoring) Descriptor() ([]byte, []int) {
+	return file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *WordScoring) GetFormula() WordScoring_Formula {
+	if x != nil {
+		return x.Formula
+	}
+	return WordScoring_FORMULA_UNSPECIFIED
+}
+
+func (x *WordScoring) GetK1() float64 {
+	if x != nil && x.K1 != nil {
+		return *x.K1
+	}
+	return 0
+}
+
+func (x *WordScoring) GetB() float64 {
+	if x != nil && x.B != nil {
+		return *x.B
+	}
+	return 0
+}
+
+// Fusion of ranks by words and by vectors.
+type Fusion struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The formula; unset means `convex` with its default.
+	//
+	// Types that are valid to be assigned to Fusion:
+	//
+	//	*Fusion_Convex
+	//	*Fusion_ReciprocalRank
+	Fusion        isFusion_Fusion `protobuf_oneof:"fusion"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Fusion) Reset() {
+	*x = Fusion{}
+	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Fusion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Fusion) ProtoMessage() {}
+
+func (x *Fusion) ProtoReflect() protoreflect.Message {
+	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Fusion.ProtoReflect.Descriptor instead.
+func (*Fusion) Descriptor() ([]byte, []int) {
+	return file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *Fusion) GetFusion() isFusion_Fusion {
+	if x != nil {
+		return x.Fusion
+	}
+	return nil
+}
+
+func (x *Fusion) GetConvex() *ConvexFusion {
+	if x != nil {
+		if x, ok := x.Fusion.(*Fusion_Convex); ok {
+			return x.Convex
+		}
+	}
+	return nil
+}
+
+func (x *Fusion) GetReciprocalRank() *ReciprocalRankFusion {
+	if x != nil {
+		if x, ok := x.Fusion.(*Fusion_ReciprocalRank); ok {
+			return x.ReciprocalRank
+		}
+	}
+	return nil
+}
+
+type isFusion_Fusion interface {
+	isFusion_Fusion()
+}
+
+type Fusion_Convex struct {
+	// Weighted sum of scores, each scaled to 0 to 1.
+	Convex *ConvexFusion `protobuf:"bytes,1,opt,name=convex,proto3,oneof"`
+}
+
+type Fusion_ReciprocalRank struct {
+	// Sum of 1 / (k + rank) (Cormack et al. 2009).
+	ReciprocalRank *ReciprocalRankFusion `protobuf:"bytes,2,opt,name=reciprocal_rank,json=reciprocalRank,proto3,oneof"`
+}
+
+func (*Fusion_Convex) isFusion_Fusion() {}
+
+func (*Fusion_ReciprocalRank) isFusion_Fusion() {}
+
+// Weighted sum of scaled scores.
+type ConvexFusion struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Weight of vectors, 0 to 1; words weigh the rest. Unset means the default, which was chosen on several data sets.
+	VectorWeight  *float64 `protobuf:"fixed64,1,opt,name=vector_weight,json=vectorWeight,proto3,oneof" json:"vector_weight,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConvexFusion) Reset() {
+	*x = ConvexFusion{}
+	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConvexFusion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConvexFusion) ProtoMessage() {}
+
+func (x *ConvexFusion) ProtoReflect() protoreflect.Message {
+	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConvexFusion.ProtoReflect.Descriptor instead.
+func (*ConvexFusion) Descriptor() ([]byte, []int) {
+	return file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *ConvexFusion) GetVectorWeight() float64 {
+	if x != nil && x.VectorWeight != nil {
+		return *x.VectorWeight
+	}
+	return 0
+}
+
+// Sum of reciprocal ranks.
+type ReciprocalRankFusion struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Unset means 60. 1 to 10000.
+	K             *int32 `protobuf:"varint,1,opt,name=k,proto3,oneof" json:"k,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReciprocalRankFusion) Reset() {
+	*x = ReciprocalRankFusion{}
+	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReciprocalRankFusion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReciprocalRankFusion) ProtoMessage() {}
+
+func (x *ReciprocalRankFusion) ProtoReflect() protoreflect.Message {
+	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReciprocalRankFusion.ProtoReflect.Descriptor instead.
+func (*ReciprocalRankFusion) Descriptor() ([]byte, []int) {
+	return file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *ReciprocalRankFusion) GetK() int32 {
+	if x != nil && x.K != nil {
+		return *x.K
+	}
+	return 0
+}
+
+// Which memories a query may find. It never changes a score. All that is set must hold.
+type SearchFilter struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Created at or after.
+	CreateTimeFrom *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=create_time_from,json=createTimeFrom,proto3" json:"create_time_from,omitempty"`
+	// Created before.
+	CreateTimeBefore *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=create_time_before,json=createTimeBefore,proto3" json:"create_time_before,omitempty"`
+	// Event time at or after: ISO 8601 date or date-time. A memory without event time does not pass. Zones are applied
+	// where both sides have one; else clocks are compared as they read.
+	EventTimeFrom string `protobuf:"bytes,3,opt,name=event_time_from,json=eventTimeFrom,proto3" json:"event_time_from,omitempty"`
+	// Event time before.
+	EventTimeBefore string `protobuf:"bytes,4,opt,name=event_time_before,json=eventTimeBefore,proto3" json:"event_time_before,omitempty"`
+	// Metadata has these values.
+	Metadata map[string]string `protobuf:"bytes,5,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Made from a chunk of this source.
+	Source        string `protobuf:"bytes,6,opt,name=source,proto3" json:"source,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SearchFilter) Reset() {
+	*x = SearchFilter{}
+	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SearchFilter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SearchFilter) ProtoMessage() {}
+
+func (x *SearchFilter) ProtoReflect() protoreflect.Message {
+	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SearchFilter.ProtoReflect.Descriptor instead.
+func (*SearchFilter) Descriptor() ([]byte, []int) {
+	return file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *SearchFilter) GetCreateTimeFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTimeFrom
+	}
+	return nil
+}
+
+func (x *SearchFilter) GetCreateTimeBefore() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTimeBefore
+	}
+	return nil
+}
+
+func (x *SearchFilter) GetEventTimeFrom() string {
+	if x != nil {
+		return x.EventTimeFrom
+	}
+	return ""
+}
+
+func (x *SearchFilter) GetEventTimeBefore() string {
+	if x != nil {
+		return x.EventTimeBefore
+	}
+	return ""
+}
+
+func (x *SearchFilter) GetMetadata() map[string]string {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
+func (x *SearchFilter) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
 // One query.
 type SearchQuery struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1899,15 +2424,37 @@ type SearchQuery struct {
 	Types []MemoryType `protobuf:"varint,2,rep,packed,name=types,proto3,enum=memalpha.api.memory.v1alpha1.MemoryType" json:"types,omitempty"`
 	// At most this many memories; unset means 20. 1 to 1000.
 	Limit *int32 `protobuf:"varint,3,opt,name=limit,proto3,oneof" json:"limit,omitempty"`
-	// Also rank chunks not yet memorized, at most `limit` of them, in a list of their own.
+	// Also rank chunks not yet memorized, by words, at most `limit` of them, in a list of their own.
 	IncludePending bool `protobuf:"varint,4,opt,name=include_pending,json=includePending,proto3" json:"include_pending,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// How to rank.
+	Method SearchMethod `protobuf:"varint,5,opt,name=method,proto3,enum=memalpha.api.memory.v1alpha1.SearchMethod" json:"method,omitempty"`
+	// Vector of `text` by the bank's external embedder; see InsertOperation.embedding_f32_le.
+	EmbeddingF32Le []byte `protobuf:"bytes,6,opt,name=embedding_f32_le,json=embeddingF32Le,proto3" json:"embedding_f32_le,omitempty"`
+	// How to fuse, for HYBRID.
+	Fusion *Fusion `protobuf:"bytes,7,opt,name=fusion,proto3" json:"fusion,omitempty"`
+	// Which BM25.
+	WordScoring *WordScoring `protobuf:"bytes,8,opt,name=word_scoring,json=wordScoring,proto3" json:"word_scoring,omitempty"`
+	// Which memories may be found.
+	Filter *SearchFilter `protobuf:"bytes,9,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Leave out memories with a lower score.
+	MinScore *float64 `protobuf:"fixed64,10,opt,name=min_score,json=minScore,proto3,oneof" json:"min_score,omitempty"`
+	// Compare with every vector, however many there are.
+	Exact bool `protobuf:"varint,11,opt,name=exact,proto3" json:"exact,omitempty"`
+	// Say how each score came about.
+	Explain bool `protobuf:"varint,12,opt,name=explain,proto3" json:"explain,omitempty"`
+	// Share of a score that a memory adds to its neighbours': the nearest memories by id that the query may find, if
+	// they have the same event time. The better of two counts. 0 to 1; unset means 0.3 for HYBRID, else 0.
+	ContextWeight *float64 `protobuf:"fixed64,13,opt,name=context_weight,json=contextWeight,proto3,oneof" json:"context_weight,omitempty"`
+	// What an event time that fits a date in `text` adds, in units of the best score. Dates are read in English. 0 to
+	// 10; unset means 0.2 for HYBRID, else 0.
+	DateWeight    *float64 `protobuf:"fixed64,14,opt,name=date_weight,json=dateWeight,proto3,oneof" json:"date_weight,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SearchQuery) Reset() {
 	*x = SearchQuery{}
-	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[28]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1919,7 +2466,7 @@ func (x *SearchQuery) String() string {
 func (*SearchQuery) ProtoMessage() {}
 
 func (x *SearchQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[28]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1932,7 +2479,7 @@ func (x *SearchQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchQuery.ProtoReflect.Descriptor instead.
 func (*SearchQuery) Descriptor() ([]byte, []int) {
-	return file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDescGZIP(), []int{28}
+	return file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *SearchQuery) GetText() string {
@@ -1963,20 +2510,280 @@ func (x *SearchQuery) GetIncludePending() bool {
 	return false
 }
 
+func (x *SearchQuery) GetMethod() SearchMethod {
+	if x != nil {
+		return x.Method
+	}
+	return SearchMethod_SEARCH_METHOD_UNSPECIFIED
+}
+
+func (x *SearchQuery) GetEmbeddingF32Le() []byte {
+	if x != nil {
+		return x.EmbeddingF32Le
+	}
+	return nil
+}
+
+func (x *SearchQuery) GetFusion() *Fusion {
+	if x != nil {
+		return x.Fusion
+	}
+	return nil
+}
+
+func (x *SearchQuery) GetWordScoring() *WordScoring {
+	if x != nil {
+		return x.WordScoring
+	}
+	return nil
+}
+
+func (x *SearchQuery) GetFilter() *SearchFilter {
+	if x != nil {
+		return x.Filter
+	}
+	return nil
+}
+
+func (x *SearchQuery) GetMinScore() float64 {
+	if x != nil && x.MinScore != nil {
+		return *x.MinScore
+	}
+	return 0
+}
+
+func (x *SearchQuery) GetExact() bool {
+	if x != nil {
+		return x.Exact
+	}
+	return false
+}
+
+func (x *SearchQuery) GetExplain() bool {
+	if x != nil {
+		return x.Explain
+	}
+	return false
+}
+
+func (x *SearchQuery) GetContextWeight() float64 {
+	if x != nil && x.ContextWeight != nil {
+		return *x.ContextWeight
+	}
+	return 0
+}
+
+func (x *SearchQuery) GetDateWeight() float64 {
+	if x != nil && x.DateWeight != nil {
+		return *x.DateWeight
+	}
+	return 0
+}
+
+// What one term of the query adds to a memory's BM25.
+type TermScore struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The term, as the analyzer makes it.
+	Term string `protobuf:"bytes,1,opt,name=term,proto3" json:"term,omitempty"`
+	// Memories of the searched types that hold it.
+	DocumentFrequency uint64 `protobuf:"varint,2,opt,name=document_frequency,json=documentFrequency,proto3" json:"document_frequency,omitempty"`
+	// Times it occurs in this memory.
+	TermFrequency uint32 `protobuf:"varint,3,opt,name=term_frequency,json=termFrequency,proto3" json:"term_frequency,omitempty"`
+	// Its weight.
+	Weight float64 `protobuf:"fixed64,4,opt,name=weight,proto3" json:"weight,omitempty"`
+	// What it adds.
+	Score         float64 `protobuf:"fixed64,5,opt,name=score,proto3" json:"score,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TermScore) Reset() {
+	*x = TermScore{}
+	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TermScore) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TermScore) ProtoMessage() {}
+
+func (x *TermScore) ProtoReflect() protoreflect.Message {
+	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TermScore.ProtoReflect.Descriptor instead.
+func (*TermScore) Descriptor() ([]byte, []int) {
+	return file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *TermScore) GetTerm() string {
+	if x != nil {
+		return x.Term
+	}
+	return ""
+}
+
+func (x *TermScore) GetDocumentFrequency() uint64 {
+	if x != nil {
+		return x.DocumentFrequency
+	}
+	return 0
+}
+
+func (x *TermScore) GetTermFrequency() uint32 {
+	if x != nil {
+		return x.TermFrequency
+	}
+	return 0
+}
+
+func (x *TermScore) GetWeight() float64 {
+	if x != nil {
+		return x.Weight
+	}
+	return 0
+}
+
+func (x *TermScore) GetScore() float64 {
+	if x != nil {
+		return x.Score
+	}
+	return 0
+}
+
+// How a hit's score came about.
+type Explanation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// BM25; the sum of `terms`. Unset if words were not searched or none matched.
+	WordsScore *float64 `protobuf:"fixed64,1,opt,name=words_score,json=wordsScore,proto3,oneof" json:"words_score,omitempty"`
+	// Cosine. Unset if vectors were not searched or there is none.
+	VectorScore *float64 `protobuf:"fixed64,2,opt,name=vector_score,json=vectorScore,proto3,oneof" json:"vector_score,omitempty"`
+	// What each score became after scaling (convex) or as reciprocal rank, times its weight; they add up to the score.
+	WordsPart float64 `protobuf:"fixed64,3,opt,name=words_part,json=wordsPart,proto3" json:"words_part,omitempty"`
+	// Likewise of the vector.
+	VectorPart float64 `protobuf:"fixed64,4,opt,name=vector_part,json=vectorPart,proto3" json:"vector_part,omitempty"`
+	// Terms that match, in the query's order.
+	Terms []*TermScore `protobuf:"bytes,5,rep,name=terms,proto3" json:"terms,omitempty"`
+	// What neighbouring memories added.
+	ContextPart float64 `protobuf:"fixed64,6,opt,name=context_part,json=contextPart,proto3" json:"context_part,omitempty"`
+	// What a fitting date added.
+	DatePart      float64 `protobuf:"fixed64,7,opt,name=date_part,json=datePart,proto3" json:"date_part,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Explanation) Reset() {
+	*x = Explanation{}
+	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Explanation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Explanation) ProtoMessage() {}
+
+func (x *Explanation) ProtoReflect() protoreflect.Message {
+	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Explanation.ProtoReflect.Descriptor instead.
+func (*Explanation) Descriptor() ([]byte, []int) {
+	return file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *Explanation) GetWordsScore() float64 {
+	if x != nil && x.WordsScore != nil {
+		return *x.WordsScore
+	}
+	return 0
+}
+
+func (x *Explanation) GetVectorScore() float64 {
+	if x != nil && x.VectorScore != nil {
+		return *x.VectorScore
+	}
+	return 0
+}
+
+func (x *Explanation) GetWordsPart() float64 {
+	if x != nil {
+		return x.WordsPart
+	}
+	return 0
+}
+
+func (x *Explanation) GetVectorPart() float64 {
+	if x != nil {
+		return x.VectorPart
+	}
+	return 0
+}
+
+func (x *Explanation) GetTerms() []*TermScore {
+	if x != nil {
+		return x.Terms
+	}
+	return nil
+}
+
+func (x *Explanation) GetContextPart() float64 {
+	if x != nil {
+		return x.ContextPart
+	}
+	return 0
+}
+
+func (x *Explanation) GetDatePart() float64 {
+	if x != nil {
+		return x.DatePart
+	}
+	return 0
+}
+
 // A memory that matches. Higher scores are better, comparable within one query only.
 type MemoryHit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The memory.
 	Memory *Memory `protobuf:"bytes,1,opt,name=memory,proto3" json:"memory,omitempty"`
-	// BM25.
-	Score         float64 `protobuf:"fixed64,2,opt,name=score,proto3" json:"score,omitempty"`
+	// BM25, cosine, or the fused score, by the method.
+	Score float64 `protobuf:"fixed64,2,opt,name=score,proto3" json:"score,omitempty"`
+	// Rank by words among the candidates, from 1; unset if not ranked so.
+	WordsRank *int32 `protobuf:"varint,3,opt,name=words_rank,json=wordsRank,proto3,oneof" json:"words_rank,omitempty"`
+	// Rank by vectors among the candidates, from 1; unset if not ranked so.
+	VectorRank *int32 `protobuf:"varint,4,opt,name=vector_rank,json=vectorRank,proto3,oneof" json:"vector_rank,omitempty"`
+	// Whether the memory had a vector yet.
+	HasVector bool `protobuf:"varint,5,opt,name=has_vector,json=hasVector,proto3" json:"has_vector,omitempty"`
+	// If asked for.
+	Explanation   *Explanation `protobuf:"bytes,6,opt,name=explanation,proto3" json:"explanation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *MemoryHit) Reset() {
 	*x = MemoryHit{}
-	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[29]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1988,7 +2795,7 @@ func (x *MemoryHit) String() string {
 func (*MemoryHit) ProtoMessage() {}
 
 func (x *MemoryHit) ProtoReflect() protoreflect.Message {
-	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[29]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2001,7 +2808,7 @@ func (x *MemoryHit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemoryHit.ProtoReflect.Descriptor instead.
 func (*MemoryHit) Descriptor() ([]byte, []int) {
-	return file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDescGZIP(), []int{29}
+	return file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *MemoryHit) GetMemory() *Memory {
@@ -2018,6 +2825,34 @@ func (x *MemoryHit) GetScore() float64 {
 	return 0
 }
 
+func (x *MemoryHit) GetWordsRank() int32 {
+	if x != nil && x.WordsRank != nil {
+		return *x.WordsRank
+	}
+	return 0
+}
+
+func (x *MemoryHit) GetVectorRank() int32 {
+	if x != nil && x.VectorRank != nil {
+		return *x.VectorRank
+	}
+	return 0
+}
+
+func (x *MemoryHit) GetHasVector() bool {
+	if x != nil {
+		return x.HasVector
+	}
+	return false
+}
+
+func (x *MemoryHit) GetExplanation() *Explanation {
+	if x != nil {
+		return x.Explanation
+	}
+	return nil
+}
+
 // A chunk, not yet memorized, that matches.
 type PendingHit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2031,7 +2866,7 @@ type PendingHit struct {
 
 func (x *PendingHit) Reset() {
 	*x = PendingHit{}
-	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[30]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2043,7 +2878,7 @@ func (x *PendingHit) String() string {
 func (*PendingHit) ProtoMessage() {}
 
 func (x *PendingHit) ProtoReflect() protoreflect.Message {
-	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[30]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2056,7 +2891,7 @@ func (x *PendingHit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PendingHit.ProtoReflect.Descriptor instead.
 func (*PendingHit) Descriptor() ([]byte, []int) {
-	return file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDescGZIP(), []int{30}
+	return file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *PendingHit) GetChunk() *Chunk {
@@ -2079,14 +2914,18 @@ type SearchHits struct {
 	// Memories, best first; equal scores in order of ids.
 	Memories []*MemoryHit `protobuf:"bytes,1,rep,name=memories,proto3" json:"memories,omitempty"`
 	// Pending chunks, best first; equal scores in order of positions.
-	Pending       []*PendingHit `protobuf:"bytes,2,rep,name=pending,proto3" json:"pending,omitempty"`
+	Pending []*PendingHit `protobuf:"bytes,2,rep,name=pending,proto3" json:"pending,omitempty"`
+	// How memories were ranked.
+	Method SearchMethod `protobuf:"varint,3,opt,name=method,proto3,enum=memalpha.api.memory.v1alpha1.SearchMethod" json:"method,omitempty"`
+	// True if an approximate index chose the candidates; words are always exact.
+	Approximate   bool `protobuf:"varint,4,opt,name=approximate,proto3" json:"approximate,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SearchHits) Reset() {
 	*x = SearchHits{}
-	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[31]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2098,7 +2937,7 @@ func (x *SearchHits) String() string {
 func (*SearchHits) ProtoMessage() {}
 
 func (x *SearchHits) ProtoReflect() protoreflect.Message {
-	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[31]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2111,7 +2950,7 @@ func (x *SearchHits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchHits.ProtoReflect.Descriptor instead.
 func (*SearchHits) Descriptor() ([]byte, []int) {
-	return file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDescGZIP(), []int{31}
+	return file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *SearchHits) GetMemories() []*MemoryHit {
@@ -2128,6 +2967,20 @@ func (x *SearchHits) GetPending() []*PendingHit {
 	return nil
 }
 
+func (x *SearchHits) GetMethod() SearchMethod {
+	if x != nil {
+		return x.Method
+	}
+	return SearchMethod_SEARCH_METHOD_UNSPECIFIED
+}
+
+func (x *SearchHits) GetApproximate() bool {
+	if x != nil {
+		return x.Approximate
+	}
+	return false
+}
+
 // Request for SearchMemories.
 type SearchMemoriesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2141,7 +2994,7 @@ type SearchMemoriesRequest struct {
 
 func (x *SearchMemoriesRequest) Reset() {
 	*x = SearchMemoriesRequest{}
-	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[32]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2153,7 +3006,7 @@ func (x *SearchMemoriesRequest) String() string {
 func (*SearchMemoriesRequest) ProtoMessage() {}
 
 func (x *SearchMemoriesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[32]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2166,7 +3019,7 @@ func (x *SearchMemoriesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchMemoriesRequest.ProtoReflect.Descriptor instead.
 func (*SearchMemoriesRequest) Descriptor() ([]byte, []int) {
-	return file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDescGZIP(), []int{32}
+	return file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *SearchMemoriesRequest) GetBankId() string {
@@ -2196,7 +3049,7 @@ type SearchMemoriesResponse struct {
 
 func (x *SearchMemoriesResponse) Reset() {
 	*x = SearchMemoriesResponse{}
-	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[33]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2208,7 +3061,7 @@ func (x *SearchMemoriesResponse) String() string {
 func (*SearchMemoriesResponse) ProtoMessage() {}
 
 func (x *SearchMemoriesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[33]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2221,7 +3074,7 @@ func (x *SearchMemoriesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchMemoriesResponse.ProtoReflect.Descriptor instead.
 func (*SearchMemoriesResponse) Descriptor() ([]byte, []int) {
-	return file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDescGZIP(), []int{33}
+	return file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *SearchMemoriesResponse) GetResults() []*SearchHits {
@@ -2236,6 +3089,308 @@ func (x *SearchMemoriesResponse) GetRevision() uint64 {
 		return x.Revision
 	}
 	return 0
+}
+
+// A memory's vector.
+type MemoryVector struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which memory; 0 is core memory.
+	MemoryId uint64 `protobuf:"varint,1,opt,name=memory_id,json=memoryId,proto3" json:"memory_id,omitempty"`
+	// Memory.update_revision of the content that was embedded; 0 means whatever is there.
+	UpdateRevision uint64 `protobuf:"varint,2,opt,name=update_revision,json=updateRevision,proto3" json:"update_revision,omitempty"`
+	// The vector; see InsertOperation.embedding_f32_le.
+	EmbeddingF32Le []byte `protobuf:"bytes,3,opt,name=embedding_f32_le,json=embeddingF32Le,proto3" json:"embedding_f32_le,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *MemoryVector) Reset() {
+	*x = MemoryVector{}
+	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MemoryVector) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MemoryVector) ProtoMessage() {}
+
+func (x *MemoryVector) ProtoReflect() protoreflect.Message {
+	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MemoryVector.ProtoReflect.Descriptor instead.
+func (*MemoryVector) Descriptor() ([]byte, []int) {
+	return file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *MemoryVector) GetMemoryId() uint64 {
+	if x != nil {
+		return x.MemoryId
+	}
+	return 0
+}
+
+func (x *MemoryVector) GetUpdateRevision() uint64 {
+	if x != nil {
+		return x.UpdateRevision
+	}
+	return 0
+}
+
+func (x *MemoryVector) GetEmbeddingF32Le() []byte {
+	if x != nil {
+		return x.EmbeddingF32Le
+	}
+	return nil
+}
+
+// Request for PutVectors. Safe to repeat: a memory that has a vector keeps it.
+type PutVectorsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The bank's id.
+	BankId string `protobuf:"bytes,1,opt,name=bank_id,json=bankId,proto3" json:"bank_id,omitempty"`
+	// If set, only this very bank is written.
+	BankUid string `protobuf:"bytes,2,opt,name=bank_uid,json=bankUid,proto3" json:"bank_uid,omitempty"`
+	// Embedder.id that made the vectors; fails with ABORTED if the bank has another by now.
+	EmbedderId string `protobuf:"bytes,3,opt,name=embedder_id,json=embedderId,proto3" json:"embedder_id,omitempty"`
+	// At most 1000.
+	Vectors       []*MemoryVector `protobuf:"bytes,4,rep,name=vectors,proto3" json:"vectors,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutVectorsRequest) Reset() {
+	*x = PutVectorsRequest{}
+	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutVectorsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutVectorsRequest) ProtoMessage() {}
+
+func (x *PutVectorsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutVectorsRequest.ProtoReflect.Descriptor instead.
+func (*PutVectorsRequest) Descriptor() ([]byte, []int) {
+	return file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *PutVectorsRequest) GetBankId() string {
+	if x != nil {
+		return x.BankId
+	}
+	return ""
+}
+
+func (x *PutVectorsRequest) GetBankUid() string {
+	if x != nil {
+		return x.BankUid
+	}
+	return ""
+}
+
+func (x *PutVectorsRequest) GetEmbedderId() string {
+	if x != nil {
+		return x.EmbedderId
+	}
+	return ""
+}
+
+func (x *PutVectorsRequest) GetVectors() []*MemoryVector {
+	if x != nil {
+		return x.Vectors
+	}
+	return nil
+}
+
+// Response of PutVectors.
+type PutVectorsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One for each vector, in order.
+	Results []PutVectorsResponse_Result `protobuf:"varint,1,rep,packed,name=results,proto3,enum=memalpha.api.memory.v1alpha1.PutVectorsResponse_Result" json:"results,omitempty"`
+	// Memories that still lack a vector.
+	UnembeddedCount uint64 `protobuf:"varint,2,opt,name=unembedded_count,json=unembeddedCount,proto3" json:"unembedded_count,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *PutVectorsResponse) Reset() {
+	*x = PutVectorsResponse{}
+	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutVectorsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutVectorsResponse) ProtoMessage() {}
+
+func (x *PutVectorsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutVectorsResponse.ProtoReflect.Descriptor instead.
+func (*PutVectorsResponse) Descriptor() ([]byte, []int) {
+	return file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *PutVectorsResponse) GetResults() []PutVectorsResponse_Result {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+func (x *PutVectorsResponse) GetUnembeddedCount() uint64 {
+	if x != nil {
+		return x.UnembeddedCount
+	}
+	return 0
+}
+
+// Request for SetEmbedder. Setting the present embedder changes nothing.
+type SetEmbedderRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The bank's id.
+	BankId string `protobuf:"bytes,1,opt,name=bank_id,json=bankId,proto3" json:"bank_id,omitempty"`
+	// If set, only this very bank is written.
+	BankUid string `protobuf:"bytes,2,opt,name=bank_uid,json=bankUid,proto3" json:"bank_uid,omitempty"`
+	// The new embedder.
+	Embedder      *Embedder `protobuf:"bytes,3,opt,name=embedder,proto3" json:"embedder,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetEmbedderRequest) Reset() {
+	*x = SetEmbedderRequest{}
+	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetEmbedderRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetEmbedderRequest) ProtoMessage() {}
+
+func (x *SetEmbedderRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetEmbedderRequest.ProtoReflect.Descriptor instead.
+func (*SetEmbedderRequest) Descriptor() ([]byte, []int) {
+	return file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *SetEmbedderRequest) GetBankId() string {
+	if x != nil {
+		return x.BankId
+	}
+	return ""
+}
+
+func (x *SetEmbedderRequest) GetBankUid() string {
+	if x != nil {
+		return x.BankUid
+	}
+	return ""
+}
+
+func (x *SetEmbedderRequest) GetEmbedder() *Embedder {
+	if x != nil {
+		return x.Embedder
+	}
+	return nil
+}
+
+// Response of SetEmbedder.
+type SetEmbedderResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The bank afterwards.
+	Bank          *Bank `protobuf:"bytes,1,opt,name=bank,proto3" json:"bank,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetEmbedderResponse) Reset() {
+	*x = SetEmbedderResponse{}
+	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetEmbedderResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetEmbedderResponse) ProtoMessage() {}
+
+func (x *SetEmbedderResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetEmbedderResponse.ProtoReflect.Descriptor instead.
+func (*SetEmbedderResponse) Descriptor() ([]byte, []int) {
+	return file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *SetEmbedderResponse) GetBank() *Bank {
+	if x != nil {
+		return x.Bank
+	}
+	return nil
 }
 
 // Request for ListBankEvents.
@@ -2257,7 +3412,7 @@ type ListBankEventsRequest struct {
 
 func (x *ListBankEventsRequest) Reset() {
 	*x = ListBankEventsRequest{}
-	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[34]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2269,7 +3424,7 @@ func (x *ListBankEventsRequest) String() string {
 func (*ListBankEventsRequest) ProtoMessage() {}
 
 func (x *ListBankEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[34]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2282,7 +3437,7 @@ func (x *ListBankEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBankEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListBankEventsRequest) Descriptor() ([]byte, []int) {
-	return file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDescGZIP(), []int{34}
+	return file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ListBankEventsRequest) GetBankId() string {
@@ -2333,7 +3488,7 @@ type ListBankEventsResponse struct {
 
 func (x *ListBankEventsResponse) Reset() {
 	*x = ListBankEventsResponse{}
-	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[35]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2345,7 +3500,7 @@ func (x *ListBankEventsResponse) String() string {
 func (*ListBankEventsResponse) ProtoMessage() {}
 
 func (x *ListBankEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[35]
+	mi := &file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2358,7 +3513,7 @@ func (x *ListBankEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBankEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListBankEventsResponse) Descriptor() ([]byte, []int) {
-	return file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDescGZIP(), []int{35}
+	return file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ListBankEventsResponse) GetEvents() []*BankEvent {
@@ -2390,11 +3545,12 @@ const file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDesc = "" +
 	"\x0eGetBankRequest\x12\x17\n" +
 	"\abank_id\x18\x01 \x01(\tR\x06bankId\"I\n" +
 	"\x0fGetBankResponse\x126\n" +
-	"\x04bank\x18\x01 \x01(\v2\".memalpha.api.memory.v1alpha1.BankR\x04bank\"N\n" +
+	"\x04bank\x18\x01 \x01(\v2\".memalpha.api.memory.v1alpha1.BankR\x04bank\"w\n" +
 	"\x10ListBanksRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tR\tpageToken\"u\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x12'\n" +
+	"\x0funembedded_only\x18\x03 \x01(\bR\x0eunembeddedOnly\"u\n" +
 	"\x11ListBanksResponse\x128\n" +
 	"\x05banks\x18\x01 \x03(\v2\".memalpha.api.memory.v1alpha1.BankR\x05banks\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"G\n" +
@@ -2449,11 +3605,12 @@ const file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDesc = "" +
 	"\bsemantic\x18\x01 \x01(\x05H\x00R\bsemantic\x88\x01\x01\x12\x1f\n" +
 	"\bepisodic\x18\x02 \x01(\x05H\x01R\bepisodic\x88\x01\x01B\v\n" +
 	"\t_semanticB\v\n" +
-	"\t_episodic\"\xc5\x01\n" +
+	"\t_episodic\"\xef\x01\n" +
 	"\x14GetWriterViewRequest\x12\x17\n" +
 	"\abank_id\x18\x01 \x01(\tR\x06bankId\x12B\n" +
 	"\x06recent\x18\x02 \x01(\v2(.memalpha.api.memory.v1alpha1.RecentViewH\x00R\x06recent\x12H\n" +
-	"\brelevant\x18\x03 \x01(\v2*.memalpha.api.memory.v1alpha1.RelevantViewH\x00R\brelevantB\x06\n" +
+	"\brelevant\x18\x03 \x01(\v2*.memalpha.api.memory.v1alpha1.RelevantViewH\x00R\brelevant\x12(\n" +
+	"\x10embedding_f32_le\x18\x04 \x01(\fR\x0eembeddingF32LeB\x06\n" +
 	"\x04view\"\xd1\x02\n" +
 	"\x15GetWriterViewResponse\x126\n" +
 	"\x04bank\x18\x01 \x01(\v2\".memalpha.api.memory.v1alpha1.BankR\x04bank\x128\n" +
@@ -2503,40 +3660,140 @@ const file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDesc = "" +
 	"\bbank_uid\x18\x02 \x01(\tR\abankUid\x12G\n" +
 	"\x06action\x18\x03 \x01(\x0e2/.memalpha.api.memory.v1alpha1.ParkedChunkActionR\x06action\"T\n" +
 	"\x1aResolveParkedChunkResponse\x126\n" +
-	"\x04bank\x18\x01 \x01(\v2\".memalpha.api.memory.v1alpha1.BankR\x04bank\"\xa8\x01\n" +
+	"\x04bank\x18\x01 \x01(\v2\".memalpha.api.memory.v1alpha1.BankR\x04bank\"\xd1\x01\n" +
 	"\x13ListMemoriesRequest\x12\x17\n" +
 	"\abank_id\x18\x01 \x01(\tR\x06bankId\x12<\n" +
 	"\x04type\x18\x02 \x01(\x0e2(.memalpha.api.memory.v1alpha1.MemoryTypeR\x04type\x12\x1b\n" +
 	"\tpage_size\x18\x03 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x04 \x01(\tR\tpageToken\"\x9c\x01\n" +
+	"page_token\x18\x04 \x01(\tR\tpageToken\x12'\n" +
+	"\x0funembedded_only\x18\x05 \x01(\bR\x0eunembeddedOnly\"\x9c\x01\n" +
 	"\x14ListMemoriesResponse\x12@\n" +
 	"\bmemories\x18\x01 \x03(\v2$.memalpha.api.memory.v1alpha1.MemoryR\bmemories\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1a\n" +
-	"\brevision\x18\x03 \x01(\x04R\brevision\"\xaf\x01\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\"\xd8\x01\n" +
+	"\vWordScoring\x12K\n" +
+	"\aformula\x18\x01 \x01(\x0e21.memalpha.api.memory.v1alpha1.WordScoring.FormulaR\aformula\x12\x13\n" +
+	"\x02k1\x18\x02 \x01(\x01H\x00R\x02k1\x88\x01\x01\x12\x11\n" +
+	"\x01b\x18\x03 \x01(\x01H\x01R\x01b\x88\x01\x01\"G\n" +
+	"\aFormula\x12\x17\n" +
+	"\x13FORMULA_UNSPECIFIED\x10\x00\x12\x10\n" +
+	"\fFORMULA_BM25\x10\x01\x12\x11\n" +
+	"\rFORMULA_OKAPI\x10\x02B\x05\n" +
+	"\x03_k1B\x04\n" +
+	"\x02_b\"\xb7\x01\n" +
+	"\x06Fusion\x12D\n" +
+	"\x06convex\x18\x01 \x01(\v2*.memalpha.api.memory.v1alpha1.ConvexFusionH\x00R\x06convex\x12]\n" +
+	"\x0freciprocal_rank\x18\x02 \x01(\v22.memalpha.api.memory.v1alpha1.ReciprocalRankFusionH\x00R\x0ereciprocalRankB\b\n" +
+	"\x06fusion\"J\n" +
+	"\fConvexFusion\x12(\n" +
+	"\rvector_weight\x18\x01 \x01(\x01H\x00R\fvectorWeight\x88\x01\x01B\x10\n" +
+	"\x0e_vector_weight\"/\n" +
+	"\x14ReciprocalRankFusion\x12\x11\n" +
+	"\x01k\x18\x01 \x01(\x05H\x00R\x01k\x88\x01\x01B\x04\n" +
+	"\x02_k\"\x9d\x03\n" +
+	"\fSearchFilter\x12D\n" +
+	"\x10create_time_from\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x0ecreateTimeFrom\x12H\n" +
+	"\x12create_time_before\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x10createTimeBefore\x12&\n" +
+	"\x0fevent_time_from\x18\x03 \x01(\tR\reventTimeFrom\x12*\n" +
+	"\x11event_time_before\x18\x04 \x01(\tR\x0feventTimeBefore\x12T\n" +
+	"\bmetadata\x18\x05 \x03(\v28.memalpha.api.memory.v1alpha1.SearchFilter.MetadataEntryR\bmetadata\x12\x16\n" +
+	"\x06source\x18\x06 \x01(\tR\x06source\x1a;\n" +
+	"\rMetadataEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc2\x05\n" +
 	"\vSearchQuery\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12>\n" +
 	"\x05types\x18\x02 \x03(\x0e2(.memalpha.api.memory.v1alpha1.MemoryTypeR\x05types\x12\x19\n" +
 	"\x05limit\x18\x03 \x01(\x05H\x00R\x05limit\x88\x01\x01\x12'\n" +
-	"\x0finclude_pending\x18\x04 \x01(\bR\x0eincludePendingB\b\n" +
-	"\x06_limit\"_\n" +
+	"\x0finclude_pending\x18\x04 \x01(\bR\x0eincludePending\x12B\n" +
+	"\x06method\x18\x05 \x01(\x0e2*.memalpha.api.memory.v1alpha1.SearchMethodR\x06method\x12(\n" +
+	"\x10embedding_f32_le\x18\x06 \x01(\fR\x0eembeddingF32Le\x12<\n" +
+	"\x06fusion\x18\a \x01(\v2$.memalpha.api.memory.v1alpha1.FusionR\x06fusion\x12L\n" +
+	"\fword_scoring\x18\b \x01(\v2).memalpha.api.memory.v1alpha1.WordScoringR\vwordScoring\x12B\n" +
+	"\x06filter\x18\t \x01(\v2*.memalpha.api.memory.v1alpha1.SearchFilterR\x06filter\x12 \n" +
+	"\tmin_score\x18\n" +
+	" \x01(\x01H\x01R\bminScore\x88\x01\x01\x12\x14\n" +
+	"\x05exact\x18\v \x01(\bR\x05exact\x12\x18\n" +
+	"\aexplain\x18\f \x01(\bR\aexplain\x12*\n" +
+	"\x0econtext_weight\x18\r \x01(\x01H\x02R\rcontextWeight\x88\x01\x01\x12$\n" +
+	"\vdate_weight\x18\x0e \x01(\x01H\x03R\n" +
+	"dateWeight\x88\x01\x01B\b\n" +
+	"\x06_limitB\f\n" +
+	"\n" +
+	"_min_scoreB\x11\n" +
+	"\x0f_context_weightB\x0e\n" +
+	"\f_date_weight\"\xa3\x01\n" +
+	"\tTermScore\x12\x12\n" +
+	"\x04term\x18\x01 \x01(\tR\x04term\x12-\n" +
+	"\x12document_frequency\x18\x02 \x01(\x04R\x11documentFrequency\x12%\n" +
+	"\x0eterm_frequency\x18\x03 \x01(\rR\rtermFrequency\x12\x16\n" +
+	"\x06weight\x18\x04 \x01(\x01R\x06weight\x12\x14\n" +
+	"\x05score\x18\x05 \x01(\x01R\x05score\"\xbb\x02\n" +
+	"\vExplanation\x12$\n" +
+	"\vwords_score\x18\x01 \x01(\x01H\x00R\n" +
+	"wordsScore\x88\x01\x01\x12&\n" +
+	"\fvector_score\x18\x02 \x01(\x01H\x01R\vvectorScore\x88\x01\x01\x12\x1d\n" +
+	"\n" +
+	"words_part\x18\x03 \x01(\x01R\twordsPart\x12\x1f\n" +
+	"\vvector_part\x18\x04 \x01(\x01R\n" +
+	"vectorPart\x12=\n" +
+	"\x05terms\x18\x05 \x03(\v2'.memalpha.api.memory.v1alpha1.TermScoreR\x05terms\x12!\n" +
+	"\fcontext_part\x18\x06 \x01(\x01R\vcontextPart\x12\x1b\n" +
+	"\tdate_part\x18\a \x01(\x01R\bdatePartB\x0e\n" +
+	"\f_words_scoreB\x0f\n" +
+	"\r_vector_score\"\xb4\x02\n" +
 	"\tMemoryHit\x12<\n" +
 	"\x06memory\x18\x01 \x01(\v2$.memalpha.api.memory.v1alpha1.MemoryR\x06memory\x12\x14\n" +
-	"\x05score\x18\x02 \x01(\x01R\x05score\"]\n" +
+	"\x05score\x18\x02 \x01(\x01R\x05score\x12\"\n" +
+	"\n" +
+	"words_rank\x18\x03 \x01(\x05H\x00R\twordsRank\x88\x01\x01\x12$\n" +
+	"\vvector_rank\x18\x04 \x01(\x05H\x01R\n" +
+	"vectorRank\x88\x01\x01\x12\x1d\n" +
+	"\n" +
+	"has_vector\x18\x05 \x01(\bR\thasVector\x12K\n" +
+	"\vexplanation\x18\x06 \x01(\v2).memalpha.api.memory.v1alpha1.ExplanationR\vexplanationB\r\n" +
+	"\v_words_rankB\x0e\n" +
+	"\f_vector_rank\"]\n" +
 	"\n" +
 	"PendingHit\x129\n" +
 	"\x05chunk\x18\x01 \x01(\v2#.memalpha.api.memory.v1alpha1.ChunkR\x05chunk\x12\x14\n" +
-	"\x05score\x18\x02 \x01(\x01R\x05score\"\x95\x01\n" +
+	"\x05score\x18\x02 \x01(\x01R\x05score\"\xfb\x01\n" +
 	"\n" +
 	"SearchHits\x12C\n" +
 	"\bmemories\x18\x01 \x03(\v2'.memalpha.api.memory.v1alpha1.MemoryHitR\bmemories\x12B\n" +
-	"\apending\x18\x02 \x03(\v2(.memalpha.api.memory.v1alpha1.PendingHitR\apending\"u\n" +
+	"\apending\x18\x02 \x03(\v2(.memalpha.api.memory.v1alpha1.PendingHitR\apending\x12B\n" +
+	"\x06method\x18\x03 \x01(\x0e2*.memalpha.api.memory.v1alpha1.SearchMethodR\x06method\x12 \n" +
+	"\vapproximate\x18\x04 \x01(\bR\vapproximate\"u\n" +
 	"\x15SearchMemoriesRequest\x12\x17\n" +
 	"\abank_id\x18\x01 \x01(\tR\x06bankId\x12C\n" +
 	"\aqueries\x18\x02 \x03(\v2).memalpha.api.memory.v1alpha1.SearchQueryR\aqueries\"x\n" +
 	"\x16SearchMemoriesResponse\x12B\n" +
 	"\aresults\x18\x01 \x03(\v2(.memalpha.api.memory.v1alpha1.SearchHitsR\aresults\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\x04R\brevision\"\xdb\x01\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"~\n" +
+	"\fMemoryVector\x12\x1b\n" +
+	"\tmemory_id\x18\x01 \x01(\x04R\bmemoryId\x12'\n" +
+	"\x0fupdate_revision\x18\x02 \x01(\x04R\x0eupdateRevision\x12(\n" +
+	"\x10embedding_f32_le\x18\x03 \x01(\fR\x0eembeddingF32Le\"\xae\x01\n" +
+	"\x11PutVectorsRequest\x12\x17\n" +
+	"\abank_id\x18\x01 \x01(\tR\x06bankId\x12\x19\n" +
+	"\bbank_uid\x18\x02 \x01(\tR\abankUid\x12\x1f\n" +
+	"\vembedder_id\x18\x03 \x01(\tR\n" +
+	"embedderId\x12D\n" +
+	"\avectors\x18\x04 \x03(\v2*.memalpha.api.memory.v1alpha1.MemoryVectorR\avectors\"\xd9\x01\n" +
+	"\x12PutVectorsResponse\x12Q\n" +
+	"\aresults\x18\x01 \x03(\x0e27.memalpha.api.memory.v1alpha1.PutVectorsResponse.ResultR\aresults\x12)\n" +
+	"\x10unembedded_count\x18\x02 \x01(\x04R\x0funembeddedCount\"E\n" +
+	"\x06Result\x12\x16\n" +
+	"\x12RESULT_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rRESULT_STORED\x10\x01\x12\x10\n" +
+	"\fRESULT_STALE\x10\x02\"\x8c\x01\n" +
+	"\x12SetEmbedderRequest\x12\x17\n" +
+	"\abank_id\x18\x01 \x01(\tR\x06bankId\x12\x19\n" +
+	"\bbank_uid\x18\x02 \x01(\tR\abankUid\x12B\n" +
+	"\bembedder\x18\x03 \x01(\v2&.memalpha.api.memory.v1alpha1.EmbedderR\bembedder\"M\n" +
+	"\x13SetEmbedderResponse\x126\n" +
+	"\x04bank\x18\x01 \x01(\v2\".memalpha.api.memory.v1alpha1.BankR\x04bank\"\xdb\x01\n" +
 	"\x15ListBankEventsRequest\x12\x17\n" +
 	"\abank_id\x18\x01 \x01(\tR\x06bankId\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
@@ -2553,7 +3810,12 @@ const file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDesc = "" +
 	"\x11ParkedChunkAction\x12#\n" +
 	"\x1fPARKED_CHUNK_ACTION_UNSPECIFIED\x10\x00\x12\x1d\n" +
 	"\x19PARKED_CHUNK_ACTION_RETRY\x10\x01\x12\x1c\n" +
-	"\x18PARKED_CHUNK_ACTION_SKIP\x10\x022\xb2\r\n" +
+	"\x18PARKED_CHUNK_ACTION_SKIP\x10\x02*z\n" +
+	"\fSearchMethod\x12\x1d\n" +
+	"\x19SEARCH_METHOD_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13SEARCH_METHOD_WORDS\x10\x01\x12\x18\n" +
+	"\x14SEARCH_METHOD_VECTOR\x10\x02\x12\x18\n" +
+	"\x14SEARCH_METHOD_HYBRID\x10\x032\x97\x0f\n" +
 	"\rMemoryService\x12o\n" +
 	"\n" +
 	"CreateBank\x12/.memalpha.api.memory.v1alpha1.CreateBankRequest\x1a0.memalpha.api.memory.v1alpha1.CreateBankResponse\x12f\n" +
@@ -2570,7 +3832,10 @@ const file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDesc = "" +
 	"\x12ReportChunkFailure\x127.memalpha.api.memory.v1alpha1.ReportChunkFailureRequest\x1a8.memalpha.api.memory.v1alpha1.ReportChunkFailureResponse\x12\x87\x01\n" +
 	"\x12ResolveParkedChunk\x127.memalpha.api.memory.v1alpha1.ResolveParkedChunkRequest\x1a8.memalpha.api.memory.v1alpha1.ResolveParkedChunkResponse\x12u\n" +
 	"\fListMemories\x121.memalpha.api.memory.v1alpha1.ListMemoriesRequest\x1a2.memalpha.api.memory.v1alpha1.ListMemoriesResponse\x12{\n" +
-	"\x0eSearchMemories\x123.memalpha.api.memory.v1alpha1.SearchMemoriesRequest\x1a4.memalpha.api.memory.v1alpha1.SearchMemoriesResponse\x12{\n" +
+	"\x0eSearchMemories\x123.memalpha.api.memory.v1alpha1.SearchMemoriesRequest\x1a4.memalpha.api.memory.v1alpha1.SearchMemoriesResponse\x12o\n" +
+	"\n" +
+	"PutVectors\x12/.memalpha.api.memory.v1alpha1.PutVectorsRequest\x1a0.memalpha.api.memory.v1alpha1.PutVectorsResponse\x12r\n" +
+	"\vSetEmbedder\x120.memalpha.api.memory.v1alpha1.SetEmbedderRequest\x1a1.memalpha.api.memory.v1alpha1.SetEmbedderResponse\x12{\n" +
 	"\x0eListBankEvents\x123.memalpha.api.memory.v1alpha1.ListBankEventsRequest\x1a4.memalpha.api.memory.v1alpha1.ListBankEventsResponseb\x06proto3"
 
 var (
@@ -2585,124 +3850,162 @@ func file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDescGZIP() []byte
 	return file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDescData
 }
 
-var file_memalpha_api_memory_v1alpha1_memory_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_memalpha_api_memory_v1alpha1_memory_service_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
 var file_memalpha_api_memory_v1alpha1_memory_service_proto_goTypes = []any{
 	(ParkedChunkAction)(0),             // 0: memalpha.api.memory.v1alpha1.ParkedChunkAction
-	(*CreateBankRequest)(nil),          // 1: memalpha.api.memory.v1alpha1.CreateBankRequest
-	(*CreateBankResponse)(nil),         // 2: memalpha.api.memory.v1alpha1.CreateBankResponse
-	(*GetBankRequest)(nil),             // 3: memalpha.api.memory.v1alpha1.GetBankRequest
-	(*GetBankResponse)(nil),            // 4: memalpha.api.memory.v1alpha1.GetBankResponse
-	(*ListBanksRequest)(nil),           // 5: memalpha.api.memory.v1alpha1.ListBanksRequest
-	(*ListBanksResponse)(nil),          // 6: memalpha.api.memory.v1alpha1.ListBanksResponse
-	(*DeleteBankRequest)(nil),          // 7: memalpha.api.memory.v1alpha1.DeleteBankRequest
-	(*DeleteBankResponse)(nil),         // 8: memalpha.api.memory.v1alpha1.DeleteBankResponse
-	(*AppendChunksRequest)(nil),        // 9: memalpha.api.memory.v1alpha1.AppendChunksRequest
-	(*AppendResult)(nil),               // 10: memalpha.api.memory.v1alpha1.AppendResult
-	(*AppendChunksResponse)(nil),       // 11: memalpha.api.memory.v1alpha1.AppendChunksResponse
-	(*ListChunksRequest)(nil),          // 12: memalpha.api.memory.v1alpha1.ListChunksRequest
-	(*ListChunksResponse)(nil),         // 13: memalpha.api.memory.v1alpha1.ListChunksResponse
-	(*ListPendingBanksRequest)(nil),    // 14: memalpha.api.memory.v1alpha1.ListPendingBanksRequest
-	(*PendingBank)(nil),                // 15: memalpha.api.memory.v1alpha1.PendingBank
-	(*ListPendingBanksResponse)(nil),   // 16: memalpha.api.memory.v1alpha1.ListPendingBanksResponse
-	(*RecentView)(nil),                 // 17: memalpha.api.memory.v1alpha1.RecentView
-	(*RelevantView)(nil),               // 18: memalpha.api.memory.v1alpha1.RelevantView
-	(*GetWriterViewRequest)(nil),       // 19: memalpha.api.memory.v1alpha1.GetWriterViewRequest
-	(*GetWriterViewResponse)(nil),      // 20: memalpha.api.memory.v1alpha1.GetWriterViewResponse
-	(*ApplyOperationsRequest)(nil),     // 21: memalpha.api.memory.v1alpha1.ApplyOperationsRequest
-	(*ApplyOperationsResponse)(nil),    // 22: memalpha.api.memory.v1alpha1.ApplyOperationsResponse
-	(*ReportChunkFailureRequest)(nil),  // 23: memalpha.api.memory.v1alpha1.ReportChunkFailureRequest
-	(*ReportChunkFailureResponse)(nil), // 24: memalpha.api.memory.v1alpha1.ReportChunkFailureResponse
-	(*ResolveParkedChunkRequest)(nil),  // 25: memalpha.api.memory.v1alpha1.ResolveParkedChunkRequest
-	(*ResolveParkedChunkResponse)(nil), // 26: memalpha.api.memory.v1alpha1.ResolveParkedChunkResponse
-	(*ListMemoriesRequest)(nil),        // 27: memalpha.api.memory.v1alpha1.ListMemoriesRequest
-	(*ListMemoriesResponse)(nil),       // 28: memalpha.api.memory.v1alpha1.ListMemoriesResponse
-	(*SearchQuery)(nil),                // 29: memalpha.api.memory.v1alpha1.SearchQuery
-	(*MemoryHit)(nil),                  // 30: memalpha.api.memory.v1alpha1.MemoryHit
-	(*PendingHit)(nil),                 // 31: memalpha.api.memory.v1alpha1.PendingHit
-	(*SearchHits)(nil),                 // 32: memalpha.api.memory.v1alpha1.SearchHits
-	(*SearchMemoriesRequest)(nil),      // 33: memalpha.api.memory.v1alpha1.SearchMemoriesRequest
-	(*SearchMemoriesResponse)(nil),     // 34: memalpha.api.memory.v1alpha1.SearchMemoriesResponse
-	(*ListBankEventsRequest)(nil),      // 35: memalpha.api.memory.v1alpha1.ListBankEventsRequest
-	(*ListBankEventsResponse)(nil),     // 36: memalpha.api.memory.v1alpha1.ListBankEventsResponse
-	(*BankSettings)(nil),               // 37: memalpha.api.memory.v1alpha1.BankSettings
-	(*Bank)(nil),                       // 38: memalpha.api.memory.v1alpha1.Bank
-	(*Chunk)(nil),                      // 39: memalpha.api.memory.v1alpha1.Chunk
-	(*timestamppb.Timestamp)(nil),      // 40: google.protobuf.Timestamp
-	(*Memory)(nil),                     // 41: memalpha.api.memory.v1alpha1.Memory
-	(*Operation)(nil),                  // 42: memalpha.api.memory.v1alpha1.Operation
-	(*Writer)(nil),                     // 43: memalpha.api.memory.v1alpha1.Writer
-	(*OperationResult)(nil),            // 44: memalpha.api.memory.v1alpha1.OperationResult
-	(*ChunkFailures)(nil),              // 45: memalpha.api.memory.v1alpha1.ChunkFailures
-	(MemoryType)(0),                    // 46: memalpha.api.memory.v1alpha1.MemoryType
-	(*BankEvent)(nil),                  // 47: memalpha.api.memory.v1alpha1.BankEvent
+	(SearchMethod)(0),                  // 1: memalpha.api.memory.v1alpha1.SearchMethod
+	(WordScoring_Formula)(0),           // 2: memalpha.api.memory.v1alpha1.WordScoring.Formula
+	(PutVectorsResponse_Result)(0),     // 3: memalpha.api.memory.v1alpha1.PutVectorsResponse.Result
+	(*CreateBankRequest)(nil),          // 4: memalpha.api.memory.v1alpha1.CreateBankRequest
+	(*CreateBankResponse)(nil),         // 5: memalpha.api.memory.v1alpha1.CreateBankResponse
+	(*GetBankRequest)(nil),             // 6: memalpha.api.memory.v1alpha1.GetBankRequest
+	(*GetBankResponse)(nil),            // 7: memalpha.api.memory.v1alpha1.GetBankResponse
+	(*ListBanksRequest)(nil),           // 8: memalpha.api.memory.v1alpha1.ListBanksRequest
+	(*ListBanksResponse)(nil),          // 9: memalpha.api.memory.v1alpha1.ListBanksResponse
+	(*DeleteBankRequest)(nil),          // 10: memalpha.api.memory.v1alpha1.DeleteBankRequest
+	(*DeleteBankResponse)(nil),         // 11: memalpha.api.memory.v1alpha1.DeleteBankResponse
+	(*AppendChunksRequest)(nil),        // 12: memalpha.api.memory.v1alpha1.AppendChunksRequest
+	(*AppendResult)(nil),               // 13: memalpha.api.memory.v1alpha1.AppendResult
+	(*AppendChunksResponse)(nil),       // 14: memalpha.api.memory.v1alpha1.AppendChunksResponse
+	(*ListChunksRequest)(nil),          // 15: memalpha.api.memory.v1alpha1.ListChunksRequest
+	(*ListChunksResponse)(nil),         // 16: memalpha.api.memory.v1alpha1.ListChunksResponse
+	(*ListPendingBanksRequest)(nil),    // 17: memalpha.api.memory.v1alpha1.ListPendingBanksRequest
+	(*PendingBank)(nil),                // 18: memalpha.api.memory.v1alpha1.PendingBank
+	(*ListPendingBanksResponse)(nil),   // 19: memalpha.api.memory.v1alpha1.ListPendingBanksResponse
+	(*RecentView)(nil),                 // 20: memalpha.api.memory.v1alpha1.RecentView
+	(*RelevantView)(nil),               // 21: memalpha.api.memory.v1alpha1.RelevantView
+	(*GetWriterViewRequest)(nil),       // 22: memalpha.api.memory.v1alpha1.GetWriterViewRequest
+	(*GetWriterViewResponse)(nil),      // 23: memalpha.api.memory.v1alpha1.GetWriterViewResponse
+	(*ApplyOperationsRequest)(nil),     // 24: memalpha.api.memory.v1alpha1.ApplyOperationsRequest
+	(*ApplyOperationsResponse)(nil),    // 25: memalpha.api.memory.v1alpha1.ApplyOperationsResponse
+	(*ReportChunkFailureRequest)(nil),  // 26: memalpha.api.memory.v1alpha1.ReportChunkFailureRequest
+	(*ReportChunkFailureResponse)(nil), // 27: memalpha.api.memory.v1alpha1.ReportChunkFailureResponse
+	(*ResolveParkedChunkRequest)(nil),  // 28: memalpha.api.memory.v1alpha1.ResolveParkedChunkRequest
+	(*ResolveParkedChunkResponse)(nil), // 29: memalpha.api.memory.v1alpha1.ResolveParkedChunkResponse
+	(*ListMemoriesRequest)(nil),        // 30: memalpha.api.memory.v1alpha1.ListMemoriesRequest
+	(*ListMemoriesResponse)(nil),       // 31: memalpha.api.memory.v1alpha1.ListMemoriesResponse
+	(*WordScoring)(nil),                // 32: memalpha.api.memory.v1alpha1.WordScoring
+	(*Fusion)(nil),                     // 33: memalpha.api.memory.v1alpha1.Fusion
+	(*ConvexFusion)(nil),               // 34: memalpha.api.memory.v1alpha1.ConvexFusion
+	(*ReciprocalRankFusion)(nil),       // 35: memalpha.api.memory.v1alpha1.ReciprocalRankFusion
+	(*SearchFilter)(nil),               // 36: memalpha.api.memory.v1alpha1.SearchFilter
+	(*SearchQuery)(nil),                // 37: memalpha.api.memory.v1alpha1.SearchQuery
+	(*TermScore)(nil),                  // 38: memalpha.api.memory.v1alpha1.TermScore
+	(*Explanation)(nil),                // 39: memalpha.api.memory.v1alpha1.Explanation
+	(*MemoryHit)(nil),                  // 40: memalpha.api.memory.v1alpha1.MemoryHit
+	(*PendingHit)(nil),                 // 41: memalpha.api.memory.v1alpha1.PendingHit
+	(*SearchHits)(nil),                 // 42: memalpha.api.memory.v1alpha1.SearchHits
+	(*SearchMemoriesRequest)(nil),      // 43: memalpha.api.memory.v1alpha1.SearchMemoriesRequest
+	(*SearchMemoriesResponse)(nil),     // 44: memalpha.api.memory.v1alpha1.SearchMemoriesResponse
+	(*MemoryVector)(nil),               // 45: memalpha.api.memory.v1alpha1.MemoryVector
+	(*PutVectorsRequest)(nil),          // 46: memalpha.api.memory.v1alpha1.PutVectorsRequest
+	(*PutVectorsResponse)(nil),         // 47: memalpha.api.memory.v1alpha1.PutVectorsResponse
+	(*SetEmbedderRequest)(nil),         // 48: memalpha.api.memory.v1alpha1.SetEmbedderRequest
+	(*SetEmbedderResponse)(nil),        // 49: memalpha.api.memory.v1alpha1.SetEmbedderResponse
+	(*ListBankEventsRequest)(nil),      // 50: memalpha.api.memory.v1alpha1.ListBankEventsRequest
+	(*ListBankEventsResponse)(nil),     // 51: memalpha.api.memory.v1alpha1.ListBankEventsResponse
+	nil,                                // 52: memalpha.api.memory.v1alpha1.SearchFilter.MetadataEntry
+	(*BankSettings)(nil),               // 53: memalpha.api.memory.v1alpha1.BankSettings
+	(*Bank)(nil),                       // 54: memalpha.api.memory.v1alpha1.Bank
+	(*Chunk)(nil),                      // 55: memalpha.api.memory.v1alpha1.Chunk
+	(*timestamppb.Timestamp)(nil),      // 56: google.protobuf.Timestamp
+	(*Memory)(nil),                     // 57: memalpha.api.memory.v1alpha1.Memory
+	(*Operation)(nil),                  // 58: memalpha.api.memory.v1alpha1.Operation
+	(*Writer)(nil),                     // 59: memalpha.api.memory.v1alpha1.Writer
+	(*OperationResult)(nil),            // 60: memalpha.api.memory.v1alpha1.OperationResult
+	(*ChunkFailures)(nil),              // 61: memalpha.api.memory.v1alpha1.ChunkFailures
+	(MemoryType)(0),                    // 62: memalpha.api.memory.v1alpha1.MemoryType
+	(*Embedder)(nil),                   // 63: memalpha.api.memory.v1alpha1.Embedder
+	(*BankEvent)(nil),                  // 64: memalpha.api.memory.v1alpha1.BankEvent
 }
 var file_memalpha_api_memory_v1alpha1_memory_service_proto_depIdxs = []int32{
-	37, // 0: memalpha.api.memory.v1alpha1.CreateBankRequest.settings:type_name -> memalpha.api.memory.v1alpha1.BankSettings
-	38, // 1: memalpha.api.memory.v1alpha1.CreateBankResponse.bank:type_name -> memalpha.api.memory.v1alpha1.Bank
-	38, // 2: memalpha.api.memory.v1alpha1.GetBankResponse.bank:type_name -> memalpha.api.memory.v1alpha1.Bank
-	38, // 3: memalpha.api.memory.v1alpha1.ListBanksResponse.banks:type_name -> memalpha.api.memory.v1alpha1.Bank
-	39, // 4: memalpha.api.memory.v1alpha1.AppendChunksRequest.chunks:type_name -> memalpha.api.memory.v1alpha1.Chunk
-	10, // 5: memalpha.api.memory.v1alpha1.AppendChunksResponse.results:type_name -> memalpha.api.memory.v1alpha1.AppendResult
-	39, // 6: memalpha.api.memory.v1alpha1.ListChunksResponse.chunks:type_name -> memalpha.api.memory.v1alpha1.Chunk
-	40, // 7: memalpha.api.memory.v1alpha1.PendingBank.oldest_time:type_name -> google.protobuf.Timestamp
-	15, // 8: memalpha.api.memory.v1alpha1.ListPendingBanksResponse.banks:type_name -> memalpha.api.memory.v1alpha1.PendingBank
-	17, // 9: memalpha.api.memory.v1alpha1.GetWriterViewRequest.recent:type_name -> memalpha.api.memory.v1alpha1.RecentView
-	18, // 10: memalpha.api.memory.v1alpha1.GetWriterViewRequest.relevant:type_name -> memalpha.api.memory.v1alpha1.RelevantView
-	38, // 11: memalpha.api.memory.v1alpha1.GetWriterViewResponse.bank:type_name -> memalpha.api.memory.v1alpha1.Bank
-	41, // 12: memalpha.api.memory.v1alpha1.GetWriterViewResponse.core:type_name -> memalpha.api.memory.v1alpha1.Memory
-	41, // 13: memalpha.api.memory.v1alpha1.GetWriterViewResponse.semantic:type_name -> memalpha.api.memory.v1alpha1.Memory
-	41, // 14: memalpha.api.memory.v1alpha1.GetWriterViewResponse.episodic:type_name -> memalpha.api.memory.v1alpha1.Memory
-	39, // 15: memalpha.api.memory.v1alpha1.GetWriterViewResponse.next_chunk:type_name -> memalpha.api.memory.v1alpha1.Chunk
-	42, // 16: memalpha.api.memory.v1alpha1.ApplyOperationsRequest.operations:type_name -> memalpha.api.memory.v1alpha1.Operation
-	43, // 17: memalpha.api.memory.v1alpha1.ApplyOperationsRequest.writer:type_name -> memalpha.api.memory.v1alpha1.Writer
-	44, // 18: memalpha.api.memory.v1alpha1.ApplyOperationsResponse.results:type_name -> memalpha.api.memory.v1alpha1.OperationResult
-	45, // 19: memalpha.api.memory.v1alpha1.ReportChunkFailureResponse.failures:type_name -> memalpha.api.memory.v1alpha1.ChunkFailures
+	53, // 0: memalpha.api.memory.v1alpha1.CreateBankRequest.settings:type_name -> memalpha.api.memory.v1alpha1.BankSettings
+	54, // 1: memalpha.api.memory.v1alpha1.CreateBankResponse.bank:type_name -> memalpha.api.memory.v1alpha1.Bank
+	54, // 2: memalpha.api.memory.v1alpha1.GetBankResponse.bank:type_name -> memalpha.api.memory.v1alpha1.Bank
+	54, // 3: memalpha.api.memory.v1alpha1.ListBanksResponse.banks:type_name -> memalpha.api.memory.v1alpha1.Bank
+	55, // 4: memalpha.api.memory.v1alpha1.AppendChunksRequest.chunks:type_name -> memalpha.api.memory.v1alpha1.Chunk
+	13, // 5: memalpha.api.memory.v1alpha1.AppendChunksResponse.results:type_name -> memalpha.api.memory.v1alpha1.AppendResult
+	55, // 6: memalpha.api.memory.v1alpha1.ListChunksResponse.chunks:type_name -> memalpha.api.memory.v1alpha1.Chunk
+	56, // 7: memalpha.api.memory.v1alpha1.PendingBank.oldest_time:type_name -> google.protobuf.Timestamp
+	18, // 8: memalpha.api.memory.v1alpha1.ListPendingBanksResponse.banks:type_name -> memalpha.api.memory.v1alpha1.PendingBank
+	20, // 9: memalpha.api.memory.v1alpha1.GetWriterViewRequest.recent:type_name -> memalpha.api.memory.v1alpha1.RecentView
+	21, // 10: memalpha.api.memory.v1alpha1.GetWriterViewRequest.relevant:type_name -> memalpha.api.memory.v1alpha1.RelevantView
+	54, // 11: memalpha.api.memory.v1alpha1.GetWriterViewResponse.bank:type_name -> memalpha.api.memory.v1alpha1.Bank
+	57, // 12: memalpha.api.memory.v1alpha1.GetWriterViewResponse.core:type_name -> memalpha.api.memory.v1alpha1.Memory
+	57, // 13: memalpha.api.memory.v1alpha1.GetWriterViewResponse.semantic:type_name -> memalpha.api.memory.v1alpha1.Memory
+	57, // 14: memalpha.api.memory.v1alpha1.GetWriterViewResponse.episodic:type_name -> memalpha.api.memory.v1alpha1.Memory
+	55, // 15: memalpha.api.memory.v1alpha1.GetWriterViewResponse.next_chunk:type_name -> memalpha.api.memory.v1alpha1.Chunk
+	58, // 16: memalpha.api.memory.v1alpha1.ApplyOperationsRequest.operations:type_name -> memalpha.api.memory.v1alpha1.Operation
+	59, // 17: memalpha.api.memory.v1alpha1.ApplyOperationsRequest.writer:type_name -> memalpha.api.memory.v1alpha1.Writer
+	60, // 18: memalpha.api.memory.v1alpha1.ApplyOperationsResponse.results:type_name -> memalpha.api.memory.v1alpha1.OperationResult
+	61, // 19: memalpha.api.memory.v1alpha1.ReportChunkFailureResponse.failures:type_name -> memalpha.api.memory.v1alpha1.ChunkFailures
 	0,  // 20: memalpha.api.memory.v1alpha1.ResolveParkedChunkRequest.action:type_name -> memalpha.api.memory.v1alpha1.ParkedChunkAction
-	38, // 21: memalpha.api.memory.v1alpha1.ResolveParkedChunkResponse.bank:type_name -> memalpha.api.memory.v1alpha1.Bank
-	46, // 22: memalpha.api.memory.v1alpha1.ListMemoriesRequest.type:type_name -> memalpha.api.memory.v1alpha1.MemoryType
-	41, // 23: memalpha.api.memory.v1alpha1.ListMemoriesResponse.memories:type_name -> memalpha.api.memory.v1alpha1.Memory
-	46, // 24: memalpha.api.memory.v1alpha1.SearchQuery.types:type_name -> memalpha.api.memory.v1alpha1.MemoryType
-	41, // 25: memalpha.api.memory.v1alpha1.MemoryHit.memory:type_name -> memalpha.api.memory.v1alpha1.Memory
-	39, // 26: memalpha.api.memory.v1alpha1.PendingHit.chunk:type_name -> memalpha.api.memory.v1alpha1.Chunk
-	30, // 27: memalpha.api.memory.v1alpha1.SearchHits.memories:type_name -> memalpha.api.memory.v1alpha1.MemoryHit
-	31, // 28: memalpha.api.memory.v1alpha1.SearchHits.pending:type_name -> memalpha.api.memory.v1alpha1.PendingHit
-	29, // 29: memalpha.api.memory.v1alpha1.SearchMemoriesRequest.queries:type_name -> memalpha.api.memory.v1alpha1.SearchQuery
-	32, // 30: memalpha.api.memory.v1alpha1.SearchMemoriesResponse.results:type_name -> memalpha.api.memory.v1alpha1.SearchHits
-	47, // 31: memalpha.api.memory.v1alpha1.ListBankEventsResponse.events:type_name -> memalpha.api.memory.v1alpha1.BankEvent
-	1,  // 32: memalpha.api.memory.v1alpha1.MemoryService.CreateBank:input_type -> memalpha.api.memory.v1alpha1.CreateBankRequest
-	3,  // 33: memalpha.api.memory.v1alpha1.MemoryService.GetBank:input_type -> memalpha.api.memory.v1alpha1.GetBankRequest
-	5,  // 34: memalpha.api.memory.v1alpha1.MemoryService.ListBanks:input_type -> memalpha.api.memory.v1alpha1.ListBanksRequest
-	7,  // 35: memalpha.api.memory.v1alpha1.MemoryService.DeleteBank:input_type -> memalpha.api.memory.v1alpha1.DeleteBankRequest
-	9,  // 36: memalpha.api.memory.v1alpha1.MemoryService.AppendChunks:input_type -> memalpha.api.memory.v1alpha1.AppendChunksRequest
-	12, // 37: memalpha.api.memory.v1alpha1.MemoryService.ListChunks:input_type -> memalpha.api.memory.v1alpha1.ListChunksRequest
-	14, // 38: memalpha.api.memory.v1alpha1.MemoryService.ListPendingBanks:input_type -> memalpha.api.memory.v1alpha1.ListPendingBanksRequest
-	19, // 39: memalpha.api.memory.v1alpha1.MemoryService.GetWriterView:input_type -> memalpha.api.memory.v1alpha1.GetWriterViewRequest
-	21, // 40: memalpha.api.memory.v1alpha1.MemoryService.ApplyOperations:input_type -> memalpha.api.memory.v1alpha1.ApplyOperationsRequest
-	23, // 41: memalpha.api.memory.v1alpha1.MemoryService.ReportChunkFailure:input_type -> memalpha.api.memory.v1alpha1.ReportChunkFailureRequest
-	25, // 42: memalpha.api.memory.v1alpha1.MemoryService.ResolveParkedChunk:input_type -> memalpha.api.memory.v1alpha1.ResolveParkedChunkRequest
-	27, // 43: memalpha.api.memory.v1alpha1.MemoryService.ListMemories:input_type -> memalpha.api.memory.v1alpha1.ListMemoriesRequest
-	33, // 44: memalpha.api.memory.v1alpha1.MemoryService.SearchMemories:input_type -> memalpha.api.memory.v1alpha1.SearchMemoriesRequest
-	35, // 45: memalpha.api.memory.v1alpha1.MemoryService.ListBankEvents:input_type -> memalpha.api.memory.v1alpha1.ListBankEventsRequest
-	2,  // 46: memalpha.api.memory.v1alpha1.MemoryService.CreateBank:output_type -> memalpha.api.memory.v1alpha1.CreateBankResponse
-	4,  // 47: memalpha.api.memory.v1alpha1.MemoryService.GetBank:output_type -> memalpha.api.memory.v1alpha1.GetBankResponse
-	6,  // 48: memalpha.api.memory.v1alpha1.MemoryService.ListBanks:output_type -> memalpha.api.memory.v1alpha1.ListBanksResponse
-	8,  // 49: memalpha.api.memory.v1alpha1.MemoryService.DeleteBank:output_type -> memalpha.api.memory.v1alpha1.DeleteBankResponse
-	11, // 50: memalpha.api.memory.v1alpha1.MemoryService.AppendChunks:output_type -> memalpha.api.memory.v1alpha1.AppendChunksResponse
-	13, // 51: memalpha.api.memory.v1alpha1.MemoryService.ListChunks:output_type -> memalpha.api.memory.v1alpha1.ListChunksResponse
-	16, // 52: memalpha.api.memory.v1alpha1.MemoryService.ListPendingBanks:output_type -> memalpha.api.memory.v1alpha1.ListPendingBanksResponse
-	20, // 53: memalpha.api.memory.v1alpha1.MemoryService.GetWriterView:output_type -> memalpha.api.memory.v1alpha1.GetWriterViewResponse
-	22, // 54: memalpha.api.memory.v1alpha1.MemoryService.ApplyOperations:output_type -> memalpha.api.memory.v1alpha1.ApplyOperationsResponse
-	24, // 55: memalpha.api.memory.v1alpha1.MemoryService.ReportChunkFailure:output_type -> memalpha.api.memory.v1alpha1.ReportChunkFailureResponse
-	26, // 56: memalpha.api.memory.v1alpha1.MemoryService.ResolveParkedChunk:output_type -> memalpha.api.memory.v1alpha1.ResolveParkedChunkResponse
-	28, // 57: memalpha.api.memory.v1alpha1.MemoryService.ListMemories:output_type -> memalpha.api.memory.v1alpha1.ListMemoriesResponse
-	34, // 58: memalpha.api.memory.v1alpha1.MemoryService.SearchMemories:output_type -> memalpha.api.memory.v1alpha1.SearchMemoriesResponse
-	36, // 59: memalpha.api.memory.v1alpha1.MemoryService.ListBankEvents:output_type -> memalpha.api.memory.v1alpha1.ListBankEventsResponse
-	46, // [46:60] is the sub-list for method output_type
-	32, // [32:46] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	54, // 21: memalpha.api.memory.v1alpha1.ResolveParkedChunkResponse.bank:type_name -> memalpha.api.memory.v1alpha1.Bank
+	62, // 22: memalpha.api.memory.v1alpha1.ListMemoriesRequest.type:type_name -> memalpha.api.memory.v1alpha1.MemoryType
+	57, // 23: memalpha.api.memory.v1alpha1.ListMemoriesResponse.memories:type_name -> memalpha.api.memory.v1alpha1.Memory
+	2,  // 24: memalpha.api.memory.v1alpha1.WordScoring.formula:type_name -> memalpha.api.memory.v1alpha1.WordScoring.Formula
+	34, // 25: memalpha.api.memory.v1alpha1.Fusion.convex:type_name -> memalpha.api.memory.v1alpha1.ConvexFusion
+	35, // 26: memalpha.api.memory.v1alpha1.Fusion.reciprocal_rank:type_name -> memalpha.api.memory.v1alpha1.ReciprocalRankFusion
+	56, // 27: memalpha.api.memory.v1alpha1.SearchFilter.create_time_from:type_name -> google.protobuf.Timestamp
+	56, // 28: memalpha.api.memory.v1alpha1.SearchFilter.create_time_before:type_name -> google.protobuf.Timestamp
+	52, // 29: memalpha.api.memory.v1alpha1.SearchFilter.metadata:type_name -> memalpha.api.memory.v1alpha1.SearchFilter.MetadataEntry
+	62, // 30: memalpha.api.memory.v1alpha1.SearchQuery.types:type_name -> memalpha.api.memory.v1alpha1.MemoryType
+	1,  // 31: memalpha.api.memory.v1alpha1.SearchQuery.method:type_name -> memalpha.api.memory.v1alpha1.SearchMethod
+	33, // 32: memalpha.api.memory.v1alpha1.SearchQuery.fusion:type_name -> memalpha.api.memory.v1alpha1.Fusion
+	32, // 33: memalpha.api.memory.v1alpha1.SearchQuery.word_scoring:type_name -> memalpha.api.memory.v1alpha1.WordScoring
+	36, // 34: memalpha.api.memory.v1alpha1.SearchQuery.filter:type_name -> memalpha.api.memory.v1alpha1.SearchFilter
+	38, // 35: memalpha.api.memory.v1alpha1.Explanation.terms:type_name -> memalpha.api.memory.v1alpha1.TermScore
+	57, // 36: memalpha.api.memory.v1alpha1.MemoryHit.memory:type_name -> memalpha.api.memory.v1alpha1.Memory
+	39, // 37: memalpha.api.memory.v1alpha1.MemoryHit.explanation:type_name -> memalpha.api.memory.v1alpha1.Explanation
+	55, // 38: memalpha.api.memory.v1alpha1.PendingHit.chunk:type_name -> memalpha.api.memory.v1alpha1.Chunk
+	40, // 39: memalpha.api.memory.v1alpha1.SearchHits.memories:type_name -> memalpha.api.memory.v1alpha1.MemoryHit
+	41, // 40: memalpha.api.memory.v1alpha1.SearchHits.pending:type_name -> memalpha.api.memory.v1alpha1.PendingHit
+	1,  // 41: memalpha.api.memory.v1alpha1.SearchHits.method:type_name -> memalpha.api.memory.v1alpha1.SearchMethod
+	37, // 42: memalpha.api.memory.v1alpha1.SearchMemoriesRequest.queries:type_name -> memalpha.api.memory.v1alpha1.SearchQuery
+	42, // 43: memalpha.api.memory.v1alpha1.SearchMemoriesResponse.results:type_name -> memalpha.api.memory.v1alpha1.SearchHits
+	45, // 44: memalpha.api.memory.v1alpha1.PutVectorsRequest.vectors:type_name -> memalpha.api.memory.v1alpha1.MemoryVector
+	3,  // 45: memalpha.api.memory.v1alpha1.PutVectorsResponse.results:type_name -> memalpha.api.memory.v1alpha1.PutVectorsResponse.Result
+	63, // 46: memalpha.api.memory.v1alpha1.SetEmbedderRequest.embedder:type_name -> memalpha.api.memory.v1alpha1.Embedder
+	54, // 47: memalpha.api.memory.v1alpha1.SetEmbedderResponse.bank:type_name -> memalpha.api.memory.v1alpha1.Bank
+	64, // 48: memalpha.api.memory.v1alpha1.ListBankEventsResponse.events:type_name -> memalpha.api.memory.v1alpha1.BankEvent
+	4,  // 49: memalpha.api.memory.v1alpha1.MemoryService.CreateBank:input_type -> memalpha.api.memory.v1alpha1.CreateBankRequest
+	6,  // 50: memalpha.api.memory.v1alpha1.MemoryService.GetBank:input_type -> memalpha.api.memory.v1alpha1.GetBankRequest
+	8,  // 51: memalpha.api.memory.v1alpha1.MemoryService.ListBanks:input_type -> memalpha.api.memory.v1alpha1.ListBanksRequest
+	10, // 52: memalpha.api.memory.v1alpha1.MemoryService.DeleteBank:input_type -> memalpha.api.memory.v1alpha1.DeleteBankRequest
+	12, // 53: memalpha.api.memory.v1alpha1.MemoryService.AppendChunks:input_type -> memalpha.api.memory.v1alpha1.AppendChunksRequest
+	15, // 54: memalpha.api.memory.v1alpha1.MemoryService.ListChunks:input_type -> memalpha.api.memory.v1alpha1.ListChunksRequest
+	17, // 55: memalpha.api.memory.v1alpha1.MemoryService.ListPendingBanks:input_type -> memalpha.api.memory.v1alpha1.ListPendingBanksRequest
+	22, // 56: memalpha.api.memory.v1alpha1.MemoryService.GetWriterView:input_type -> memalpha.api.memory.v1alpha1.GetWriterViewRequest
+	24, // 57: memalpha.api.memory.v1alpha1.MemoryService.ApplyOperations:input_type -> memalpha.api.memory.v1alpha1.ApplyOperationsRequest
+	26, // 58: memalpha.api.memory.v1alpha1.MemoryService.ReportChunkFailure:input_type -> memalpha.api.memory.v1alpha1.ReportChunkFailureRequest
+	28, // 59: memalpha.api.memory.v1alpha1.MemoryService.ResolveParkedChunk:input_type -> memalpha.api.memory.v1alpha1.ResolveParkedChunkRequest
+	30, // 60: memalpha.api.memory.v1alpha1.MemoryService.ListMemories:input_type -> memalpha.api.memory.v1alpha1.ListMemoriesRequest
+	43, // 61: memalpha.api.memory.v1alpha1.MemoryService.SearchMemories:input_type -> memalpha.api.memory.v1alpha1.SearchMemoriesRequest
+	46, // 62: memalpha.api.memory.v1alpha1.MemoryService.PutVectors:input_type -> memalpha.api.memory.v1alpha1.PutVectorsRequest
+	48, // 63: memalpha.api.memory.v1alpha1.MemoryService.SetEmbedder:input_type -> memalpha.api.memory.v1alpha1.SetEmbedderRequest
+	50, // 64: memalpha.api.memory.v1alpha1.MemoryService.ListBankEvents:input_type -> memalpha.api.memory.v1alpha1.ListBankEventsRequest
+	5,  // 65: memalpha.api.memory.v1alpha1.MemoryService.CreateBank:output_type -> memalpha.api.memory.v1alpha1.CreateBankResponse
+	7,  // 66: memalpha.api.memory.v1alpha1.MemoryService.GetBank:output_type -> memalpha.api.memory.v1alpha1.GetBankResponse
+	9,  // 67: memalpha.api.memory.v1alpha1.MemoryService.ListBanks:output_type -> memalpha.api.memory.v1alpha1.ListBanksResponse
+	11, // 68: memalpha.api.memory.v1alpha1.MemoryService.DeleteBank:output_type -> memalpha.api.memory.v1alpha1.DeleteBankResponse
+	14, // 69: memalpha.api.memory.v1alpha1.MemoryService.AppendChunks:output_type -> memalpha.api.memory.v1alpha1.AppendChunksResponse
+	16, // 70: memalpha.api.memory.v1alpha1.MemoryService.ListChunks:output_type -> memalpha.api.memory.v1alpha1.ListChunksResponse
+	19, // 71: memalpha.api.memory.v1alpha1.MemoryService.ListPendingBanks:output_type -> memalpha.api.memory.v1alpha1.ListPendingBanksResponse
+	23, // 72: memalpha.api.memory.v1alpha1.MemoryService.GetWriterView:output_type -> memalpha.api.memory.v1alpha1.GetWriterViewResponse
+	25, // 73: memalpha.api.memory.v1alpha1.MemoryService.ApplyOperations:output_type -> memalpha.api.memory.v1alpha1.ApplyOperationsResponse
+	27, // 74: memalpha.api.memory.v1alpha1.MemoryService.ReportChunkFailure:output_type -> memalpha.api.memory.v1alpha1.ReportChunkFailureResponse
+	29, // 75: memalpha.api.memory.v1alpha1.MemoryService.ResolveParkedChunk:output_type -> memalpha.api.memory.v1alpha1.ResolveParkedChunkResponse
+	31, // 76: memalpha.api.memory.v1alpha1.MemoryService.ListMemories:output_type -> memalpha.api.memory.v1alpha1.ListMemoriesResponse
+	44, // 77: memalpha.api.memory.v1alpha1.MemoryService.SearchMemories:output_type -> memalpha.api.memory.v1alpha1.SearchMemoriesResponse
+	47, // 78: memalpha.api.memory.v1alpha1.MemoryService.PutVectors:output_type -> memalpha.api.memory.v1alpha1.PutVectorsResponse
+	49, // 79: memalpha.api.memory.v1alpha1.MemoryService.SetEmbedder:output_type -> memalpha.api.memory.v1alpha1.SetEmbedderResponse
+	51, // 80: memalpha.api.memory.v1alpha1.MemoryService.ListBankEvents:output_type -> memalpha.api.memory.v1alpha1.ListBankEventsResponse
+	65, // [65:81] is the sub-list for method output_type
+	49, // [49:65] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_memalpha_api_memory_v1alpha1_memory_service_proto_init() }
@@ -2719,14 +4022,23 @@ func file_memalpha_api_memory_v1alpha1_memory_service_proto_init() {
 	}
 	file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[20].OneofWrappers = []any{}
 	file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[28].OneofWrappers = []any{}
-	file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[34].OneofWrappers = []any{}
+	file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[29].OneofWrappers = []any{
+		(*Fusion_Convex)(nil),
+		(*Fusion_ReciprocalRank)(nil),
+	}
+	file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[30].OneofWrappers = []any{}
+	file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[31].OneofWrappers = []any{}
+	file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[33].OneofWrappers = []any{}
+	file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[35].OneofWrappers = []any{}
+	file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[36].OneofWrappers = []any{}
+	file_memalpha_api_memory_v1alpha1_memory_service_proto_msgTypes[46].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDesc), len(file_memalpha_api_memory_v1alpha1_memory_service_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   36,
+			NumEnums:      4,
+			NumMessages:   49,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

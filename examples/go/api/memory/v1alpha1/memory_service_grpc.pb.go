@@ -32,6 +32,8 @@ const (
 	MemoryService_ResolveParkedChunk_FullMethodName = "/memalpha.api.memory.v1alpha1.MemoryService/ResolveParkedChunk"
 	MemoryService_ListMemories_FullMethodName       = "/memalpha.api.memory.v1alpha1.MemoryService/ListMemories"
 	MemoryService_SearchMemories_FullMethodName     = "/memalpha.api.memory.v1alpha1.MemoryService/SearchMemories"
+	MemoryService_PutVectors_FullMethodName         = "/memalpha.api.memory.v1alpha1.MemoryService/PutVectors"
+	MemoryService_SetEmbedder_FullMethodName        = "/memalpha.api.memory.v1alpha1.MemoryService/SetEmbedder"
 	MemoryService_ListBankEvents_FullMethodName     = "/memalpha.api.memory.v1alpha1.MemoryService/ListBankEvents"
 )
 
@@ -70,6 +72,11 @@ type MemoryServiceClient interface {
 	ListMemories(ctx context.Context, in *ListMemoriesRequest, opts ...grpc.CallOption) (*ListMemoriesResponse, error)
 	// Ranks memories, and chunks not yet memorized, against queries; many queries go in one call.
 	SearchMemories(ctx context.Context, in *SearchMemoriesRequest, opts ...grpc.CallOption) (*SearchMemoriesResponse, error)
+	// Hands over vectors of an external embedder for memories that are there already.
+	PutVectors(ctx context.Context, in *PutVectorsRequest, opts ...grpc.CallOption) (*PutVectorsResponse, error)
+	// Changes what makes a bank's vectors. The old ones are dropped; the built-in embedder makes new ones in the
+	// background, an external one's arrive by PutVectors. Words are searched all the while.
+	SetEmbedder(ctx context.Context, in *SetEmbedderRequest, opts ...grpc.CallOption) (*SetEmbedderResponse, error)
 	// Lists a bank's history, oldest first.
 	ListBankEvents(ctx context.Context, in *ListBankEventsRequest, opts ...grpc.CallOption) (*ListBankEventsResponse, error)
 }
@@ -212,6 +219,26 @@ func (c *memoryServiceClient) SearchMemories(ctx context.Context, in *SearchMemo
 	return out, nil
 }
 
+func (c *memoryServiceClient) PutVectors(ctx context.Context, in *PutVectorsRequest, opts ...grpc.CallOption) (*PutVectorsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PutVectorsResponse)
+	err := c.cc.Invoke(ctx, MemoryService_PutVectors_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *memoryServiceClient) SetEmbedder(ctx context.Context, in *SetEmbedderRequest, opts ...grpc.CallOption) (*SetEmbedderResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetEmbedderResponse)
+	err := c.cc.Invoke(ctx, MemoryService_SetEmbedder_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *memoryServiceClient) ListBankEvents(ctx context.Context, in *ListBankEventsRequest, opts ...grpc.CallOption) (*ListBankEventsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListBankEventsResponse)
@@ -257,6 +284,11 @@ type MemoryServiceServer interface {
 	ListMemories(context.Context, *ListMemoriesRequest) (*ListMemoriesResponse, error)
 	// Ranks memories, and chunks not yet memorized, against queries; many queries go in one call.
 	SearchMemories(context.Context, *SearchMemoriesRequest) (*SearchMemoriesResponse, error)
+	// Hands over vectors of an external embedder for memories that are there already.
+	PutVectors(context.Context, *PutVectorsRequest) (*PutVectorsResponse, error)
+	// Changes what makes a bank's vectors. The old ones are dropped; the built-in embedder makes new ones in the
+	// background, an external one's arrive by PutVectors. Words are searched all the while.
+	SetEmbedder(context.Context, *SetEmbedderRequest) (*SetEmbedderResponse, error)
 	// Lists a bank's history, oldest first.
 	ListBankEvents(context.Context, *ListBankEventsRequest) (*ListBankEventsResponse, error)
 	mustEmbedUnimplementedMemoryServiceServer()
@@ -307,6 +339,12 @@ func (UnimplementedMemoryServiceServer) ListMemories(context.Context, *ListMemor
 }
 func (UnimplementedMemoryServiceServer) SearchMemories(context.Context, *SearchMemoriesRequest) (*SearchMemoriesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SearchMemories not implemented")
+}
+func (UnimplementedMemoryServiceServer) PutVectors(context.Context, *PutVectorsRequest) (*PutVectorsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PutVectors not implemented")
+}
+func (UnimplementedMemoryServiceServer) SetEmbedder(context.Context, *SetEmbedderRequest) (*SetEmbedderResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetEmbedder not implemented")
 }
 func (UnimplementedMemoryServiceServer) ListBankEvents(context.Context, *ListBankEventsRequest) (*ListBankEventsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListBankEvents not implemented")
@@ -566,6 +604,42 @@ func _MemoryService_SearchMemories_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _MemoryService_PutVectors_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PutVectorsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MemoryServiceServer).PutVectors(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MemoryService_PutVectors_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MemoryServiceServer).PutVectors(ctx, req.(*PutVectorsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _MemoryService_SetEmbedder_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetEmbedderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MemoryServiceServer).SetEmbedder(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MemoryService_SetEmbedder_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MemoryServiceServer).SetEmbedder(ctx, req.(*SetEmbedderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _MemoryService_ListBankEvents_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListBankEventsRequest)
 	if err := dec(in); err != nil {
@@ -642,6 +716,14 @@ var MemoryService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SearchMemories",
 			Handler:    _MemoryService_SearchMemories_Handler,
+		},
+		{
+			MethodName: "PutVectors",
+			Handler:    _MemoryService_PutVectors_Handler,
+		},
+		{
+			MethodName: "SetEmbedder",
+			Handler:    _MemoryService_SetEmbedder_Handler,
 		},
 		{
 			MethodName: "ListBankEvents",

@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from memalpha.api.memory.v1alpha1 import memory_pb2 as _memory_pb2
+from memalpha.api.memory.v1alpha1 import memory_service_pb2 as _memory_service_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -221,6 +222,7 @@ class RecallRequest(_message.Message):
     LIMIT_FIELD_NUMBER: _builtins.int
     TOKEN_BUDGET_FIELD_NUMBER: _builtins.int
     INCLUDE_SOURCES_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
     bank_id: _builtins.str
     """The bank's id."""
     query: _builtins.str
@@ -231,6 +233,8 @@ class RecallRequest(_message.Message):
     """Most o200k tokens of `context`; unset means 4096. 64 to 1000000."""
     include_sources: _builtins.bool
     """Also return the chunks that the memories were made from."""
+    method: _memory_service_pb2.SearchMethod.ValueType
+    """How to rank memories; unset means by words and vectors where the bank has both."""
     def __init__(
         self,
         *,
@@ -239,10 +243,11 @@ class RecallRequest(_message.Message):
         limit: _builtins.int | None = ...,
         token_budget: _builtins.int | None = ...,
         include_sources: _builtins.bool = ...,
+        method: _memory_service_pb2.SearchMethod.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "_token_budget", b"_token_budget", "limit", b"limit", "token_budget", b"token_budget"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "_token_budget", b"_token_budget", "bank_id", b"bank_id", "include_sources", b"include_sources", "limit", b"limit", "query", b"query", "token_budget", b"token_budget"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "_token_budget", b"_token_budget", "bank_id", b"bank_id", "include_sources", b"include_sources", "limit", b"limit", "method", b"method", "query", b"query", "token_budget", b"token_budget"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__limit: _TypeAlias = _typing.Literal["limit"]  # noqa: Y015
     _WhichOneofArgType__limit: _TypeAlias = _typing.Literal["_limit", b"_limit"]  # noqa: Y015
@@ -257,7 +262,7 @@ Global___RecallRequest: _TypeAlias = RecallRequest  # noqa: Y015
 
 @_typing.final
 class RecallHit(_message.Message):
-    """Something that matches the question. Higher scores are better, comparable within one kind only."""
+    """Something that matches the question. Higher scores are better, comparable within one ranking only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -265,10 +270,16 @@ class RecallHit(_message.Message):
     PENDING_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
     IN_CONTEXT_FIELD_NUMBER: _builtins.int
+    WORDS_RANK_FIELD_NUMBER: _builtins.int
+    VECTOR_RANK_FIELD_NUMBER: _builtins.int
     score: _builtins.float
     """Score."""
     in_context: _builtins.bool
     """True if it fitted into `context`."""
+    words_rank: _builtins.int
+    """Rank by words among the candidates, from 1; unset if not ranked so."""
+    vector_rank: _builtins.int
+    """Rank by vectors among the candidates, from 1; unset if not ranked so."""
     @_builtins.property
     def memory(self) -> _memory_pb2.Memory:
         """A memory."""
@@ -284,13 +295,24 @@ class RecallHit(_message.Message):
         pending: _memory_pb2.Chunk | None = ...,
         score: _builtins.float = ...,
         in_context: _builtins.bool = ...,
+        words_rank: _builtins.int | None = ...,
+        vector_rank: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["found", b"found", "memory", b"memory", "pending", b"pending"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_vector_rank", b"_vector_rank", "_words_rank", b"_words_rank", "found", b"found", "memory", b"memory", "pending", b"pending", "vector_rank", b"vector_rank", "words_rank", b"words_rank"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["found", b"found", "in_context", b"in_context", "memory", b"memory", "pending", b"pending", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_vector_rank", b"_vector_rank", "_words_rank", b"_words_rank", "found", b"found", "in_context", b"in_context", "memory", b"memory", "pending", b"pending", "score", b"score", "vector_rank", b"vector_rank", "words_rank", b"words_rank"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__vector_rank: _TypeAlias = _typing.Literal["vector_rank"]  # noqa: Y015
+    _WhichOneofArgType__vector_rank: _TypeAlias = _typing.Literal["_vector_rank", b"_vector_rank"]  # noqa: Y015
+    _WhichOneofReturnType__words_rank: _TypeAlias = _typing.Literal["words_rank"]  # noqa: Y015
+    _WhichOneofArgType__words_rank: _TypeAlias = _typing.Literal["_words_rank", b"_words_rank"]  # noqa: Y015
     _WhichOneofReturnType_found: _TypeAlias = _typing.Literal["memory", "pending"]  # noqa: Y015
     _WhichOneofArgType_found: _TypeAlias = _typing.Literal["found", b"found"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__vector_rank) -> _WhichOneofReturnType__vector_rank | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__words_rank) -> _WhichOneofReturnType__words_rank | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_found) -> _WhichOneofReturnType_found | None: ...
 
 Global___RecallHit: _TypeAlias = RecallHit  # noqa: Y015
@@ -308,6 +330,7 @@ class RecallResponse(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     PENDING_CHUNKS_FIELD_NUMBER: _builtins.int
     SOURCES_FIELD_NUMBER: _builtins.int
+    SEARCH_METHOD_FIELD_NUMBER: _builtins.int
     context: _builtins.str
     """Core memory and the best hits as a prompt block; episodic memories in order of time."""
     context_tokens: _builtins.int
@@ -316,13 +339,17 @@ class RecallResponse(_message.Message):
     """The revision that was searched."""
     pending_chunks: _builtins.int
     """The bank's chunks still to memorize."""
+    search_method: _memory_service_pb2.SearchMethod.ValueType
+    """How memories were ranked: WORDS also if the question's vector could not be had, whatever was asked for."""
     @_builtins.property
     def core(self) -> _memory_pb2.Memory:
         """Core memory."""
 
     @_builtins.property
     def hits(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecallHit]:
-        """Memories best first, then pending chunks best first."""
+        """Memories of all types best first, then pending chunks best first. A type that the others would crowd out keeps its
+        `limit` best: those that are left come last among the memories, scored and ranked within their type alone.
+        """
 
     @_builtins.property
     def sources(self) -> _containers.RepeatedCompositeFieldContainer[_memory_pb2.Chunk]:
@@ -338,10 +365,11 @@ class RecallResponse(_message.Message):
         revision: _builtins.int = ...,
         pending_chunks: _builtins.int = ...,
         sources: _abc.Iterable[_memory_pb2.Chunk] | None = ...,
+        search_method: _memory_service_pb2.SearchMethod.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["core", b"core"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "context_tokens", b"context_tokens", "core", b"core", "hits", b"hits", "pending_chunks", b"pending_chunks", "revision", b"revision", "sources", b"sources"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "context_tokens", b"context_tokens", "core", b"core", "hits", b"hits", "pending_chunks", b"pending_chunks", "revision", b"revision", "search_method", b"search_method", "sources", b"sources"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -72,6 +72,64 @@ DURABILITY_SYNCED: Durability.ValueType  # 2
 """Loss of power: acknowledged after the record is synced to disk."""
 Global___Durability: _TypeAlias = Durability  # noqa: Y015
 
+class _EmbedderKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EmbedderKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EmbedderKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EMBEDDER_KIND_UNSPECIFIED: _EmbedderKind.ValueType  # 0
+    """Same as BUILTIN."""
+    EMBEDDER_KIND_NONE: _EmbedderKind.ValueType  # 1
+    """No vectors: search by words alone."""
+    EMBEDDER_KIND_BUILTIN: _EmbedderKind.ValueType  # 2
+    """The static embedder inside the memory service. Every memory has its vector at once."""
+    EMBEDDER_KIND_EXTERNAL: _EmbedderKind.ValueType  # 3
+    """Vectors are made elsewhere and handed over: with an operation, or by PutVectors."""
+
+class EmbedderKind(_EmbedderKind, metaclass=_EmbedderKindEnumTypeWrapper):
+    """Where a bank's vectors come from."""
+
+EMBEDDER_KIND_UNSPECIFIED: EmbedderKind.ValueType  # 0
+"""Same as BUILTIN."""
+EMBEDDER_KIND_NONE: EmbedderKind.ValueType  # 1
+"""No vectors: search by words alone."""
+EMBEDDER_KIND_BUILTIN: EmbedderKind.ValueType  # 2
+"""The static embedder inside the memory service. Every memory has its vector at once."""
+EMBEDDER_KIND_EXTERNAL: EmbedderKind.ValueType  # 3
+"""Vectors are made elsewhere and handed over: with an operation, or by PutVectors."""
+Global___EmbedderKind: _TypeAlias = EmbedderKind  # noqa: Y015
+
+@_typing.final
+class Embedder(_message.Message):
+    """What makes a bank's vectors. Similarity is the cosine."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    DIMENSIONS_FIELD_NUMBER: _builtins.int
+    kind: Global___EmbedderKind.ValueType
+    """Where vectors come from."""
+    id: _builtins.str
+    """Name of the model and its version, 1 to 128 bytes; set by the server unless `kind` is EXTERNAL."""
+    dimensions: _builtins.int
+    """Numbers in a vector, 1 to 4096; set by the server unless `kind` is EXTERNAL."""
+    def __init__(
+        self,
+        *,
+        kind: Global___EmbedderKind.ValueType = ...,
+        id: _builtins.str = ...,
+        dimensions: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dimensions", b"dimensions", "id", b"id", "kind", b"kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Embedder: _TypeAlias = Embedder  # noqa: Y015
+
 @_typing.final
 class Writer(_message.Message):
     """Who chose an operation."""
@@ -340,6 +398,7 @@ class BankSettings(_message.Message):
     DISABLED_TYPES_FIELD_NUMBER: _builtins.int
     MAX_CHUNK_FAILURES_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
+    EMBEDDER_FIELD_NUMBER: _builtins.int
     durability: Global___Durability.ValueType
     """What an acknowledged write survives."""
     core_token_limit: _builtins.int
@@ -356,6 +415,12 @@ class BankSettings(_message.Message):
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Caller's own labels."""
 
+    @_builtins.property
+    def embedder(self) -> Global___Embedder:
+        """What makes the bank's vectors; unset means the built-in embedder. The one setting that can be changed later, by
+        SetEmbedder.
+        """
+
     def __init__(
         self,
         *,
@@ -365,10 +430,11 @@ class BankSettings(_message.Message):
         disabled_types: _abc.Iterable[Global___MemoryType.ValueType] | None = ...,
         max_chunk_failures: _builtins.int | None = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        embedder: Global___Embedder | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_core_token_limit", b"_core_token_limit", "_max_chunk_failures", b"_max_chunk_failures", "core_token_limit", b"core_token_limit", "max_chunk_failures", b"max_chunk_failures"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_core_token_limit", b"_core_token_limit", "_max_chunk_failures", b"_max_chunk_failures", "core_token_limit", b"core_token_limit", "embedder", b"embedder", "max_chunk_failures", b"max_chunk_failures"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_core_token_limit", b"_core_token_limit", "_max_chunk_failures", b"_max_chunk_failures", "core_token_limit", b"core_token_limit", "disabled_types", b"disabled_types", "durability", b"durability", "labels", b"labels", "language", b"language", "max_chunk_failures", b"max_chunk_failures"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_core_token_limit", b"_core_token_limit", "_max_chunk_failures", b"_max_chunk_failures", "core_token_limit", b"core_token_limit", "disabled_types", b"disabled_types", "durability", b"durability", "embedder", b"embedder", "labels", b"labels", "language", b"language", "max_chunk_failures", b"max_chunk_failures"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__core_token_limit: _TypeAlias = _typing.Literal["core_token_limit"]  # noqa: Y015
     _WhichOneofArgType__core_token_limit: _TypeAlias = _typing.Literal["_core_token_limit", b"_core_token_limit"]  # noqa: Y015
@@ -396,6 +462,8 @@ class BankStats(_message.Message):
     CHUNK_TOKENS_FIELD_NUMBER: _builtins.int
     PENDING_CHUNKS_FIELD_NUMBER: _builtins.int
     PENDING_TOKENS_FIELD_NUMBER: _builtins.int
+    EMBEDDED_COUNT_FIELD_NUMBER: _builtins.int
+    UNEMBEDDED_COUNT_FIELD_NUMBER: _builtins.int
     core_tokens: _builtins.int
     """Tokens of core memory."""
     semantic_count: _builtins.int
@@ -414,6 +482,10 @@ class BankStats(_message.Message):
     """Chunks not yet memorized."""
     pending_tokens: _builtins.int
     """Their tokens."""
+    embedded_count: _builtins.int
+    """Semantic and episodic memories, and core memory if it is not empty, that have a vector of the bank's embedder."""
+    unembedded_count: _builtins.int
+    """Those that ought to have one and do not yet."""
     def __init__(
         self,
         *,
@@ -426,10 +498,12 @@ class BankStats(_message.Message):
         chunk_tokens: _builtins.int = ...,
         pending_chunks: _builtins.int = ...,
         pending_tokens: _builtins.int = ...,
+        embedded_count: _builtins.int = ...,
+        unembedded_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_count", b"chunk_count", "chunk_tokens", b"chunk_tokens", "core_tokens", b"core_tokens", "episodic_count", b"episodic_count", "episodic_tokens", b"episodic_tokens", "pending_chunks", b"pending_chunks", "pending_tokens", b"pending_tokens", "semantic_count", b"semantic_count", "semantic_tokens", b"semantic_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_count", b"chunk_count", "chunk_tokens", b"chunk_tokens", "core_tokens", b"core_tokens", "embedded_count", b"embedded_count", "episodic_count", b"episodic_count", "episodic_tokens", b"episodic_tokens", "pending_chunks", b"pending_chunks", "pending_tokens", b"pending_tokens", "semantic_count", b"semantic_count", "semantic_tokens", b"semantic_tokens", "unembedded_count", b"unembedded_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -611,12 +685,17 @@ class InsertOperation(_message.Message):
     CONTENT_FIELD_NUMBER: _builtins.int
     EVENT_TIME_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
+    EMBEDDING_F32_LE_FIELD_NUMBER: _builtins.int
     type: Global___MemoryType.ValueType
     """Semantic or episodic; core memory is only updated."""
     content: _builtins.str
     """The text."""
     event_time: _builtins.str
     """When it happened; see Memory.event_time."""
+    embedding_f32_le: _builtins.bytes
+    """Vector of `content`, if the bank's embedder is external: 32-bit floats, little-endian, packed. Not kept in the
+    history.
+    """
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Caller's own data."""
@@ -628,10 +707,11 @@ class InsertOperation(_message.Message):
         content: _builtins.str = ...,
         event_time: _builtins.str = ...,
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        embedding_f32_le: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "event_time", b"event_time", "metadata", b"metadata", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "embedding_f32_le", b"embedding_f32_le", "event_time", b"event_time", "metadata", b"metadata", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -647,6 +727,7 @@ class UpdateOperation(_message.Message):
     MEMORY_ID_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
     EVENT_TIME_FIELD_NUMBER: _builtins.int
+    EMBEDDING_F32_LE_FIELD_NUMBER: _builtins.int
     type: Global___MemoryType.ValueType
     """Which part."""
     memory_id: _builtins.int
@@ -655,6 +736,8 @@ class UpdateOperation(_message.Message):
     """The whole new text."""
     event_time: _builtins.str
     """When it happened; unset keeps what is there."""
+    embedding_f32_le: _builtins.bytes
+    """Vector of `content`; see InsertOperation.embedding_f32_le."""
     def __init__(
         self,
         *,
@@ -662,10 +745,11 @@ class UpdateOperation(_message.Message):
         memory_id: _builtins.int = ...,
         content: _builtins.str = ...,
         event_time: _builtins.str | None = ...,
+        embedding_f32_le: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_event_time", b"_event_time", "event_time", b"event_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_event_time", b"_event_time", "content", b"content", "event_time", b"event_time", "memory_id", b"memory_id", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_event_time", b"_event_time", "content", b"content", "embedding_f32_le", b"embedding_f32_le", "event_time", b"event_time", "memory_id", b"memory_id", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__event_time: _TypeAlias = _typing.Literal["event_time"]  # noqa: Y015
     _WhichOneofArgType__event_time: _TypeAlias = _typing.Literal["_event_time", b"_event_time"]  # noqa: Y015
@@ -885,6 +969,7 @@ class BankEvent(_message.Message):
     CURSOR_MOVED_FIELD_NUMBER: _builtins.int
     CHUNK_FAILED_FIELD_NUMBER: _builtins.int
     CHUNK_RETRIED_FIELD_NUMBER: _builtins.int
+    EMBEDDER_SET_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """The bank's revision after it."""
     index: _builtins.int
@@ -917,6 +1002,10 @@ class BankEvent(_message.Message):
     def chunk_retried(self) -> Global___ChunkRetried:
         """A parked chunk was released for another try."""
 
+    @_builtins.property
+    def embedder_set(self) -> Global___EmbedderSet:
+        """Vectors are made by another embedder from here on."""
+
     def __init__(
         self,
         *,
@@ -929,12 +1018,13 @@ class BankEvent(_message.Message):
         cursor_moved: Global___CursorMoved | None = ...,
         chunk_failed: Global___ChunkFailed | None = ...,
         chunk_retried: Global___ChunkRetried | None = ...,
+        embedder_set: Global___EmbedderSet | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["bank_created", b"bank_created", "chunk_appended", b"chunk_appended", "chunk_failed", b"chunk_failed", "chunk_retried", b"chunk_retried", "cursor_moved", b"cursor_moved", "event", b"event", "operation_applied", b"operation_applied", "time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bank_created", b"bank_created", "chunk_appended", b"chunk_appended", "chunk_failed", b"chunk_failed", "chunk_retried", b"chunk_retried", "cursor_moved", b"cursor_moved", "embedder_set", b"embedder_set", "event", b"event", "operation_applied", b"operation_applied", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank_created", b"bank_created", "chunk_appended", b"chunk_appended", "chunk_failed", b"chunk_failed", "chunk_retried", b"chunk_retried", "cursor_moved", b"cursor_moved", "event", b"event", "index", b"index", "operation_applied", b"operation_applied", "revision", b"revision", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank_created", b"bank_created", "chunk_appended", b"chunk_appended", "chunk_failed", b"chunk_failed", "chunk_retried", b"chunk_retried", "cursor_moved", b"cursor_moved", "embedder_set", b"embedder_set", "event", b"event", "index", b"index", "operation_applied", b"operation_applied", "revision", b"revision", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["bank_created", "chunk_appended", "operation_applied", "cursor_moved", "chunk_failed", "chunk_retried"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["bank_created", "chunk_appended", "operation_applied", "cursor_moved", "chunk_failed", "chunk_retried", "embedder_set"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -1139,3 +1229,27 @@ class ChunkRetried(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ChunkRetried: _TypeAlias = ChunkRetried  # noqa: Y015
+
+@_typing.final
+class EmbedderSet(_message.Message):
+    """Vectors are made by another embedder from here on; the old ones are gone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EMBEDDER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def embedder(self) -> Global___Embedder:
+        """The new embedder."""
+
+    def __init__(
+        self,
+        *,
+        embedder: Global___Embedder | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["embedder", b"embedder"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["embedder", b"embedder"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EmbedderSet: _TypeAlias = EmbedderSet  # noqa: Y015

@@ -45,6 +45,34 @@ PARKED_CHUNK_ACTION_SKIP: ParkedChunkAction.ValueType  # 2
 """Leave it unmemorized and go on; its text stays stored."""
 Global___ParkedChunkAction: _TypeAlias = ParkedChunkAction  # noqa: Y015
 
+class _SearchMethod:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SearchMethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SearchMethod.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SEARCH_METHOD_UNSPECIFIED: _SearchMethod.ValueType  # 0
+    """HYBRID if the bank has an embedder and the query a vector, else WORDS."""
+    SEARCH_METHOD_WORDS: _SearchMethod.ValueType  # 1
+    """BM25, exact, with statistics of the moment."""
+    SEARCH_METHOD_VECTOR: _SearchMethod.ValueType  # 2
+    """Cosine of vectors."""
+    SEARCH_METHOD_HYBRID: _SearchMethod.ValueType  # 3
+    """Both, fused."""
+
+class SearchMethod(_SearchMethod, metaclass=_SearchMethodEnumTypeWrapper):
+    """How memories are ranked."""
+
+SEARCH_METHOD_UNSPECIFIED: SearchMethod.ValueType  # 0
+"""HYBRID if the bank has an embedder and the query a vector, else WORDS."""
+SEARCH_METHOD_WORDS: SearchMethod.ValueType  # 1
+"""BM25, exact, with statistics of the moment."""
+SEARCH_METHOD_VECTOR: SearchMethod.ValueType  # 2
+"""Cosine of vectors."""
+SEARCH_METHOD_HYBRID: SearchMethod.ValueType  # 3
+"""Both, fused."""
+Global___SearchMethod: _TypeAlias = SearchMethod  # noqa: Y015
+
 @_typing.final
 class CreateBankRequest(_message.Message):
     """Request for CreateBank."""
@@ -155,19 +183,23 @@ class ListBanksRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    UNEMBEDDED_ONLY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """At most this many; 0 means 50, more than 1000 means 1000."""
     page_token: _builtins.str
     """From the previous page."""
+    unembedded_only: _builtins.bool
+    """Only banks with an external embedder and memories that lack its vector."""
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        unembedded_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "unembedded_only", b"unembedded_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -577,8 +609,11 @@ class GetWriterViewRequest(_message.Message):
     BANK_ID_FIELD_NUMBER: _builtins.int
     RECENT_FIELD_NUMBER: _builtins.int
     RELEVANT_FIELD_NUMBER: _builtins.int
+    EMBEDDING_F32_LE_FIELD_NUMBER: _builtins.int
     bank_id: _builtins.str
     """The bank's id."""
+    embedding_f32_le: _builtins.bytes
+    """Vector of the next chunk by the bank's external embedder, for `relevant`; words alone are compared without it."""
     @_builtins.property
     def recent(self) -> Global___RecentView:
         """The newest."""
@@ -593,10 +628,11 @@ class GetWriterViewRequest(_message.Message):
         bank_id: _builtins.str = ...,
         recent: Global___RecentView | None = ...,
         relevant: Global___RelevantView | None = ...,
+        embedding_f32_le: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["recent", b"recent", "relevant", b"relevant", "view", b"view"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank_id", b"bank_id", "recent", b"recent", "relevant", b"relevant", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank_id", b"bank_id", "embedding_f32_le", b"embedding_f32_le", "recent", b"recent", "relevant", b"relevant", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_view: _TypeAlias = _typing.Literal["recent", "relevant"]  # noqa: Y015
     _WhichOneofArgType_view: _TypeAlias = _typing.Literal["view", b"view"]  # noqa: Y015
@@ -895,6 +931,7 @@ class ListMemoriesRequest(_message.Message):
     TYPE_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    UNEMBEDDED_ONLY_FIELD_NUMBER: _builtins.int
     bank_id: _builtins.str
     """The bank's id."""
     type: _memory_pb2.MemoryType.ValueType
@@ -903,6 +940,8 @@ class ListMemoriesRequest(_message.Message):
     """At most this many; 0 means 50, more than 1000 means 1000."""
     page_token: _builtins.str
     """From the previous page. Later pages leave out memories created after the first."""
+    unembedded_only: _builtins.bool
+    """Only memories that lack a vector of the bank's embedder."""
     def __init__(
         self,
         *,
@@ -910,10 +949,11 @@ class ListMemoriesRequest(_message.Message):
         type: _memory_pb2.MemoryType.ValueType = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        unembedded_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank_id", b"bank_id", "page_size", b"page_size", "page_token", b"page_token", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank_id", b"bank_id", "page_size", b"page_size", "page_token", b"page_token", "type", b"type", "unembedded_only", b"unembedded_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -952,6 +992,216 @@ class ListMemoriesResponse(_message.Message):
 Global___ListMemoriesResponse: _TypeAlias = ListMemoriesResponse  # noqa: Y015
 
 @_typing.final
+class WordScoring(_message.Message):
+    """Which BM25."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Formula:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _FormulaEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[WordScoring._Formula.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        FORMULA_UNSPECIFIED: WordScoring._Formula.ValueType  # 0
+        """Same as BM25."""
+        FORMULA_BM25: WordScoring._Formula.ValueType  # 1
+        """Robertson and Zaragoza 2009 with an idf that stays positive."""
+        FORMULA_OKAPI: WordScoring._Formula.ValueType  # 2
+        """BM25Okapi of the rank_bm25 library, as the paper uses it: negative idf becomes a quarter of the average."""
+
+    class Formula(_Formula, metaclass=_FormulaEnumTypeWrapper):
+        """The formula."""
+
+    FORMULA_UNSPECIFIED: WordScoring.Formula.ValueType  # 0
+    """Same as BM25."""
+    FORMULA_BM25: WordScoring.Formula.ValueType  # 1
+    """Robertson and Zaragoza 2009 with an idf that stays positive."""
+    FORMULA_OKAPI: WordScoring.Formula.ValueType  # 2
+    """BM25Okapi of the rank_bm25 library, as the paper uses it: negative idf becomes a quarter of the average."""
+
+    FORMULA_FIELD_NUMBER: _builtins.int
+    K1_FIELD_NUMBER: _builtins.int
+    B_FIELD_NUMBER: _builtins.int
+    formula: Global___WordScoring.Formula.ValueType
+    """The formula."""
+    k1: _builtins.float
+    """How fast repetitions of a term stop counting, 0 to 10; unset means 1.2 (BM25) or 1.5 (OKAPI)."""
+    b: _builtins.float
+    """How much a memory's length counts, 0 to 1; unset means 0.75."""
+    def __init__(
+        self,
+        *,
+        formula: Global___WordScoring.Formula.ValueType = ...,
+        k1: _builtins.float | None = ...,
+        b: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_b", b"_b", "_k1", b"_k1", "b", b"b", "k1", b"k1"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_b", b"_b", "_k1", b"_k1", "b", b"b", "formula", b"formula", "k1", b"k1"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__b: _TypeAlias = _typing.Literal["b"]  # noqa: Y015
+    _WhichOneofArgType__b: _TypeAlias = _typing.Literal["_b", b"_b"]  # noqa: Y015
+    _WhichOneofReturnType__k1: _TypeAlias = _typing.Literal["k1"]  # noqa: Y015
+    _WhichOneofArgType__k1: _TypeAlias = _typing.Literal["_k1", b"_k1"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__b) -> _WhichOneofReturnType__b | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__k1) -> _WhichOneofReturnType__k1 | None: ...
+
+Global___WordScoring: _TypeAlias = WordScoring  # noqa: Y015
+
+@_typing.final
+class Fusion(_message.Message):
+    """Fusion of ranks by words and by vectors."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVEX_FIELD_NUMBER: _builtins.int
+    RECIPROCAL_RANK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def convex(self) -> Global___ConvexFusion:
+        """Weighted sum of scores, each scaled to 0 to 1."""
+
+    @_builtins.property
+    def reciprocal_rank(self) -> Global___ReciprocalRankFusion:
+        """Sum of 1 / (k + rank) (Cormack et al. 2009)."""
+
+    def __init__(
+        self,
+        *,
+        convex: Global___ConvexFusion | None = ...,
+        reciprocal_rank: Global___ReciprocalRankFusion | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["convex", b"convex", "fusion", b"fusion", "reciprocal_rank", b"reciprocal_rank"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["convex", b"convex", "fusion", b"fusion", "reciprocal_rank", b"reciprocal_rank"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_fusion: _TypeAlias = _typing.Literal["convex", "reciprocal_rank"]  # noqa: Y015
+    _WhichOneofArgType_fusion: _TypeAlias = _typing.Literal["fusion", b"fusion"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_fusion) -> _WhichOneofReturnType_fusion | None: ...
+
+Global___Fusion: _TypeAlias = Fusion  # noqa: Y015
+
+@_typing.final
+class ConvexFusion(_message.Message):
+    """Weighted sum of scaled scores."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VECTOR_WEIGHT_FIELD_NUMBER: _builtins.int
+    vector_weight: _builtins.float
+    """Weight of vectors, 0 to 1; words weigh the rest. Unset means the default, which was chosen on several data sets."""
+    def __init__(
+        self,
+        *,
+        vector_weight: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_vector_weight", b"_vector_weight", "vector_weight", b"vector_weight"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_vector_weight", b"_vector_weight", "vector_weight", b"vector_weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__vector_weight: _TypeAlias = _typing.Literal["vector_weight"]  # noqa: Y015
+    _WhichOneofArgType__vector_weight: _TypeAlias = _typing.Literal["_vector_weight", b"_vector_weight"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__vector_weight) -> _WhichOneofReturnType__vector_weight | None: ...
+
+Global___ConvexFusion: _TypeAlias = ConvexFusion  # noqa: Y015
+
+@_typing.final
+class ReciprocalRankFusion(_message.Message):
+    """Sum of reciprocal ranks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    K_FIELD_NUMBER: _builtins.int
+    k: _builtins.int
+    """Unset means 60. 1 to 10000."""
+    def __init__(
+        self,
+        *,
+        k: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "k", b"k"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "k", b"k"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__k: _TypeAlias = _typing.Literal["k"]  # noqa: Y015
+    _WhichOneofArgType__k: _TypeAlias = _typing.Literal["_k", b"_k"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__k) -> _WhichOneofReturnType__k | None: ...
+
+Global___ReciprocalRankFusion: _TypeAlias = ReciprocalRankFusion  # noqa: Y015
+
+@_typing.final
+class SearchFilter(_message.Message):
+    """Which memories a query may find. It never changes a score. All that is set must hold."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    CREATE_TIME_FROM_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_BEFORE_FIELD_NUMBER: _builtins.int
+    EVENT_TIME_FROM_FIELD_NUMBER: _builtins.int
+    EVENT_TIME_BEFORE_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    event_time_from: _builtins.str
+    """Event time at or after: ISO 8601 date or date-time. A memory without event time does not pass. Zones are applied
+    where both sides have one; else clocks are compared as they read.
+    """
+    event_time_before: _builtins.str
+    """Event time before."""
+    source: _builtins.str
+    """Made from a chunk of this source."""
+    @_builtins.property
+    def create_time_from(self) -> _timestamp_pb2.Timestamp:
+        """Created at or after."""
+
+    @_builtins.property
+    def create_time_before(self) -> _timestamp_pb2.Timestamp:
+        """Created before."""
+
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Metadata has these values."""
+
+    def __init__(
+        self,
+        *,
+        create_time_from: _timestamp_pb2.Timestamp | None = ...,
+        create_time_before: _timestamp_pb2.Timestamp | None = ...,
+        event_time_from: _builtins.str = ...,
+        event_time_before: _builtins.str = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        source: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time_before", b"create_time_before", "create_time_from", b"create_time_from"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time_before", b"create_time_before", "create_time_from", b"create_time_from", "event_time_before", b"event_time_before", "event_time_from", b"event_time_from", "metadata", b"metadata", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchFilter: _TypeAlias = SearchFilter  # noqa: Y015
+
+@_typing.final
 class SearchQuery(_message.Message):
     """One query."""
 
@@ -961,15 +1211,55 @@ class SearchQuery(_message.Message):
     TYPES_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
     INCLUDE_PENDING_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    EMBEDDING_F32_LE_FIELD_NUMBER: _builtins.int
+    FUSION_FIELD_NUMBER: _builtins.int
+    WORD_SCORING_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    MIN_SCORE_FIELD_NUMBER: _builtins.int
+    EXACT_FIELD_NUMBER: _builtins.int
+    EXPLAIN_FIELD_NUMBER: _builtins.int
+    CONTEXT_WEIGHT_FIELD_NUMBER: _builtins.int
+    DATE_WEIGHT_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The words, at most 64 KiB."""
     limit: _builtins.int
     """At most this many memories; unset means 20. 1 to 1000."""
     include_pending: _builtins.bool
-    """Also rank chunks not yet memorized, at most `limit` of them, in a list of their own."""
+    """Also rank chunks not yet memorized, by words, at most `limit` of them, in a list of their own."""
+    method: Global___SearchMethod.ValueType
+    """How to rank."""
+    embedding_f32_le: _builtins.bytes
+    """Vector of `text` by the bank's external embedder; see InsertOperation.embedding_f32_le."""
+    min_score: _builtins.float
+    """Leave out memories with a lower score."""
+    exact: _builtins.bool
+    """Compare with every vector, however many there are."""
+    explain: _builtins.bool
+    """Say how each score came about."""
+    context_weight: _builtins.float
+    """Share of a score that a memory adds to its neighbours': the nearest memories by id that the query may find, if
+    they have the same event time. The better of two counts. 0 to 1; unset means 0.3 for HYBRID, else 0.
+    """
+    date_weight: _builtins.float
+    """What an event time that fits a date in `text` adds, in units of the best score. Dates are read in English. 0 to
+    10; unset means 0.2 for HYBRID, else 0.
+    """
     @_builtins.property
     def types(self) -> _containers.RepeatedScalarFieldContainer[_memory_pb2.MemoryType.ValueType]:
         """Which parts of the memory; empty means semantic and episodic. Ranked together."""
+
+    @_builtins.property
+    def fusion(self) -> Global___Fusion:
+        """How to fuse, for HYBRID."""
+
+    @_builtins.property
+    def word_scoring(self) -> Global___WordScoring:
+        """Which BM25."""
+
+    @_builtins.property
+    def filter(self) -> Global___SearchFilter:
+        """Which memories may be found."""
 
     def __init__(
         self,
@@ -978,16 +1268,132 @@ class SearchQuery(_message.Message):
         types: _abc.Iterable[_memory_pb2.MemoryType.ValueType] | None = ...,
         limit: _builtins.int | None = ...,
         include_pending: _builtins.bool = ...,
+        method: Global___SearchMethod.ValueType = ...,
+        embedding_f32_le: _builtins.bytes = ...,
+        fusion: Global___Fusion | None = ...,
+        word_scoring: Global___WordScoring | None = ...,
+        filter: Global___SearchFilter | None = ...,
+        min_score: _builtins.float | None = ...,
+        exact: _builtins.bool = ...,
+        explain: _builtins.bool = ...,
+        context_weight: _builtins.float | None = ...,
+        date_weight: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "limit", b"limit"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_context_weight", b"_context_weight", "_date_weight", b"_date_weight", "_limit", b"_limit", "_min_score", b"_min_score", "context_weight", b"context_weight", "date_weight", b"date_weight", "filter", b"filter", "fusion", b"fusion", "limit", b"limit", "min_score", b"min_score", "word_scoring", b"word_scoring"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "include_pending", b"include_pending", "limit", b"limit", "text", b"text", "types", b"types"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_context_weight", b"_context_weight", "_date_weight", b"_date_weight", "_limit", b"_limit", "_min_score", b"_min_score", "context_weight", b"context_weight", "date_weight", b"date_weight", "embedding_f32_le", b"embedding_f32_le", "exact", b"exact", "explain", b"explain", "filter", b"filter", "fusion", b"fusion", "include_pending", b"include_pending", "limit", b"limit", "method", b"method", "min_score", b"min_score", "text", b"text", "types", b"types", "word_scoring", b"word_scoring"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__context_weight: _TypeAlias = _typing.Literal["context_weight"]  # noqa: Y015
+    _WhichOneofArgType__context_weight: _TypeAlias = _typing.Literal["_context_weight", b"_context_weight"]  # noqa: Y015
+    _WhichOneofReturnType__date_weight: _TypeAlias = _typing.Literal["date_weight"]  # noqa: Y015
+    _WhichOneofArgType__date_weight: _TypeAlias = _typing.Literal["_date_weight", b"_date_weight"]  # noqa: Y015
     _WhichOneofReturnType__limit: _TypeAlias = _typing.Literal["limit"]  # noqa: Y015
     _WhichOneofArgType__limit: _TypeAlias = _typing.Literal["_limit", b"_limit"]  # noqa: Y015
+    _WhichOneofReturnType__min_score: _TypeAlias = _typing.Literal["min_score"]  # noqa: Y015
+    _WhichOneofArgType__min_score: _TypeAlias = _typing.Literal["_min_score", b"_min_score"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__context_weight) -> _WhichOneofReturnType__context_weight | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__date_weight) -> _WhichOneofReturnType__date_weight | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__limit) -> _WhichOneofReturnType__limit | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_score) -> _WhichOneofReturnType__min_score | None: ...
 
 Global___SearchQuery: _TypeAlias = SearchQuery  # noqa: Y015
+
+@_typing.final
+class TermScore(_message.Message):
+    """What one term of the query adds to a memory's BM25."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TERM_FIELD_NUMBER: _builtins.int
+    DOCUMENT_FREQUENCY_FIELD_NUMBER: _builtins.int
+    TERM_FREQUENCY_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    term: _builtins.str
+    """The term, as the analyzer makes it."""
+    document_frequency: _builtins.int
+    """Memories of the searched types that hold it."""
+    term_frequency: _builtins.int
+    """Times it occurs in this memory."""
+    weight: _builtins.float
+    """Its weight."""
+    score: _builtins.float
+    """What it adds."""
+    def __init__(
+        self,
+        *,
+        term: _builtins.str = ...,
+        document_frequency: _builtins.int = ...,
+        term_frequency: _builtins.int = ...,
+        weight: _builtins.float = ...,
+        score: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document_frequency", b"document_frequency", "score", b"score", "term", b"term", "term_frequency", b"term_frequency", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TermScore: _TypeAlias = TermScore  # noqa: Y015
+
+@_typing.final
+class Explanation(_message.Message):
+    """How a hit's score came about."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORDS_SCORE_FIELD_NUMBER: _builtins.int
+    VECTOR_SCORE_FIELD_NUMBER: _builtins.int
+    WORDS_PART_FIELD_NUMBER: _builtins.int
+    VECTOR_PART_FIELD_NUMBER: _builtins.int
+    TERMS_FIELD_NUMBER: _builtins.int
+    CONTEXT_PART_FIELD_NUMBER: _builtins.int
+    DATE_PART_FIELD_NUMBER: _builtins.int
+    words_score: _builtins.float
+    """BM25; the sum of `terms`. Unset if words were not searched or none matched."""
+    vector_score: _builtins.float
+    """Cosine. Unset if vectors were not searched or there is none."""
+    words_part: _builtins.float
+    """What each score became after scaling (convex) or as reciprocal rank, times its weight; they add up to the score."""
+    vector_part: _builtins.float
+    """Likewise of the vector."""
+    context_part: _builtins.float
+    """What neighbouring memories added."""
+    date_part: _builtins.float
+    """What a fitting date added."""
+    @_builtins.property
+    def terms(self) -> _containers.RepeatedCompositeFieldContainer[Global___TermScore]:
+        """Terms that match, in the query's order."""
+
+    def __init__(
+        self,
+        *,
+        words_score: _builtins.float | None = ...,
+        vector_score: _builtins.float | None = ...,
+        words_part: _builtins.float = ...,
+        vector_part: _builtins.float = ...,
+        terms: _abc.Iterable[Global___TermScore] | None = ...,
+        context_part: _builtins.float = ...,
+        date_part: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_vector_score", b"_vector_score", "_words_score", b"_words_score", "vector_score", b"vector_score", "words_score", b"words_score"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_vector_score", b"_vector_score", "_words_score", b"_words_score", "context_part", b"context_part", "date_part", b"date_part", "terms", b"terms", "vector_part", b"vector_part", "vector_score", b"vector_score", "words_part", b"words_part", "words_score", b"words_score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__vector_score: _TypeAlias = _typing.Literal["vector_score"]  # noqa: Y015
+    _WhichOneofArgType__vector_score: _TypeAlias = _typing.Literal["_vector_score", b"_vector_score"]  # noqa: Y015
+    _WhichOneofReturnType__words_score: _TypeAlias = _typing.Literal["words_score"]  # noqa: Y015
+    _WhichOneofArgType__words_score: _TypeAlias = _typing.Literal["_words_score", b"_words_score"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__vector_score) -> _WhichOneofReturnType__vector_score | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__words_score) -> _WhichOneofReturnType__words_score | None: ...
+
+Global___Explanation: _TypeAlias = Explanation  # noqa: Y015
 
 @_typing.final
 class MemoryHit(_message.Message):
@@ -997,23 +1403,48 @@ class MemoryHit(_message.Message):
 
     MEMORY_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
+    WORDS_RANK_FIELD_NUMBER: _builtins.int
+    VECTOR_RANK_FIELD_NUMBER: _builtins.int
+    HAS_VECTOR_FIELD_NUMBER: _builtins.int
+    EXPLANATION_FIELD_NUMBER: _builtins.int
     score: _builtins.float
-    """BM25."""
+    """BM25, cosine, or the fused score, by the method."""
+    words_rank: _builtins.int
+    """Rank by words among the candidates, from 1; unset if not ranked so."""
+    vector_rank: _builtins.int
+    """Rank by vectors among the candidates, from 1; unset if not ranked so."""
+    has_vector: _builtins.bool
+    """Whether the memory had a vector yet."""
     @_builtins.property
     def memory(self) -> _memory_pb2.Memory:
         """The memory."""
+
+    @_builtins.property
+    def explanation(self) -> Global___Explanation:
+        """If asked for."""
 
     def __init__(
         self,
         *,
         memory: _memory_pb2.Memory | None = ...,
         score: _builtins.float = ...,
+        words_rank: _builtins.int | None = ...,
+        vector_rank: _builtins.int | None = ...,
+        has_vector: _builtins.bool = ...,
+        explanation: Global___Explanation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["memory", b"memory"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_vector_rank", b"_vector_rank", "_words_rank", b"_words_rank", "explanation", b"explanation", "memory", b"memory", "vector_rank", b"vector_rank", "words_rank", b"words_rank"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory", b"memory", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_vector_rank", b"_vector_rank", "_words_rank", b"_words_rank", "explanation", b"explanation", "has_vector", b"has_vector", "memory", b"memory", "score", b"score", "vector_rank", b"vector_rank", "words_rank", b"words_rank"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__vector_rank: _TypeAlias = _typing.Literal["vector_rank"]  # noqa: Y015
+    _WhichOneofArgType__vector_rank: _TypeAlias = _typing.Literal["_vector_rank", b"_vector_rank"]  # noqa: Y015
+    _WhichOneofReturnType__words_rank: _TypeAlias = _typing.Literal["words_rank"]  # noqa: Y015
+    _WhichOneofArgType__words_rank: _TypeAlias = _typing.Literal["_words_rank", b"_words_rank"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__vector_rank) -> _WhichOneofReturnType__vector_rank | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__words_rank) -> _WhichOneofReturnType__words_rank | None: ...
 
 Global___MemoryHit: _TypeAlias = MemoryHit  # noqa: Y015
 
@@ -1053,6 +1484,12 @@ class SearchHits(_message.Message):
 
     MEMORIES_FIELD_NUMBER: _builtins.int
     PENDING_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    APPROXIMATE_FIELD_NUMBER: _builtins.int
+    method: Global___SearchMethod.ValueType
+    """How memories were ranked."""
+    approximate: _builtins.bool
+    """True if an approximate index chose the candidates; words are always exact."""
     @_builtins.property
     def memories(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemoryHit]:
         """Memories, best first; equal scores in order of ids."""
@@ -1066,10 +1503,12 @@ class SearchHits(_message.Message):
         *,
         memories: _abc.Iterable[Global___MemoryHit] | None = ...,
         pending: _abc.Iterable[Global___PendingHit] | None = ...,
+        method: Global___SearchMethod.ValueType = ...,
+        approximate: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["memories", b"memories", "pending", b"pending"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approximate", b"approximate", "memories", b"memories", "method", b"method", "pending", b"pending"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1130,6 +1569,179 @@ class SearchMemoriesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SearchMemoriesResponse: _TypeAlias = SearchMemoriesResponse  # noqa: Y015
+
+@_typing.final
+class MemoryVector(_message.Message):
+    """A memory's vector."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMORY_ID_FIELD_NUMBER: _builtins.int
+    UPDATE_REVISION_FIELD_NUMBER: _builtins.int
+    EMBEDDING_F32_LE_FIELD_NUMBER: _builtins.int
+    memory_id: _builtins.int
+    """Which memory; 0 is core memory."""
+    update_revision: _builtins.int
+    """Memory.update_revision of the content that was embedded; 0 means whatever is there."""
+    embedding_f32_le: _builtins.bytes
+    """The vector; see InsertOperation.embedding_f32_le."""
+    def __init__(
+        self,
+        *,
+        memory_id: _builtins.int = ...,
+        update_revision: _builtins.int = ...,
+        embedding_f32_le: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["embedding_f32_le", b"embedding_f32_le", "memory_id", b"memory_id", "update_revision", b"update_revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MemoryVector: _TypeAlias = MemoryVector  # noqa: Y015
+
+@_typing.final
+class PutVectorsRequest(_message.Message):
+    """Request for PutVectors. Safe to repeat: a memory that has a vector keeps it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BANK_ID_FIELD_NUMBER: _builtins.int
+    BANK_UID_FIELD_NUMBER: _builtins.int
+    EMBEDDER_ID_FIELD_NUMBER: _builtins.int
+    VECTORS_FIELD_NUMBER: _builtins.int
+    bank_id: _builtins.str
+    """The bank's id."""
+    bank_uid: _builtins.str
+    """If set, only this very bank is written."""
+    embedder_id: _builtins.str
+    """Embedder.id that made the vectors; fails with ABORTED if the bank has another by now."""
+    @_builtins.property
+    def vectors(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemoryVector]:
+        """At most 1000."""
+
+    def __init__(
+        self,
+        *,
+        bank_id: _builtins.str = ...,
+        bank_uid: _builtins.str = ...,
+        embedder_id: _builtins.str = ...,
+        vectors: _abc.Iterable[Global___MemoryVector] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank_id", b"bank_id", "bank_uid", b"bank_uid", "embedder_id", b"embedder_id", "vectors", b"vectors"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PutVectorsRequest: _TypeAlias = PutVectorsRequest  # noqa: Y015
+
+@_typing.final
+class PutVectorsResponse(_message.Message):
+    """Response of PutVectors."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Result:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ResultEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[PutVectorsResponse._Result.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        RESULT_UNSPECIFIED: PutVectorsResponse._Result.ValueType  # 0
+        """Not set."""
+        RESULT_STORED: PutVectorsResponse._Result.ValueType  # 1
+        """It is searched from now on."""
+        RESULT_STALE: PutVectorsResponse._Result.ValueType  # 2
+        """The memory's content changed since it was embedded, or the memory is gone."""
+
+    class Result(_Result, metaclass=_ResultEnumTypeWrapper):
+        """What became of one vector."""
+
+    RESULT_UNSPECIFIED: PutVectorsResponse.Result.ValueType  # 0
+    """Not set."""
+    RESULT_STORED: PutVectorsResponse.Result.ValueType  # 1
+    """It is searched from now on."""
+    RESULT_STALE: PutVectorsResponse.Result.ValueType  # 2
+    """The memory's content changed since it was embedded, or the memory is gone."""
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    UNEMBEDDED_COUNT_FIELD_NUMBER: _builtins.int
+    unembedded_count: _builtins.int
+    """Memories that still lack a vector."""
+    @_builtins.property
+    def results(self) -> _containers.RepeatedScalarFieldContainer[Global___PutVectorsResponse.Result.ValueType]:
+        """One for each vector, in order."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___PutVectorsResponse.Result.ValueType] | None = ...,
+        unembedded_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results", "unembedded_count", b"unembedded_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PutVectorsResponse: _TypeAlias = PutVectorsResponse  # noqa: Y015
+
+@_typing.final
+class SetEmbedderRequest(_message.Message):
+    """Request for SetEmbedder. Setting the present embedder changes nothing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BANK_ID_FIELD_NUMBER: _builtins.int
+    BANK_UID_FIELD_NUMBER: _builtins.int
+    EMBEDDER_FIELD_NUMBER: _builtins.int
+    bank_id: _builtins.str
+    """The bank's id."""
+    bank_uid: _builtins.str
+    """If set, only this very bank is written."""
+    @_builtins.property
+    def embedder(self) -> _memory_pb2.Embedder:
+        """The new embedder."""
+
+    def __init__(
+        self,
+        *,
+        bank_id: _builtins.str = ...,
+        bank_uid: _builtins.str = ...,
+        embedder: _memory_pb2.Embedder | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["embedder", b"embedder"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank_id", b"bank_id", "bank_uid", b"bank_uid", "embedder", b"embedder"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetEmbedderRequest: _TypeAlias = SetEmbedderRequest  # noqa: Y015
+
+@_typing.final
+class SetEmbedderResponse(_message.Message):
+    """Response of SetEmbedder."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BANK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def bank(self) -> _memory_pb2.Bank:
+        """The bank afterwards."""
+
+    def __init__(
+        self,
+        *,
+        bank: _memory_pb2.Bank | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bank", b"bank"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank", b"bank"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetEmbedderResponse: _TypeAlias = SetEmbedderResponse  # noqa: Y015
 
 @_typing.final
 class ListBankEventsRequest(_message.Message):

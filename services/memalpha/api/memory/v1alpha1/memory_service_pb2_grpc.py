@@ -103,6 +103,16 @@ class MemoryServiceStub:
                 request_serializer=memalpha_dot_api_dot_memory_dot_v1alpha1_dot_memory__service__pb2.SearchMemoriesRequest.SerializeToString,
                 response_deserializer=memalpha_dot_api_dot_memory_dot_v1alpha1_dot_memory__service__pb2.SearchMemoriesResponse.FromString,
                 _registered_method=True)
+        self.PutVectors = channel.unary_unary(
+                '/memalpha.api.memory.v1alpha1.MemoryService/PutVectors',
+                request_serializer=memalpha_dot_api_dot_memory_dot_v1alpha1_dot_memory__service__pb2.PutVectorsRequest.SerializeToString,
+                response_deserializer=memalpha_dot_api_dot_memory_dot_v1alpha1_dot_memory__service__pb2.PutVectorsResponse.FromString,
+                _registered_method=True)
+        self.SetEmbedder = channel.unary_unary(
+                '/memalpha.api.memory.v1alpha1.MemoryService/SetEmbedder',
+                request_serializer=memalpha_dot_api_dot_memory_dot_v1alpha1_dot_memory__service__pb2.SetEmbedderRequest.SerializeToString,
+                response_deserializer=memalpha_dot_api_dot_memory_dot_v1alpha1_dot_memory__service__pb2.SetEmbedderResponse.FromString,
+                _registered_method=True)
         self.ListBankEvents = channel.unary_unary(
                 '/memalpha.api.memory.v1alpha1.MemoryService/ListBankEvents',
                 request_serializer=memalpha_dot_api_dot_memory_dot_v1alpha1_dot_memory__service__pb2.ListBankEventsRequest.SerializeToString,
@@ -208,6 +218,21 @@ class MemoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PutVectors(self, request, context):
+        """Hands over vectors of an external embedder for memories that are there already.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetEmbedder(self, request, context):
+        """Changes what makes a bank's vectors. The old ones are dropped; the built-in embedder makes new ones in the
+        background, an external one's arrive by PutVectors. Words are searched all the while.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListBankEvents(self, request, context):
         """Lists a bank's history, oldest first.
         """
@@ -282,6 +307,16 @@ def add_MemoryServiceServicer_to_server(servicer, server):
                     servicer.SearchMemories,
                     request_deserializer=memalpha_dot_api_dot_memory_dot_v1alpha1_dot_memory__service__pb2.SearchMemoriesRequest.FromString,
                     response_serializer=memalpha_dot_api_dot_memory_dot_v1alpha1_dot_memory__service__pb2.SearchMemoriesResponse.SerializeToString,
+            ),
+            'PutVectors': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutVectors,
+                    request_deserializer=memalpha_dot_api_dot_memory_dot_v1alpha1_dot_memory__service__pb2.PutVectorsRequest.FromString,
+                    response_serializer=memalpha_dot_api_dot_memory_dot_v1alpha1_dot_memory__service__pb2.PutVectorsResponse.SerializeToString,
+            ),
+            'SetEmbedder': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetEmbedder,
+                    request_deserializer=memalpha_dot_api_dot_memory_dot_v1alpha1_dot_memory__service__pb2.SetEmbedderRequest.FromString,
+                    response_serializer=memalpha_dot_api_dot_memory_dot_v1alpha1_dot_memory__service__pb2.SetEmbedderResponse.SerializeToString,
             ),
             'ListBankEvents': grpc.unary_unary_rpc_method_handler(
                     servicer.ListBankEvents,
@@ -644,6 +679,60 @@ class MemoryService:
             '/memalpha.api.memory.v1alpha1.MemoryService/SearchMemories',
             memalpha_dot_api_dot_memory_dot_v1alpha1_dot_memory__service__pb2.SearchMemoriesRequest.SerializeToString,
             memalpha_dot_api_dot_memory_dot_v1alpha1_dot_memory__service__pb2.SearchMemoriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutVectors(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/memalpha.api.memory.v1alpha1.MemoryService/PutVectors',
+            memalpha_dot_api_dot_memory_dot_v1alpha1_dot_memory__service__pb2.PutVectorsRequest.SerializeToString,
+            memalpha_dot_api_dot_memory_dot_v1alpha1_dot_memory__service__pb2.PutVectorsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetEmbedder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/memalpha.api.memory.v1alpha1.MemoryService/SetEmbedder',
+            memalpha_dot_api_dot_memory_dot_v1alpha1_dot_memory__service__pb2.SetEmbedderRequest.SerializeToString,
+            memalpha_dot_api_dot_memory_dot_v1alpha1_dot_memory__service__pb2.SetEmbedderResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -63,6 +63,12 @@ class MemoryServiceStub:
     """Lists a bank's memories in order of their ids, core memory first."""
     SearchMemories: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.SearchMemoriesRequest, _memory_service_pb2.SearchMemoriesResponse]
     """Ranks memories, and chunks not yet memorized, against queries; many queries go in one call."""
+    PutVectors: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.PutVectorsRequest, _memory_service_pb2.PutVectorsResponse]
+    """Hands over vectors of an external embedder for memories that are there already."""
+    SetEmbedder: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.SetEmbedderRequest, _memory_service_pb2.SetEmbedderResponse]
+    """Changes what makes a bank's vectors. The old ones are dropped; the built-in embedder makes new ones in the
+    background, an external one's arrive by PutVectors. Words are searched all the while.
+    """
     ListBankEvents: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ListBankEventsRequest, _memory_service_pb2.ListBankEventsResponse]
     """Lists a bank's history, oldest first."""
 
@@ -101,6 +107,12 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     """Lists a bank's memories in order of their ids, core memory first."""
     SearchMemories: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.SearchMemoriesRequest, _memory_service_pb2.SearchMemoriesResponse]  # type: ignore[assignment]
     """Ranks memories, and chunks not yet memorized, against queries; many queries go in one call."""
+    PutVectors: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.PutVectorsRequest, _memory_service_pb2.PutVectorsResponse]  # type: ignore[assignment]
+    """Hands over vectors of an external embedder for memories that are there already."""
+    SetEmbedder: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.SetEmbedderRequest, _memory_service_pb2.SetEmbedderResponse]  # type: ignore[assignment]
+    """Changes what makes a bank's vectors. The old ones are dropped; the built-in embedder makes new ones in the
+    background, an external one's arrive by PutVectors. Words are searched all the while.
+    """
     ListBankEvents: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ListBankEventsRequest, _memory_service_pb2.ListBankEventsResponse]  # type: ignore[assignment]
     """Lists a bank's history, oldest first."""
 
@@ -214,6 +226,24 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.SearchMemoriesResponse, _abc.Awaitable[_memory_service_pb2.SearchMemoriesResponse]]:
         """Ranks memories, and chunks not yet memorized, against queries; many queries go in one call."""
+
+    @_abc_1.abstractmethod
+    def PutVectors(
+        self,
+        request: _memory_service_pb2.PutVectorsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_service_pb2.PutVectorsResponse, _abc.Awaitable[_memory_service_pb2.PutVectorsResponse]]:
+        """Hands over vectors of an external embedder for memories that are there already."""
+
+    @_abc_1.abstractmethod
+    def SetEmbedder(
+        self,
+        request: _memory_service_pb2.SetEmbedderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_service_pb2.SetEmbedderResponse, _abc.Awaitable[_memory_service_pb2.SetEmbedderResponse]]:
+        """Changes what makes a bank's vectors. The old ones are dropped; the built-in embedder makes new ones in the
+        background, an external one's arrive by PutVectors. Words are searched all the while.
+        """
 
     @_abc_1.abstractmethod
     def ListBankEvents(
