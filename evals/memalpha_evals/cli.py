@@ -5,8 +5,10 @@ Exit code 0 means that the evaluation ran, 2 that its input was not usable.
 
 import json
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -15,10 +17,11 @@ from rich.progress import Progress
 from memalpha.client import AgentClient
 from memalpha.config import load
 from memalpha.errors import MemalphaError
-from memalpha_evals.datasets import DatasetError, locomo
+from memalpha_evals import fusion
+from memalpha_evals.datasets import READERS, Dataset, DatasetError, beam, locomo
 from memalpha_evals.first_look import look, markdown
 from memalpha_evals.report import Report, document, show
-from memalpha_evals.retrievers import DEPTH, Memcore, Okapi
+from memalpha_evals.retrievers import DEPTH, SYSTEMS, minilm
 from memalpha_evals.store import evaluate
 
 BAD_INPUT = 2
@@ -36,6 +39,153 @@ store_app = typer.Typer(
 )
 app.add_typer(store_app)
 
+Data = Annotated[Path, typer.Option(help="The official file, whole or in part, gzip allowed.")]
+Systems = Annotated[
+    str, typer.Option(help=f"Of {', '.join(SYSTEMS)}; the others are compared with the first.")
+]
+Places = Annotated[str, typer.Option("--k", help="Places at which recall is taken.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document (keys: evals/README.md).")]
+
+DEFAULT_SYSTEMS = "words,vectors,fused,hybrid"
+DEFAULT_PLACES = "1,5,10,20,50"
+
+_WIDEST = 240
+"""Columns of the output."""
+
+
+@store_app.command("locomo")
+def store_locomo(
+    data: Data,
+    categories: Annotated[
+        str, typer.Option(help="Categories of the overall row; 5, adversarial, is shown apart unless named.")
+    ] = "1,2,3,4",
+    systems: Systems = DEFAULT_SYSTEMS,
+    places: Places = DEFAULT_PLACES,
+    as_json: AsJson = False,
+) -> None:
+    """Evidence recall on LoCoMo, turn by turn.
+
+    Example: evals store locomo --data locomo10.json
+    """
+    numbers = _numbers(categories, "categories", 1, len(locomo.CATEGORIES))
+    counted = [locomo.CATEGORIES[number] for number in numbers]
+    _compare(lambda: locomo.read(data), data.name, systems, places, as_json, counted)
+
+
+@store_app.command("beam")
+def store_beam(
+    data: Annotated[Path, typer.Option(help="The folder of chats as published, such as chats/100K.")],
+    chats: Annotated[str, typer.Option(help="Numbers of chats, such as 13,14,15,16; all unless given.")] = "",
+    systems: Systems = DEFAULT_SYSTEMS,
+    places: Places = DEFAULT_PLACES,
+    as_json: AsJson = False,
+) -> None:
+    """Evidence recall on BEAM, message by message.
+
+    Example: evals store beam --data chats/100K
+    """
+    numbers = _numbers(chats, "chats", 1, 10_000) if chats else None
+    _compare(lambda: beam.read(data, numbers), data.name, systems, places, as_json)
+
+
+@store_app.command("hotpotqa")
+def store_hotpotqa(
+    data: Data,
+    systems: Systems = DEFAULT_SYSTEMS,
+    places: Places = DEFAULT_PLACES,
+    as_json: AsJson = False,
+) -> None:
+    """Evidence recall on HotpotQA, the passages of all questions in one bank."""
+    _compare(lambda: READERS["hotpotqa"](data), data.name, systems, places, as_json)
+
+
+@store_app.command("2wiki")
+def store_2wiki(
+    data: Data,
+    systems: Systems = DEFAULT_SYSTEMS,
+    places: Places = DEFAULT_PLACES,
+    as_json: AsJson = False,
+) -> None:
+    """Evidence recall on 2WikiMultihopQA, the passages of all questions in one bank."""
+    _compare(lambda: READERS["2wiki"](data), data.name, systems, places, as_json)
+
+
+@store_app.command("musique")
+def store_musique(
+    data: Data,
+    systems: Systems = DEFAULT_SYSTEMS,
+    places: Places = DEFAULT_PLACES,
+    as_json: AsJson = False,
+) -> None:
+    """Evidence recall on MuSiQue, the paragraphs of all questions in one bank."""
+    _compare(lambda: READERS["musique"](data), data.name, systems, places, as_json)
+
+
+@store_app.command("nq")
+def store_nq(
+    data: Data,
+    systems: Systems = DEFAULT_SYSTEMS,
+    places: Places = DEFAULT_PLACES,
+    as_json: AsJson = False,
+) -> None:
+    """Evidence recall on Natural Questions, the gold passages of all questions in one bank."""
+    _compare(lambda: READERS["nq"](data), data.name, systems, places, as_json)
+
+
+@store_app.command("fusion")
+def store_fusion(
+    data: Annotated[
+        list[str], typer.Option(help="A data set as NAME=PATH, such as nq=nq-open.jsonl.gz; repeat.")
+    ],
+    embedder: Annotated[
+        Literal["builtin", "minilm"], typer.Option(help="Whose vectors; minilm needs the extra of this name.")
+    ] = "builtin",
+    as_json: AsJson = False,
+) -> None:
+    """Recall by the weight of the vectors, on several sets at once: what the default weight was chosen from.
+
+    Example: evals store fusion --data locomo=locomo10.json --data beam=chats/100K
+    """
+    datasets = [_named(argument) for argument in data]
+    for dataset in datasets:
+        _check_scorable(dataset, dataset.name, dataset.categories())
+    with _progress(sum(fusion.searches(dataset) for dataset in datasets)) as advance:
+        encoder = minilm() if embedder == "minilm" else "builtin"
+        sweeps = [fusion.sweep(dataset, encoder, advance) for dataset in datasets]
+    if as_json:
+        print(json.dumps(fusion.document(sweeps, embedder)))
+    else:
+        fusion.show(sweeps, embedder, _plain())
+
+
+def _compare(
+    read: Callable[[], Dataset],
+    file: str,
+    systems: str,
+    places: str,
+    as_json: bool,
+    counted: Sequence[str] | None = None,
+) -> None:
+    """Runs the systems on a data set and prints what they found."""
+    ks = _numbers(places, "k", 1, DEPTH)
+    chosen = [SYSTEMS[name]() for name in _names(systems)]
+    dataset = read()
+    counted = counted or dataset.categories()
+    _check_scorable(dataset, file, counted)
+    usable = sum(bool(question.evidence) for _, question in dataset.questions())
+    with _progress(usable * len(chosen)) as advance:
+        result = evaluate(dataset, chosen, advance)
+    report = Report(file=file, dataset=dataset, result=result, systems=chosen, counted=counted, ks=ks)
+    if as_json:
+        print(json.dumps(document(report), ensure_ascii=False))
+    else:
+        show(report, _plain())
+
+
+def _check_scorable(dataset: Dataset, file: str, counted: Sequence[str]) -> None:
+    if not any(question.evidence and question.category in counted for _, question in dataset.questions()):
+        raise DatasetError(f"{file} has no question with evidence in the categories {', '.join(counted)}")
+
 
 def _numbers(text: str, name: str, low: int, high: int) -> list[int]:
     """Reads `1,5,10`: different numbers, returned in ascending order."""
@@ -46,40 +196,35 @@ def _numbers(text: str, name: str, low: int, high: int) -> list[int]:
     return sorted({int(part) for part in parts})
 
 
-@store_app.command("locomo")
-def store_locomo(
-    data: Annotated[Path, typer.Option(help="The official locomo10.json, whole or in part, gzip allowed.")],
-    categories: Annotated[
-        str, typer.Option(help="Categories of the overall row; 5, adversarial, is shown apart unless named.")
-    ] = "1,2,3,4",
-    k: Annotated[str, typer.Option(help="Places at which recall is taken.")] = "1,5,10,20,50",
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document (keys: evals/README.md).")
-    ] = False,
-) -> None:
-    """Evidence recall on LoCoMo, turn by turn, beside a rank_bm25 baseline in the same run.
+def _names(text: str) -> list[str]:
+    """Reads `words,hybrid`: systems in the given order, each once."""
+    names = list(dict.fromkeys(part.strip() for part in text.split(",")))
+    if not all(name in SYSTEMS for name in names):
+        rule = f"must be of {', '.join(SYSTEMS)}, separated by commas"
+        raise typer.BadParameter(f"{rule}, not {text!r}", param_hint="--systems")
+    return names
 
-    Example: evals store locomo --data locomo10.json
-    """
-    counted = [
-        locomo.CATEGORIES[number] for number in _numbers(categories, "categories", 1, len(locomo.CATEGORIES))
-    ]
-    ks = _numbers(k, "k", 1, DEPTH)
-    dataset = locomo.read(data)
-    if not any(question.evidence and question.category in counted for _, question in dataset.questions()):
-        raise DatasetError(
-            f"{data.name} has no question with evidence in the categories {', '.join(counted)}"
-        )
-    systems = (Memcore(), Okapi())
+
+def _named(argument: str) -> Dataset:
+    """Reads the data set of `NAME=PATH`."""
+    name, _, path = argument.partition("=")
+    if name not in READERS or not path:
+        rule = f"must be NAME=PATH with a name of {', '.join(READERS)}"
+        raise typer.BadParameter(f"{rule}, not {argument!r}", param_hint="--data")
+    return READERS[name](Path(path))
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error for people, advanced by what is yielded."""
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        usable = sum(bool(question.evidence) for _, question in dataset.questions())
-        task = bar.add_task("questions", total=usable * len(systems))
-        result = evaluate(dataset, systems, lambda answered: bar.advance(task, answered))
-    report = Report(file=data.name, dataset=dataset, result=result, systems=systems, counted=counted, ks=ks)
-    if as_json:
-        print(json.dumps(document(report), ensure_ascii=False))
-    else:
-        show(report, Console(highlight=False, markup=False, emoji=False, soft_wrap=True))
+        task = bar.add_task("questions", total=total)
+        yield lambda answered: bar.advance(task, answered)
+
+
+def _plain() -> Console:
+    """As wide as any table: in a pipe there are no columns to count, and a cut number is no number."""
+    return Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=_WIDEST)
 
 
 @app.command("first-look")

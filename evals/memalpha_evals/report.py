@@ -13,14 +13,21 @@ from rich.table import Table
 
 from memalpha_evals import store
 from memalpha_evals.datasets import Dataset
-from memalpha_evals.retrievers import DEPTH, Memcore, Okapi, Retriever
+from memalpha_evals.retrievers import DEPTH, Retriever
 from memalpha_evals.stats import Difference
 from memalpha_evals.store import Result, Row, Scores
+
+_SHOWN = 10
+"""Most skipped questions that the table names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A run with what is needed to read it. `counted` are the categories of the overall row."""
+    """A run with what is needed to read it.
+
+    `counted` are the categories of the overall row; the first of `systems` is what the others are compared
+    with.
+    """
 
     file: str
     dataset: Dataset
@@ -39,9 +46,10 @@ class Report:
         rows = {name: [row for row in self.result.rows if row.category == name] for name in present}
         return {name: found for name, found in rows.items() if found}
 
-    def difference(self) -> Difference:
-        """Our store minus the baseline, over the counted categories."""
-        return store.compare(self.overall(), Memcore.name, Okapi.name)
+    def differences(self) -> dict[str, Difference]:
+        """Each other system minus the first one, over the counted categories."""
+        first, *others = (system.name for system in self.systems)
+        return {name: store.compare(self.overall(), name, first) for name in others}
 
 
 def document(report: Report) -> dict[str, Any]:
@@ -56,7 +64,8 @@ def document(report: Report) -> dict[str, Any]:
             "turns": report.dataset.turn_count,
         },
         "protocol": {
-            "unit": "turn",
+            "unit": report.dataset.unit,
+            "clusters": report.dataset.clusters,
             "depth": DEPTH,
             "k": list(report.ks),
             "categories": list(report.counted),
@@ -68,7 +77,10 @@ def document(report: Report) -> dict[str, Any]:
             "skipped": [asdict(skipped) for skipped in result.skipped],
         },
         "systems": [_system(report, system) for system in report.systems],
-        "difference": _difference(report.difference()),
+        "differences": [
+            _difference(difference, name, report.systems[0].name)
+            for name, difference in report.differences().items()
+        ],
     }
 
 
@@ -90,19 +102,19 @@ def _metrics(scores: Scores) -> dict[str, float]:
     return {"questions": scores.questions, **recalls, "mrr": scores.mrr, f"ndcg@{store.NDCG_K}": scores.ndcg}
 
 
-def _difference(difference: Difference) -> dict[str, Any]:
+def _difference(difference: Difference, of: str, minus: str) -> dict[str, Any]:
     interval = difference.interval
     return {
         "metric": f"recall@{store.COMPARED_K}",
-        "of": Memcore.name,
-        "minus": Okapi.name,
+        "of": of,
+        "minus": minus,
         "mean": difference.mean,
         "interval": None if interval is None else [interval.low, interval.high],
         "confidence": store.CONFIDENCE,
         "bootstrap_samples": store.BOOTSTRAP_SAMPLES,
         "seed": store.SEED,
         "questions": difference.questions,
-        "conversations": difference.clusters,
+        "clusters": difference.clusters,
         "questions_better": difference.better,
         "questions_worse": difference.worse,
     }
@@ -111,18 +123,24 @@ def _difference(difference: Difference) -> dict[str, Any]:
 def show(report: Report, out: Console) -> None:
     """Prints a run; `out` should neither wrap nor mark up."""
     dataset, result = report.dataset, report.result
-    size = f"{len(dataset.conversations)} conversations, {dataset.turn_count:,} turns"
+    groups = "conversations" if dataset.clusters == "conversations" else "pool"
+    size = f"{len(dataset.conversations)} {groups}, {dataset.turn_count:,} {dataset.unit}s"
     out.print(f"{report.file}: {size}, {len(result.rows):,} questions scored, {len(result.skipped)} skipped")
     out.print(_table(report))
     out.print(f"overall: {', '.join(report.counted)}; recall (R@k), MRR and nDCG in percent")
     for system in report.systems:
         out.print(f"{system.name}: {system.about}; {result.seconds[system.name]:.1f} s")
-    out.print(_sentence(report.difference()), style="bold")
-    for skipped in result.skipped:
+    for name, difference in report.differences().items():
+        out.print(_sentence(difference, name, report), style="bold")
+    for skipped in result.skipped[:_SHOWN]:
         about = f"{skipped.conversation}, {skipped.category}"
         out.print(f"skipped, {skipped.reason} ({about}): {skipped.question}")
+    if len(result.skipped) > _SHOWN:
+        out.print(f"and {len(result.skipped) - _SHOWN} more skipped, all listed by --json")
     if result.partly_usable:
-        out.print(f"{result.partly_usable} scored questions also name evidence that is no turn: ignored")
+        out.print(
+            f"{result.partly_usable} scored questions also name evidence that is no {dataset.unit}: ignored"
+        )
 
 
 def _table(report: Report) -> Table:
@@ -132,7 +150,8 @@ def _table(report: Report) -> Table:
     table.add_column("system", no_wrap=True)
     for heading in (*(f"R@{k}" for k in report.ks), "MRR", f"nDCG@{store.NDCG_K}"):
         table.add_column(heading, justify="right")
-    for name, rows in {"overall": report.overall(), **report.by_category()}.items():
+    categories = report.by_category()
+    for name, rows in {"overall": report.overall(), **(categories if len(categories) > 1 else {})}.items():
         for place, system in enumerate(report.systems):
             scores = store.scores(rows, system.name, report.ks)
             head = (name, f"{scores.questions:,}") if place == 0 else ("", "")
@@ -142,10 +161,11 @@ def _table(report: Report) -> Table:
     return table
 
 
-def _sentence(difference: Difference) -> str:
-    text = f"{Memcore.name} − {Okapi.name} in R@{store.COMPARED_K}: {100 * difference.mean:+.2f} points"
+def _sentence(difference: Difference, of: str, report: Report) -> str:
+    minus = report.systems[0].name
+    text = f"{of} − {minus} in R@{store.COMPARED_K}: {100 * difference.mean:+.2f} points"
     if difference.interval is not None:
         low, high = 100 * difference.interval.low, 100 * difference.interval.high
         text += f", {100 * store.CONFIDENCE:.0f}% interval {low:+.2f} to {high:+.2f}"
     counts = f"{difference.questions:,} questions: {difference.better} better, {difference.worse} worse"
-    return f"{text} ({counts}; conversations: {difference.clusters})"
+    return f"{text} ({counts}; clusters are {report.dataset.clusters}: {difference.clusters:,})"

@@ -1,8 +1,8 @@
 """Is one system better than another? Paired differences with intervals that respect clusters.
 
 Questions about one conversation are not independent: what is easy to search is easy for all of them. So the
-bootstrap draws whole conversations, never single questions (Davison & Hinkley 1997, section 3.8). With few
-conversations there is too little to draw from, and no interval is given.
+bootstrap draws whole conversations, never single questions of theirs (Davison & Hinkley 1997, section 3.8).
+With few conversations there is too little to draw from, and no interval is given.
 """
 
 from collections.abc import Hashable, Sequence
@@ -48,7 +48,7 @@ def paired_difference(
     Args:
         ours: One score for each question.
         theirs: The other system's scores, in the same order.
-        clusters: The conversation of each question.
+        clusters: The cluster of each question, such as its conversation.
         samples: Bootstrap draws.
         confidence: Share of draws inside the interval, such as 0.95.
         seed: Of the draws.
@@ -61,10 +61,10 @@ def paired_difference(
             f"scores must be paired, but there are {len(ours)}, {len(theirs)} of {len(clusters)} questions"
         )
     differences = np.asarray(ours, dtype=float) - np.asarray(theirs, dtype=float)
-    names = list(dict.fromkeys(clusters))
+    names = {name: place for place, name in enumerate(dict.fromkeys(clusters))}
     interval = None
     if len(names) >= FEWEST_CLUSTERS:
-        places = np.asarray([names.index(cluster) for cluster in clusters])
+        places = np.asarray([names[cluster] for cluster in clusters])
         sums = np.bincount(places, weights=differences)
         interval = _bootstrap(sums, np.bincount(places), samples=samples, confidence=confidence, seed=seed)
     return Difference(
@@ -81,8 +81,11 @@ def _bootstrap(
     sums: np.ndarray, sizes: np.ndarray, *, samples: int, confidence: float, seed: int
 ) -> Interval:
     """Percentile interval of sum / size over clusters drawn with replacement; one array entry each."""
-    draws = np.random.default_rng(seed).integers(len(sums), size=(samples, len(sums)))
-    means = sums[draws].sum(axis=1) / sizes[draws].sum(axis=1)
+    generator = np.random.default_rng(seed)
+    means = np.empty(samples)
+    for sample in range(samples):  # one at a time: all draws of thousands of clusters would fill the memory
+        drawn = generator.integers(len(sums), size=len(sums))
+        means[sample] = sums[drawn].sum() / sizes[drawn].sum()
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return Interval(low=float(low), high=float(high))

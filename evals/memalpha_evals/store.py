@@ -37,9 +37,12 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One question, and for each system by name the places of its evidence."""
+    """One question, and for each system by name the places of its evidence.
 
-    conversation: str
+    Rows of one `cluster` are not independent of one another.
+    """
+
+    cluster: str
     category: str
     relevant: int
     ranks: dict[str, tuple[int, ...]]
@@ -79,7 +82,8 @@ def evaluate(dataset: Dataset, systems: Sequence[Retriever], progress: Progress)
             progress(len(usable))
         for place, question in enumerate(usable):
             found = {name: of_questions[place] for name, of_questions in ranks.items()}
-            rows.append(Row(conversation.id, question.category, len(question.evidence), found))
+            cluster = dataset.cluster_of(conversation, place)
+            rows.append(Row(cluster, question.category, len(question.evidence), found))
     skipped = tuple(_skipped(*pair) for pair in dataset.questions() if not pair[1].evidence)
     partly = sum(bool(question.evidence and question.bad_evidence) for _, question in dataset.questions())
     return Result(rows=tuple(rows), skipped=skipped, partly_usable=partly, seconds=seconds)
@@ -97,7 +101,7 @@ def scores(rows: Sequence[Row], system: str, ks: Sequence[int]) -> Scores:
 
 
 def compare(rows: Sequence[Row], ours: str, theirs: str) -> Difference:
-    """Paired difference in recall at `COMPARED_K`, with an interval over conversations."""
+    """Paired difference in recall at `COMPARED_K`, with an interval over clusters."""
 
     def recalls(system: str) -> list[float]:
         return [recall_at(row.ranks[system], row.relevant, COMPARED_K) for row in rows]
@@ -105,7 +109,7 @@ def compare(rows: Sequence[Row], ours: str, theirs: str) -> Difference:
     return paired_difference(
         recalls(ours),
         recalls(theirs),
-        [row.conversation for row in rows],
+        [row.cluster for row in rows],
         samples=BOOTSTRAP_SAMPLES,
         confidence=CONFIDENCE,
         seed=SEED,

@@ -1,14 +1,15 @@
-"""The run itself: rankings of both systems, what is scored, and what the command prints."""
+"""The run itself: rankings of the systems, what is scored, and what the command prints."""
 
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from memalpha_evals.datasets import Conversation, Dataset, Question, Turn, locomo
-from memalpha_evals.retrievers import DEPTH, Memcore, Okapi
+from memalpha_evals.retrievers import DEPTH, SYSTEMS, VECTORS, Memcore, Okapi
 from memalpha_evals.store import compare, evaluate, scores
 
 REPOSITORY = Path(__file__).parents[2]
@@ -35,8 +36,22 @@ class Backwards:
         return [[turn.id for turn in reversed(turns)] for _ in questions]
 
 
-@pytest.mark.parametrize("system", [Memcore(), Okapi()], ids=lambda system: system.name)
-def test_a_system_ranks_the_turns_that_share_a_stem(system) -> None:
+class Letters:
+    """An embedder of two dimensions: how many of a text's letters are `a`, how many are not."""
+
+    id = "letters"
+    dimensions = 2
+
+    def encode(self, texts):
+        counts = np.array([[text.count("a"), len(text) - text.count("a")] for text in texts], np.float32)
+        return counts / np.linalg.norm(counts, axis=1, keepdims=True)
+
+
+BY_WORDS = [SYSTEMS["words"](), Okapi()]
+
+
+@pytest.mark.parametrize("system", BY_WORDS, ids=lambda system: system.name)
+def test_a_system_by_words_ranks_the_turns_that_share_a_stem(system) -> None:
     said = turns(
         "Ann: I walked home.", "Bo: Pizza!", "Ann: Walking, walking, walks.", "Bo: No idea.", "Ann: Yes."
     )
@@ -44,15 +59,39 @@ def test_a_system_ranks_the_turns_that_share_a_stem(system) -> None:
     assert system.rank(said, ["Who was walking?", "zebra"]) == [["D1:3", "D1:1"], []]
 
 
-@pytest.mark.parametrize("system", [Memcore(), Okapi()], ids=lambda system: system.name)
+@pytest.mark.parametrize("system", BY_WORDS, ids=lambda system: system.name)
 def test_turns_of_one_text_are_all_ranked_in_order(system) -> None:
     said = turns("Bo: Good night.", "Ann: Sushi tonight", "Bo: Hello", "Ann: Sushi tonight", "Bo: Fine.")
     assert system.rank(said, ["sushi"]) == [["D1:2", "D1:4"]]
 
 
 def test_a_conversation_of_more_turns_than_one_call_takes_is_stored_whole() -> None:
-    said = turns(*(f"Ann: word{number}" for number in range(DEPTH + 5)))
-    assert Memcore().rank(said, [f"word{DEPTH + 4}"]) == [[f"D1:{DEPTH + 5}"]]
+    said = turns(*(f"Ann: word{number}" for number in range(1005)))
+    assert SYSTEMS["words"]().rank(said, ["word1004"]) == [["D1:1005"]]
+
+
+def test_more_questions_than_one_call_takes_are_answered_in_order() -> None:
+    said = turns(*(f"Ann: word{number}" for number in range(3)))
+    found = SYSTEMS["words"]().rank(said, [f"word{number % 3}" for number in range(205)])
+    assert found == [[f"D1:{number % 3 + 1}"] for number in range(205)]
+
+
+def test_no_ranking_is_deeper_than_the_depth() -> None:
+    said = turns(*(f"Ann: same {number}" for number in range(DEPTH + 5)))
+    assert [len(SYSTEMS[name]().rank(said, ["same"])[0]) for name in ("words", "rank_bm25")] == [DEPTH] * 2
+
+
+def test_vectors_find_what_shares_no_word_with_the_question() -> None:
+    said = turns("Ann: The physician examined him.", "Bo: Our garden needs water.")
+    assert SYSTEMS["words"]().rank(said, ["doctor"]) == [[]]
+    assert SYSTEMS["vectors"]().rank(said, ["doctor"]) == [["D1:1", "D1:2"]]
+
+
+def test_a_system_with_an_encoder_ranks_by_its_vectors() -> None:
+    # shares of a: 0/3, 3/3, 1/3; the question has 2/3, nearest in angle is (3, 0), then (1, 2), then (0, 3):
+    # cosines 2/√5 = 0.894, (2 + 2)/5 = 0.8 and 1/√5 = 0.447
+    letters = Memcore("letters", "for this test", VECTORS, Letters())
+    assert letters.rank(turns("bcd", "aaa", "abc"), ["aba"]) == [["D1:2", "D1:3", "D1:1"]]
 
 
 def test_scores_are_the_hand_computed_ones() -> None:
@@ -88,28 +127,31 @@ def test_our_store_finds_a_needle_in_each_of_many_conversations() -> None:
         )
         for number in range(5)
     )
-    result = evaluate(Dataset("needles", "", conversations), [Memcore(), Okapi()], lambda answered: None)
-    assert scores(result.rows, "memcore", [1]).recall == {1: 1.0}
-    difference = compare(result.rows, "memcore", "rank_bm25")
+    systems = [SYSTEMS["words"](), SYSTEMS["hybrid"](), Okapi()]
+    result = evaluate(Dataset("needles", "", conversations), systems, lambda answered: None)
+    assert scores(result.rows, "words", [1]).recall == {1: 1.0}
+    assert scores(result.rows, "hybrid", [1]).recall == {1: 1.0}
+    difference = compare(result.rows, "words", "rank_bm25")
     assert (difference.mean, difference.clusters) == (0, 5)
     assert difference.interval is not None
 
 
 def test_the_command_prints_the_documented_keys() -> None:
-    done = evals("store", "locomo", "--data", TINY, "--k", "2,1", "--json")
+    done = evals("store", "locomo", "--data", TINY, "--k", "2,1", "--systems", "words,rank_bm25", "--json")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
-    assert set(document) == {"dataset", "protocol", "questions", "systems", "difference"}
+    assert set(document) == {"dataset", "protocol", "questions", "systems", "differences"}
     assert document["protocol"]["k"] == [1, 2]
     assert document["questions"]["total"] == 6
     assert document["questions"]["scored"] == 5
     ours, baseline = document["systems"]
-    assert (ours["name"], baseline["name"]) == ("memcore", "rank_bm25")
+    assert (ours["name"], baseline["name"]) == ("words", "rank_bm25")
     assert set(ours["overall"]) == {"questions", "recall@1", "recall@2", "mrr", "ndcg@10"}
     assert (ours["overall"]["questions"], ours["categories"]["adversarial"]["questions"]) == (4, 1)
-    assert document["difference"]["interval"] is None
+    (difference,) = document["differences"]
+    assert (difference["of"], difference["minus"], difference["interval"]) == ("rank_bm25", "words", None)
     keys = (REPOSITORY / "evals" / "README.md").read_text()
-    assert [key for key in document["difference"] if key not in keys] == []
+    assert [key for part in (difference, document["protocol"]) for key in part if key not in keys] == []
 
 
 def test_adversarial_questions_count_when_they_are_named() -> None:
@@ -117,13 +159,13 @@ def test_adversarial_questions_count_when_they_are_named() -> None:
     assert json.loads(done.stdout)["systems"][0]["overall"]["questions"] == 1
 
 
-def test_the_table_shows_both_systems_and_what_was_skipped() -> None:
+def test_the_table_shows_the_systems_and_what_was_skipped() -> None:
     done = evals("store", "locomo", "--data", TINY)
     assert done.returncode == 0, done.stderr
-    assert (
-        "memcore − rank_bm25 in R@10: +0.00 points (4 questions: 0 better, 0 worse; conversations: 1)"
-        in done.stdout
-    )
+    # five turns: everything with a vector is among the first ten, the violin and the sofa too
+    assert "hybrid − words in R@10: +" in done.stdout
+    assert "clusters are conversations: 1)" in done.stdout
+    assert all(f"\n{name}: " in done.stdout for name in ("words", "vectors", "fused", "hybrid"))
     assert "Unanswerable?" in done.stdout
     assert "single-hop" in done.stdout
 
@@ -133,7 +175,8 @@ def test_the_table_shows_both_systems_and_what_was_skipped() -> None:
     [
         (["--data", "nowhere.json"], "error: cannot read nowhere.json"),
         (["--data", __file__], "error: test_store_locomo.py is not JSON"),
-        (["--data", "x", "--k", "0"], "must be numbers from 1 to 1000"),
+        (["--data", "x", "--k", "0"], "must be numbers from 1 to 100"),
+        (["--data", "x", "--systems", "words,magic"], "not 'words,magic'"),
         (["--data", "x", "--k", "one"], "not 'one'"),
         (["--data", "x", "--categories", "1,6"], "must be numbers from 1 to 5"),
         ([], "--data"),
@@ -158,9 +201,14 @@ def test_a_file_without_a_question_to_score_is_refused(tmp_path) -> None:
 
 @pytest.mark.skipif(not LOCOMO_DEV.exists(), reason=f"there is no LoCoMo at {LOCOMO_DEV}")
 def test_on_locomo_our_store_is_no_worse_than_the_baseline() -> None:
-    result = evaluate(locomo.read(LOCOMO_DEV), [Memcore(), Okapi()], lambda answered: None)
+    systems = [SYSTEMS["words"](), SYSTEMS["hybrid"](), Okapi()]
+    result = evaluate(locomo.read(LOCOMO_DEV), systems, lambda answered: None)
     rows = [row for row in result.rows if row.category != "adversarial"]
     assert (len(rows), len(result.skipped)) == (883, 2)
     # the baseline is the one of the literature, not a straw man: its recall at 10 is near 61.2
     assert scores(rows, "rank_bm25", [10]).recall[10] == pytest.approx(0.612, abs=0.005)
-    assert compare(rows, "memcore", "rank_bm25").mean >= -0.005
+    assert compare(rows, "words", "rank_bm25").mean >= -0.005
+    hybrid = compare(rows, "hybrid", "words")
+    assert hybrid.interval is not None
+    assert hybrid.interval.low > 0
+    assert scores(rows, "hybrid", [10]).recall[10] >= 0.64

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 
 class DatasetError(ValueError):
@@ -10,7 +11,7 @@ class DatasetError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One message. `text` is what a memory holds of it, speaker included; `time` is ISO 8601 or empty."""
+    """One turn, message or passage. `text` is what a memory holds of it; `time` is ISO 8601 or empty."""
 
     id: str
     text: str
@@ -34,7 +35,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """Turns in order, each with an id of its own, and the questions about them."""
+    """Turns in order, each with an id of its own, and the questions about them; or a pool of passages."""
 
     id: str
     turns: tuple[Turn, ...]
@@ -43,11 +44,18 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A file's conversations; `sha256` is of the file as it lies on disk."""
+    """A file's conversations; `sha256` is of the file as it lies on disk.
+
+    `unit` is what one turn is called. `apart` are categories that the overall row leaves out. `clusters` says
+    which questions are drawn together by a bootstrap: those of a conversation, or each alone.
+    """
 
     name: str
     sha256: str
     conversations: tuple[Conversation, ...]
+    unit: Literal["turn", "message", "passage"] = "turn"
+    apart: frozenset[str] = frozenset()
+    clusters: Literal["conversations", "questions"] = "conversations"
 
     @property
     def turn_count(self) -> int:
@@ -59,3 +67,12 @@ class Dataset:
         for conversation in self.conversations:
             for question in conversation.questions:
                 yield conversation, question
+
+    def cluster_of(self, conversation: Conversation, place: int) -> str:
+        """The cluster of a question, by its place in the conversation."""
+        return conversation.id if self.clusters == "conversations" else f"{conversation.id} {place}"
+
+    def categories(self) -> list[str]:
+        """Categories of the overall row, in order of first appearance."""
+        present = dict.fromkeys(question.category for _, question in self.questions())
+        return [name for name in present if name not in self.apart]

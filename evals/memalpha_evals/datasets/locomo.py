@@ -6,17 +6,16 @@ name several turns, some name none (`D`), some a turn that does not exist. Whate
 conversation counts; the rest is kept as bad.
 """
 
-import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from memalpha.sources.files import SourceError, load
 from memalpha.sources.locomo import is_sample
-from memalpha.sources.structured import kind_of, parse_json
+from memalpha.sources.structured import kind_of
 from memalpha.sources.times import event_time
 from memalpha_evals.datasets.base import Conversation, Dataset, DatasetError, Question, Turn
+from memalpha_evals.datasets.files import check_unique, digest, encodable, read_json
 
 CATEGORIES = {1: "multi-hop", 2: "temporal", 3: "open-domain", 4: "single-hop", 5: "adversarial"}
 """The file's numbers, named as in the paper's released evaluation code."""
@@ -32,28 +31,23 @@ def read(path: Path) -> Dataset:
     Raises:
         DatasetError: it is missing, not JSON, or not LoCoMo with questions.
     """
-    try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        samples = parse_json(load(str(path)).text, path.name)
-    except OSError as error:
-        raise DatasetError(f"cannot read {path}: {error.strerror}") from error
-    except SourceError as error:
-        raise DatasetError(str(error)) from error
+    sha256 = digest(path)
+    samples = read_json(path)
     samples = samples if isinstance(samples, list) else [samples]
     if not samples or not all(is_sample(sample) for sample in samples):
         raise DatasetError(f'{path.name} is not LoCoMo: every sample needs a "conversation" with "session_1"')
     conversations = tuple(
         _conversation(sample, number, path.name) for number, sample in enumerate(samples, start=1)
     )
-    _check_unique((conversation.id for conversation in conversations), f"{path.name}: sample_id")
-    return Dataset(name="locomo", sha256=digest, conversations=conversations)
+    check_unique((conversation.id for conversation in conversations), f"{path.name}: sample_id")
+    return Dataset("locomo", sha256, conversations, apart=frozenset({"adversarial"}))
 
 
 def _conversation(sample: dict[str, Any], number: int, name: str) -> Conversation:
     id_ = str(sample.get("sample_id", number))
     where = f"{name}, sample {id_}"
     turns = tuple(_turns(sample["conversation"], where))
-    _check_unique((turn.id for turn in turns), f"{where}: dia_id")
+    check_unique((turn.id for turn in turns), f"{where}: dia_id")
     entries = sample.get("qa")
     if not isinstance(entries, list):
         raise DatasetError(f'{where}: "qa" must be an array of questions, not {kind_of(entries)}')
@@ -82,7 +76,7 @@ def _turn(turn: object, time: str, where: str) -> Turn:
         raise DatasetError(f'{where} must be an object with the strings "speaker", "text" and "dia_id"')
     caption = fields.get("blip_caption")
     picture = f" [shares {caption}]" if caption else ""
-    shown = _encodable(f"{speaker}: {text}{picture}", where)
+    shown = encodable(f"{speaker}: {text}{picture}", where)
     return Turn(id=_canonical(id_) or id_, text=shown, time=time)
 
 
@@ -97,7 +91,7 @@ def _question(entry: object, turn_ids: frozenset[str], where: str) -> Question:
         raise DatasetError(f'{where}: "evidence" must be an array of strings')
     evidence, bad = _evidence(cited, turn_ids)
     return Question(
-        text=_encodable(text, where),
+        text=encodable(text, where),
         category=CATEGORIES[category],
         answer=str(fields.get("answer", "")),
         evidence=evidence,
@@ -119,25 +113,8 @@ def _canonical(name: str) -> str:
     return f"D{int(match[1])}:{int(match[2])}" if match else ""
 
 
-def _encodable(text: str, where: str) -> str:
-    """Refuses what JSON can escape but UTF-8 cannot hold."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise DatasetError(f"{where} holds half a surrogate pair, which is not text") from error
-    return text
-
-
 def _time(value: object, where: str) -> str:
     try:
         return event_time(value)
     except ValueError as error:
         raise DatasetError(f"{where}: {error}") from error
-
-
-def _check_unique(names: Iterator[str], what: str) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise DatasetError(f"{what} must be unique, but {name!r} comes twice")
-        seen.add(name)
