@@ -43,7 +43,9 @@ test-clients:
 # Crash and property tests with many more seeds
 [group('develop')]
 test-long:
-    PROPTEST_CASES=20000 cargo test --locked --release --package memcore-engine
+    PROPTEST_CASES=20000 cargo test --locked --release --package memcore-vector --package memcore-embed
+    PROPTEST_CASES=20000 cargo test --locked --release --package memcore-engine -- --skip as_if_every_memory_were_read
+    MEMALPHA_TEST_SECONDS=300 cargo test --locked --release --package memcore-engine --test ranking
     MEMALPHA_CRASH_SEEDS=50 {{ run }} pytest -q -m crash tests/crash
 
 # Format Rust, Python and protos
@@ -99,9 +101,9 @@ proto-baseline:
 # Measure the core beside its peers; writes docs/benchmarks/DATE.json
 [group('measure')]
 bench *ARGS:
-    {{ run }} python memcore/benches/bench.py {{ ARGS }}
+    {{ run }} --group bench python memcore/benches/bench.py {{ ARGS }}
 
-# Evidence recall on LoCoMo: just eval-locomo --data FILE
+# Evidence recall of one data set: just eval-store locomo --data FILE
 [group('measure')]
-eval-locomo *ARGS:
-    {{ run }} evals store locomo {{ ARGS }}
+eval-store *ARGS:
+    {{ run }} evals store {{ ARGS }}
