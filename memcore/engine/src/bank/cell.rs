@@ -54,9 +54,8 @@ pub(crate) struct Cell {
 /// What became of handed-over vectors.
 pub(crate) struct VectorsPut {
     pub results: Vec<VectorResult>,
-    /// Those that were taken, if they are to be kept: the built-in embedder can make its own again.
-    pub stored: Vec<(u64, Revision, Vector)>,
-    pub kept: bool,
+    /// Those to be kept; the built-in embedder can make its own again.
+    pub kept: Vec<(u64, Revision, Vector)>,
     pub unembedded: u64,
     pub head: Head,
 }
@@ -312,22 +311,17 @@ impl Cell {
         self.amend(|body| {
             let embedder = &body.head.embedder;
             embedder.expect_id(&put.embedder_id)?;
-            let kept = matches!(embedder, Embedder::External { .. });
-            let mut put_vectors = VectorsPut {
-                results: Vec::new(),
-                stored: Vec::new(),
-                kept,
-                unembedded: 0,
-                head: Head::default(),
-            };
+            let keep = matches!(embedder, Embedder::External { .. });
+            let mut put_vectors =
+                VectorsPut { results: Vec::new(), kept: Vec::new(), unembedded: 0, head: Head::default() };
             for (id, revision, vector) in &put.vectors {
                 let birth = body.live(*id).map(|memory| memory.update_revision).unwrap_or_default();
                 let revision = if *revision == 0 { birth } else { *revision };
-                let fresh = body.lacks_vector(*id);
+                let fresh = keep && body.lacks_vector(*id);
                 let stored = birth > 0 && body.put_vector(*id, revision, vector.as_deref());
                 put_vectors.results.push(if stored { VectorResult::Stored } else { VectorResult::Stale });
                 if let (true, true, Some(vector)) = (stored, fresh, vector) {
-                    put_vectors.stored.push((*id, revision, Vector::clone(vector)));
+                    put_vectors.kept.push((*id, revision, Vector::clone(vector)));
                 }
             }
             put_vectors.unembedded = body.head.stats.unembedded_count;

@@ -54,7 +54,7 @@ pub(crate) struct Sealable {
     pub bundle: Builder,
     /// To be added to the bundle.
     pub vectors: Option<Vec<u8>>,
-    merged: Option<Merged>,
+    pub merged: Option<Merged>,
 }
 
 impl Body {
@@ -99,8 +99,8 @@ impl Body {
     fn unsealed_vectors(&self) -> Option<u32> {
         let vectors = self.vectors.as_ref()?;
         let sealed = self.memory_index.sealed_numbers();
-        let open = sealed.filter(|part| !vectors.is_sealed(*part));
-        open.into_iter().find(|part| self.complete_rows(*part).is_some_and(|rows| rows.count() > 0))
+        let mut open = sealed.filter(|part| !vectors.is_sealed(*part));
+        open.find(|part| self.complete_rows(*part).is_some_and(|rows| rows.count() > 0))
     }
 
     fn reseal(&mut self, part: u32, visible_from: Revision) -> Option<Job> {
@@ -124,21 +124,17 @@ impl Body {
 
     fn exchange(&mut self, common: &Common, merged: Option<&Merged>, part: &SealedPart) -> bool {
         let words = Arc::clone(&part.words);
-        let installed = match merged {
-            None => self.memory_index.install(common.number, words),
-            Some(merged) => {
-                let moved = self.memory_index.install_merged(merged, common.number, words);
-                moved.is_some_and(|moved| {
-                    self.install_vectors(common, part);
-                    self.follow(&common.gone, &moved);
-                    true
-                })
-            }
+        let moved = match merged {
+            None => self.memory_index.install(common.number, words).then(Vec::new),
+            Some(merged) => self.memory_index.install_merged(merged, common.number, words),
         };
-        if installed && merged.is_none() {
-            self.install_vectors(common, part);
+        let Some(moved) = moved else { return false };
+        // Before the documents follow: what is sealed already they need not bring along.
+        self.install_vectors(common, part);
+        if merged.is_some() {
+            self.follow(&common.gone, &moved);
         }
-        installed
+        true
     }
 
     fn install_vectors(&mut self, common: &Common, part: &SealedPart) {
@@ -190,13 +186,6 @@ impl MergeJob {
         let seal = |vectors: Vectors| vectors.seal(options).map_err(bug);
         let vectors = vectors.transpose()?.map(seal).transpose()?;
         Ok((Sealable { bundle, vectors, merged: Some(merged) }, self.common))
-    }
-}
-
-impl Sealable {
-    /// The bundle's parts: its bytes are finished elsewhere.
-    pub fn split(self) -> (Builder, Option<Vec<u8>>, Option<Merged>) {
-        (self.bundle, self.vectors, self.merged)
     }
 }
 

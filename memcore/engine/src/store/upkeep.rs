@@ -161,7 +161,7 @@ fn install(
     common: Common,
     sealable: Sealable,
 ) -> Result<bool> {
-    let (mut bundle, vectors, merged) = sealable.split();
+    let Sealable { mut bundle, vectors, merged } = sealable;
     let with_vectors = vectors.is_some();
     if let Some(vectors) = vectors {
         add_vectors(&mut bundle, &common.vectors_tag, vectors);

@@ -292,9 +292,7 @@ impl WriterThread {
             let head = to_json(&outcome.head)?;
             self.log_bytes += ROW_LOG_BYTES;
             let mut keep = || -> rusqlite::Result<()> {
-                if outcome.kept {
-                    self.keep_vectors(cell.key, outcome.stored.iter().map(|(id, at, v)| (*id, *at, v)))?;
-                }
+                self.keep_vectors(cell.key, outcome.kept.iter().map(|(id, at, v)| (*id, *at, v)))?;
                 self.update_head(cell.key, &head)
             };
             keep().map_err(|error| database.error(&error))?;
