@@ -263,7 +263,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(harmed, harm) -
         (make_foreign, "is not a memalpha store (NOT_A_STORE)"),
         (
             make_newer,
-            "has schema version 99, newer than the 1 this program knows; upgrade the program (SCHEMA_TOO",
+            "has schema version 99, newer than the 2 this program knows; upgrade the program (SCHEMA_TOO",
         ),
     ],
 )

@@ -1,5 +1,7 @@
 //! Validation of what callers hand in, once, at the door. Each message names the parameter, the rule and the value.
 
+use std::sync::Arc;
+
 use crate::bank::analyzer;
 use crate::error::{Error, Result};
 use crate::limits;
@@ -203,7 +205,7 @@ fn operation(operation: &Operation) -> Result<()> {
 }
 
 /// The memories that a batch changes, as its reply shows them.
-pub(crate) fn changed_bytes<'a>(memories: impl Iterator<Item = &'a Memory>) -> Result<()> {
+pub(crate) fn changed_bytes<'a>(memories: impl Iterator<Item = &'a Arc<Memory>>) -> Result<()> {
     let bytes: usize = memories.map(|memory| memory.content.len() + metadata_bytes(&memory.metadata)).sum();
     if bytes <= limits::BATCH_BYTES {
         return Ok(());

@@ -254,7 +254,7 @@ pub struct OperationError {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OperationResult {
     /// The memory after the operation (before it, for a delete), or why nothing changed.
-    pub outcome: Result<Memory, OperationError>,
+    pub outcome: Result<Arc<Memory>, OperationError>,
     /// Core memory was over its limit and was cut, with a visible marker.
     pub truncated: bool,
 }
@@ -388,11 +388,11 @@ pub enum View {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WriterView {
     pub bank: Bank,
-    pub core: Memory,
+    pub core: Arc<Memory>,
     /// In order of ids.
-    pub semantic: Vec<Memory>,
+    pub semantic: Vec<Arc<Memory>>,
     /// In order of ids.
-    pub episodic: Vec<Memory>,
+    pub episodic: Vec<Arc<Memory>>,
     pub next_chunk: Option<Chunk>,
 }
 
@@ -524,7 +524,7 @@ pub struct Explanation {
 /// A memory that a query finds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hit {
-    pub memory: Memory,
+    pub memory: Arc<Memory>,
     pub score: f64,
     /// Ranks among the candidates, from 1.
     pub words_rank: Option<u32>,
@@ -582,7 +582,6 @@ pub struct Event {
     pub what: EventKind,
 }
 
-#[expect(clippy::large_enum_variant, reason = "events are short-lived, a page at a time")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventKind {
     BankCreated {
@@ -594,7 +593,7 @@ pub enum EventKind {
     OperationApplied {
         operation: Operation,
         result: OperationResult,
-        before: Option<Memory>,
+        before: Option<Arc<Memory>>,
         provenance: Provenance,
     },
     CursorMoved {

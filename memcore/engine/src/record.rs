@@ -3,6 +3,8 @@
 //! A record holds what was asked *and* what came of it, so that replaying it needs no decision: replay only
 //! stores outcomes. The cursor's movement is part of the record whose operations it pays for.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -72,7 +74,7 @@ pub(crate) struct Done {
     pub result: OperationResult,
     /// The memory before; `None` for an insert or a refused operation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub before: Option<Memory>,
+    pub before: Option<Arc<Memory>>,
 }
 
 /// A movement of the cursor, and the chunk it started from.

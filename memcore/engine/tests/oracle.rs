@@ -193,7 +193,8 @@ fn skip(store: &Store, model: &mut Model) {
 
 fn compare(store: &Store, model: &Model) {
     let (page, _) = store.memories("b", None, None, None, false, 1000).unwrap();
-    let mut held = page.items.into_iter().map(|m| (m.id, (m.kind == MemoryType::Episodic, m.content)));
+    let mut held =
+        page.items.into_iter().map(|m| (m.id, (m.kind == MemoryType::Episodic, m.content.clone())));
     assert_eq!(held.next().map(|(_, (_, core))| core), Some(model.core.clone()));
     assert_eq!(held.collect::<BTreeMap<_, _>>(), model.memories);
 

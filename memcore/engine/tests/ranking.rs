@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use memcore_engine::model::{
@@ -77,12 +78,12 @@ impl World {
         self.store.apply("b", None, batch).unwrap();
     }
 
-    fn memories(&self) -> Vec<Memory> {
+    fn memories(&self) -> Vec<Arc<Memory>> {
         self.store.memories("b", None, None, None, false, 1000).unwrap().0.items
     }
 
-    fn pick(&self, pick: usize) -> Option<Memory> {
-        let others: Vec<Memory> = self.memories().into_iter().filter(|memory| memory.id > 0).collect();
+    fn pick(&self, pick: usize) -> Option<Arc<Memory>> {
+        let others: Vec<Arc<Memory>> = self.memories().into_iter().filter(|memory| memory.id > 0).collect();
         (!others.is_empty()).then(|| others[pick % others.len()].clone())
     }
 
@@ -181,14 +182,14 @@ fn open(directory: &tempfile::TempDir) -> Store {
 /// Every memory, scored by reading all of them.
 struct Oracle {
     /// Those that may be found, with BM25 and cosine.
-    scored: Vec<(Memory, Option<f64>, Option<f64>)>,
+    scored: Vec<(Arc<Memory>, Option<f64>, Option<f64>)>,
 }
 
 impl Oracle {
-    fn new(memories: Vec<Memory>, asked: &str, types: &[MemoryType], label: Option<u32>) -> Self {
+    fn new(memories: Vec<Arc<Memory>>, asked: &str, types: &[MemoryType], label: Option<u32>) -> Self {
         let default = [MemoryType::Semantic, MemoryType::Episodic];
         let types = if types.is_empty() { &default[..] } else { types };
-        let searched: Vec<Memory> =
+        let searched: Vec<Arc<Memory>> =
             memories.into_iter().filter(|memory| types.contains(&memory.kind)).collect();
         let analyzer = Analyzer::new("en").unwrap();
         let words = bm25(&searched, &analyzer, asked);
@@ -228,7 +229,7 @@ impl Oracle {
             (1.0 - DEFAULT_VECTOR_WEIGHT) * words + DEFAULT_VECTOR_WEIGHT * cosine
         };
         let candidate =
-            |(_, words, cosine): &&(Memory, Option<f64>, Option<f64>)| words.or(*cosine).is_some();
+            |(_, words, cosine): &&(Arc<Memory>, Option<f64>, Option<f64>)| words.or(*cosine).is_some();
         let candidates: Vec<_> = self.scored.iter().filter(candidate).collect();
         let scores: HashMap<u64, f64> =
             candidates.iter().map(|(m, words, cosine)| (m.id, fused(words, cosine))).collect();
@@ -240,7 +241,7 @@ impl Oracle {
                 other.filter(|other| !memory.event_time.is_empty() && other.event_time == memory.event_time);
             same.and_then(|other| scores.get(&other.id)).copied().unwrap_or(0.0)
         };
-        let total = |(memory, ..): &&(Memory, Option<f64>, Option<f64>)| {
+        let total = |(memory, ..): &&(Arc<Memory>, Option<f64>, Option<f64>)| {
             let at = place(memory.id);
             let context = help(memory, at.checked_sub(1)).max(help(memory, Some(at + 1)));
             (memory.id, scores[&memory.id] + DEFAULT_CONTEXT_WEIGHT * context)
@@ -250,7 +251,7 @@ impl Oracle {
 }
 
 /// BM25 with k1 1.2 and b 0.75, summed in the query's order.
-fn bm25(memories: &[Memory], analyzer: &Analyzer, asked: &str) -> Vec<Option<f64>> {
+fn bm25(memories: &[Arc<Memory>], analyzer: &Analyzer, asked: &str) -> Vec<Option<f64>> {
     let terms: Vec<_> = memories.iter().map(|memory| analyzer.analyze(&memory.content)).collect();
     let (count, total) = (terms.len() as f64, terms.iter().map(|t| u64::from(t.length)).sum::<u64>() as f64);
     let frequency = |place: usize, term: &str| {
@@ -274,7 +275,7 @@ fn bm25(memories: &[Memory], analyzer: &Analyzer, asked: &str) -> Vec<Option<f64
 }
 
 /// Cosines of the built-in embedder, one by one.
-fn cosines(memories: &[Memory], asked: &str) -> Vec<Option<f64>> {
+fn cosines(memories: &[Arc<Memory>], asked: &str) -> Vec<Option<f64>> {
     let builtin = memcore_embed::builtin();
     let embed = |text: &str| {
         let mut vector = vec![0.0; builtin.dimensions()];

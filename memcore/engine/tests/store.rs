@@ -61,7 +61,7 @@ fn query(text: &str) -> Query {
 
 fn contents(store: &Store) -> Vec<String> {
     let (page, _) = store.memories("b", None, None, None, false, 1000).unwrap();
-    page.items.into_iter().map(|memory| memory.content).collect()
+    page.items.into_iter().map(|memory| memory.content.clone()).collect()
 }
 
 fn kind_of<T: std::fmt::Debug>(result: Result<T, Error>) -> (ErrorKind, &'static str) {

@@ -66,7 +66,7 @@ fn found(store: &Store, text: &str) -> Vec<(u64, String)> {
     let query =
         Query { text: text.into(), limit: 100, types, method: Some(Method::Words), ..Query::default() };
     let hits = store.search("b", &[query]).unwrap().results.remove(0).memories;
-    hits.into_iter().map(|hit| (hit.memory.id, hit.memory.content)).collect()
+    hits.into_iter().map(|hit| (hit.memory.id, hit.memory.content.clone())).collect()
 }
 
 /// Oldest first.

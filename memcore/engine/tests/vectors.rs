@@ -65,7 +65,7 @@ fn put(store: &Store, id: u64, update_revision: u64, vector: [f32; 2]) -> Vector
     store.put_vectors("b", None, "tiny@1", &[vector]).unwrap().0[0]
 }
 
-fn memory(store: &Store, id: u64) -> Memory {
+fn memory(store: &Store, id: u64) -> std::sync::Arc<Memory> {
     let (page, _) = store.memories("b", None, Some(id - 1), None, false, 1).unwrap();
     page.items.into_iter().next().unwrap()
 }

@@ -110,7 +110,7 @@ impl Bank {
             request_id: request_id.to_owned(),
         };
         let applied = py.detach(|| self.store.apply(&self.bank_id, Some(&self.bank_uid), batch));
-        Applied::new(py, applied.map_err(raise)?)
+        applied.map(Applied).map_err(raise)
     }
 
     /// Ranks memories against each query: one sequence of hits per query, best first.
@@ -176,7 +176,7 @@ impl Bank {
         };
         let queries = keywords.queries(queries)?;
         let reply = py.detach(|| self.store.search(&self.bank_id, &queries)).map_err(raise)?;
-        reply.results.into_iter().map(|hits| Hits::new(py, hits)).collect()
+        Ok(reply.results.into_iter().map(Hits::from).collect())
     }
 
     /// Takes vectors of the bank's external embedder, one row per memory; returns which were stored: not those of

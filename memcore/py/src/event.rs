@@ -57,7 +57,7 @@ impl Event {
                 kind: "operation_applied",
                 chunk_id: provenance.chunk.as_ref().map(|(id, _)| id.clone()),
                 operation: Some(to_python(py, operation)?),
-                result: Some(Py::new(py, OperationResult::new(py, result)?)?),
+                result: Some(Py::new(py, OperationResult(result))?),
                 before: before.map(|memory| Py::new(py, Memory(memory))).transpose()?,
                 provenance: Some(Py::new(py, Provenance(provenance))?),
                 ..Self::default()

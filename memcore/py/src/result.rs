@@ -1,5 +1,7 @@
 //! What the engine answers, as frozen Python values. Times are microseconds since the Unix epoch.
 
+use std::sync::Arc;
+
 use memcore_engine::model::{self, Metadata};
 use pyo3::prelude::*;
 
@@ -180,7 +182,7 @@ impl Provenance {
 /// One item that a bank remembers.
 #[pyclass(frozen, eq, module = "memcore")]
 #[derive(PartialEq)]
-pub struct Memory(pub model::Memory);
+pub struct Memory(pub Arc<model::Memory>);
 
 #[pymethods]
 impl Memory {
@@ -239,13 +241,13 @@ impl Memory {
         Provenance(self.0.provenance.clone())
     }
 
-    fn __repr__(&self) -> String {
+    pub fn __repr__(&self) -> String {
         format!("Memory(id={}, type={:?}, content={})", self.0.id, self.r#type(), shown(&self.0.content))
     }
 }
 
 /// Python objects of many memories.
-pub fn memories(py: Python<'_>, memories: Vec<model::Memory>) -> PyResult<Vec<Py<Memory>>> {
+pub fn memories(py: Python<'_>, memories: Vec<Arc<model::Memory>>) -> PyResult<Vec<Py<Memory>>> {
     memories.into_iter().map(|memory| Py::new(py, Memory(memory))).collect()
 }
 
@@ -298,64 +300,68 @@ impl OperationError {
 }
 
 /// Outcome of one operation: a memory, or an error.
-#[pyclass(frozen, get_all, module = "memcore")]
-pub struct OperationResult {
-    memory: Option<Py<Memory>>,
-    error: Option<Py<OperationError>>,
-    truncated: bool,
-}
-
-impl OperationResult {
-    pub fn new(py: Python<'_>, result: model::OperationResult) -> PyResult<Self> {
-        let (memory, error) = match result.outcome {
-            Ok(memory) => (Some(Py::new(py, Memory(memory))?), None),
-            Err(error) => {
-                let reason = reason_name(error.reason);
-                let message = error.message;
-                (None, Some(Py::new(py, OperationError { reason, message })?))
-            }
-        };
-        Ok(Self { memory, error, truncated: result.truncated })
-    }
-}
+#[pyclass(frozen, module = "memcore")]
+pub struct OperationResult(pub model::OperationResult);
 
 #[pymethods]
 impl OperationResult {
+    #[getter]
+    fn memory(&self) -> Option<Memory> {
+        self.0.outcome.as_ref().ok().map(|memory| Memory(Arc::clone(memory)))
+    }
+
+    #[getter]
+    fn error(&self) -> Option<OperationError> {
+        let error = self.0.outcome.as_ref().err()?;
+        Some(OperationError { reason: reason_name(error.reason), message: error.message.clone() })
+    }
+
+    #[getter]
+    fn truncated(&self) -> bool {
+        self.0.truncated
+    }
+
     fn __repr__(&self) -> String {
-        let memory = self.memory.as_ref().map(|memory| memory.get().__repr__());
-        let error = self.error.as_ref().map(|error| error.get().__repr__());
+        let memory = self.memory().map(|memory| memory.__repr__());
+        let error = self.error().map(|error| error.__repr__());
         format!("OperationResult({})", memory.or(error).unwrap_or_default())
     }
 }
 
 /// What a batch of operations did.
-#[pyclass(frozen, get_all, module = "memcore")]
-pub struct Applied {
-    results: Vec<Py<OperationResult>>,
-    revision: u64,
-    memory_revision: u64,
-    cursor: u64,
-    cursor_token: String,
-}
-
-impl Applied {
-    pub fn new(py: Python<'_>, applied: model::Applied) -> PyResult<Self> {
-        let results =
-            applied.results.into_iter().map(|result| Py::new(py, OperationResult::new(py, result)?));
-        Ok(Self {
-            results: results.collect::<PyResult<_>>()?,
-            revision: applied.revision,
-            memory_revision: applied.memory_revision,
-            cursor: applied.cursor,
-            cursor_token: applied.cursor_token,
-        })
-    }
-}
+#[pyclass(frozen, module = "memcore")]
+pub struct Applied(pub model::Applied);
 
 #[pymethods]
 impl Applied {
+    /// One for each operation, in order.
+    #[getter]
+    fn results(&self) -> Vec<OperationResult> {
+        self.0.results.iter().cloned().map(OperationResult).collect()
+    }
+
+    #[getter]
+    fn revision(&self) -> u64 {
+        self.0.revision
+    }
+
+    #[getter]
+    fn memory_revision(&self) -> u64 {
+        self.0.memory_revision
+    }
+
+    #[getter]
+    fn cursor(&self) -> u64 {
+        self.0.cursor
+    }
+
+    #[getter]
+    fn cursor_token(&self) -> &str {
+        &self.0.cursor_token
+    }
+
     fn __repr__(&self) -> String {
-        format!("Applied(revision={}, results={})", self.revision, self.results.len())
+        format!("Applied(revision={}, results={})", self.0.revision, self.0.results.len())
     }
 }
 

@@ -1,9 +1,12 @@
 //! Queries out of Python's keywords, and hits.
 
+use std::sync::Arc;
+
 use memcore_engine::limits;
 use memcore_engine::model::{self, Fusion, Metadata, Method, Query, SearchFilter, WordScoring};
+use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
-use pyo3::types::{PyIterator, PyTuple};
+use pyo3::types::{PyIterator, PySlice, PyTuple};
 
 use crate::error::{count, refuse};
 use crate::operation::memory_types;
@@ -12,23 +15,31 @@ use crate::vector::rows;
 
 const RECIPROCAL_RANK_K: i64 = 60;
 
-/// Hits of one query, best first. A sequence of `Hit`.
+/// Hits of one query, best first. A sequence of `Hit`, each made when it is asked for.
 #[pyclass(frozen, sequence, module = "memcore")]
 pub struct Hits {
-    hits: Py<PyTuple>,
-    method: &'static str,
+    hits: Vec<model::Hit>,
+    method: Method,
     approximate: bool,
 }
 
+impl From<model::Hits> for Hits {
+    fn from(hits: model::Hits) -> Self {
+        Self { hits: hits.memories, method: hits.method, approximate: hits.approximate }
+    }
+}
+
+/// What a sequence is subscripted with.
+#[derive(FromPyObject)]
+pub enum Subscript<'py> {
+    Place(isize),
+    Slice(Bound<'py, PySlice>),
+}
+
 impl Hits {
-    pub fn new(py: Python<'_>, hits: model::Hits) -> PyResult<Self> {
-        let method = match hits.method {
-            Method::Words => "words",
-            Method::Vector => "vector",
-            Method::Hybrid => "hybrid",
-        };
-        let memories: PyResult<Vec<Hit>> = hits.memories.into_iter().map(|hit| Hit::new(py, hit)).collect();
-        Ok(Self { hits: PyTuple::new(py, memories?)?.unbind(), method, approximate: hits.approximate })
+    fn tuple<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let hits: PyResult<Vec<_>> = self.hits.iter().map(|hit| Py::new(py, Hit(hit.clone()))).collect();
+        PyTuple::new(py, hits?)
     }
 }
 
@@ -37,7 +48,11 @@ impl Hits {
     /// How memories were ranked.
     #[getter]
     fn method(&self) -> &'static str {
-        self.method
+        match self.method {
+            Method::Words => "words",
+            Method::Vector => "vector",
+            Method::Hybrid => "hybrid",
+        }
     }
 
     /// Whether an approximate index chose the candidates.
@@ -46,53 +61,72 @@ impl Hits {
         self.approximate
     }
 
-    fn __len__(&self, py: Python<'_>) -> usize {
-        self.hits.bind(py).len()
+    fn __len__(&self) -> usize {
+        self.hits.len()
     }
 
-    fn __getitem__<'py>(&self, py: Python<'py>, index: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        self.hits.bind(py).as_any().get_item(index)
+    fn __getitem__<'py>(&self, py: Python<'py>, index: Subscript<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let place = match index {
+            Subscript::Place(place) => place,
+            Subscript::Slice(slice) => return self.tuple(py)?.as_any().get_item(slice),
+        };
+        let length = self.hits.len();
+        let place = if place < 0 { length.checked_add_signed(place) } else { Some(place as usize) };
+        let hit = place.and_then(|place| self.hits.get(place));
+        let hit = hit.ok_or_else(|| PyIndexError::new_err(format!("there are {length} hits")))?;
+        Ok(Bound::new(py, Hit(hit.clone()))?.into_any())
     }
 
     fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
-        self.hits.bind(py).try_iter()
+        self.tuple(py)?.try_iter()
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        let hits = self.hits.bind(py).repr()?;
-        Ok(format!("Hits(method={:?}, approximate={}, {hits})", self.method, self.approximate))
+        let hits = self.tuple(py)?.repr()?;
+        Ok(format!("Hits(method={:?}, approximate={}, {hits})", self.method(), self.approximate))
     }
 }
 
 /// A memory that a query finds. Scores are comparable within one query only.
-#[pyclass(frozen, get_all, module = "memcore")]
-pub struct Hit {
-    memory: Py<Memory>,
-    score: f64,
-    /// Ranks among the candidates, from 1.
-    words_rank: Option<u32>,
-    vector_rank: Option<u32>,
-    has_vector: bool,
-    explanation: Option<Py<Explanation>>,
-}
-
-impl Hit {
-    fn new(py: Python<'_>, hit: model::Hit) -> PyResult<Self> {
-        Ok(Self {
-            memory: Py::new(py, Memory(hit.memory))?,
-            score: hit.score,
-            words_rank: hit.words_rank,
-            vector_rank: hit.vector_rank,
-            has_vector: hit.has_vector,
-            explanation: hit.explanation.map(|of| Explanation::new(py, of)).transpose()?,
-        })
-    }
-}
+#[pyclass(frozen, module = "memcore")]
+pub struct Hit(model::Hit);
 
 #[pymethods]
 impl Hit {
-    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        Ok(format!("Hit(score={:.4}, memory={})", self.score, self.memory.bind(py).repr()?))
+    #[getter]
+    fn memory(&self) -> Memory {
+        Memory(Arc::clone(&self.0.memory))
+    }
+
+    #[getter]
+    fn score(&self) -> f64 {
+        self.0.score
+    }
+
+    /// Rank among the candidates, from 1.
+    #[getter]
+    fn words_rank(&self) -> Option<u32> {
+        self.0.words_rank
+    }
+
+    /// Rank among the candidates, from 1.
+    #[getter]
+    fn vector_rank(&self) -> Option<u32> {
+        self.0.vector_rank
+    }
+
+    #[getter]
+    fn has_vector(&self) -> bool {
+        self.0.has_vector
+    }
+
+    #[getter]
+    fn explanation(&self, py: Python<'_>) -> PyResult<Option<Py<Explanation>>> {
+        self.0.explanation.as_ref().map(|of| Explanation::new(py, of)).transpose()
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Hit(score={:.4}, memory={})", self.0.score, self.memory().__repr__())
     }
 }
 
@@ -111,9 +145,8 @@ pub struct Explanation {
 }
 
 impl Explanation {
-    fn new(py: Python<'_>, of: model::Explanation) -> PyResult<Py<Self>> {
-        let terms: PyResult<_> =
-            of.terms.into_iter().map(|term| Py::new(py, TermScore::from(term))).collect();
+    fn new(py: Python<'_>, of: &model::Explanation) -> PyResult<Py<Self>> {
+        let terms: PyResult<_> = of.terms.iter().map(|term| Py::new(py, TermScore::from(term))).collect();
         let explanation = Self {
             words_score: of.words_score,
             vector_score: of.vector_score,
@@ -148,10 +181,10 @@ pub struct TermScore {
     score: f64,
 }
 
-impl From<model::TermScore> for TermScore {
-    fn from(of: model::TermScore) -> Self {
+impl From<&model::TermScore> for TermScore {
+    fn from(of: &model::TermScore) -> Self {
         Self {
-            term: of.term,
+            term: of.term.clone(),
             document_frequency: of.document_frequency,
             term_frequency: of.term_frequency,
             weight: of.weight,

@@ -19,10 +19,10 @@ pub(crate) struct Candidates {
 }
 
 impl Candidates {
-    /// Starts anew, for the best `k` (at least 1).
-    pub(crate) fn reset(&mut self, k: usize) {
+    /// Starts anew, for the best `k` (at least 1) of those whose scores reach `floor`.
+    pub(crate) fn reset(&mut self, k: usize, floor: f32) {
         self.items.clear();
-        self.best.reset(k);
+        self.best.reset(k, floor);
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -44,11 +44,11 @@ impl Candidates {
     }
 
     /// Those that are left, the highest upper bound first, and somewhere to count their scores.
-    pub(crate) fn finish(&mut self, k: usize) -> (&[Candidate], &mut Best) {
+    pub(crate) fn finish(&mut self, k: usize, floor: f32) -> (&[Candidate], &mut Best) {
         let bar = self.bar();
         self.items.retain(|candidate| candidate.upper >= bar);
         self.items.sort_unstable_by(|a, b| b.upper.total_cmp(&a.upper));
-        self.best.reset(k);
+        self.best.reset(k, floor);
         (&self.items, &mut self.best)
     }
 }
@@ -58,17 +58,17 @@ impl Candidates {
 pub(crate) struct Best {
     heap: BinaryHeap<Reverse<i32>>,
     k: usize,
+    floor: f32,
     bar: f32,
 }
 
 impl Best {
-    pub(crate) fn reset(&mut self, k: usize) {
+    pub(crate) fn reset(&mut self, k: usize, floor: f32) {
         self.heap.clear();
-        self.k = k;
-        self.bar = f32::NEG_INFINITY;
+        (self.k, self.floor, self.bar) = (k, floor, floor);
     }
 
-    /// The k-th best so far, or less than any number.
+    /// The k-th best so far, but at least the floor.
     #[inline]
     pub(crate) fn bar(&self) -> f32 {
         self.bar
@@ -86,7 +86,7 @@ impl Best {
             return;
         }
         if self.heap.len() == self.k {
-            self.bar = self.heap.peek().map_or(f32::NEG_INFINITY, |worst| unordered(worst.0));
+            self.bar = self.heap.peek().map_or(self.floor, |worst| self.floor.max(unordered(worst.0)));
         }
     }
 }
@@ -107,11 +107,12 @@ mod tests {
 
     fn kept(k: usize, bounds: impl IntoIterator<Item = (f32, f32)>) -> Vec<u32> {
         let mut candidates = Candidates::default();
-        candidates.reset(k);
+        candidates.reset(k, f32::NEG_INFINITY);
         for (doc, bounds) in (0u32..).zip(bounds) {
             candidates.offer(doc, bounds);
         }
-        let mut docs: Vec<u32> = candidates.finish(k).0.iter().map(|candidate| candidate.doc).collect();
+        let mut docs: Vec<u32> =
+            candidates.finish(k, f32::NEG_INFINITY).0.iter().map(|candidate| candidate.doc).collect();
         docs.sort_unstable();
         docs
     }
@@ -142,12 +143,23 @@ mod tests {
     #[test]
     fn the_bar_is_the_kth_best() {
         let mut best = Best::default();
-        best.reset(2);
+        best.reset(2, f32::NEG_INFINITY);
         let bars = [0.5, -1.0, -2.0, -0.5, 0.75].map(|number| {
             best.offer(number);
             best.bar()
         });
         assert_eq!(bars, [f32::NEG_INFINITY, -1.0, -1.0, -0.5, 0.5]);
+    }
+
+    #[test]
+    fn the_bar_is_never_below_the_floor() {
+        let mut best = Best::default();
+        best.reset(2, 0.25);
+        let bars = [0.5, 0.0, 0.3, 0.75].map(|number| {
+            best.offer(number);
+            best.bar()
+        });
+        assert_eq!(bars, [0.25, 0.25, 0.3, 0.5]);
     }
 
     #[test]

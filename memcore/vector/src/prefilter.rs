@@ -41,8 +41,8 @@ impl Prefilter {
         wanted: &Wanted,
         candidates: &mut Candidates,
     ) {
-        let spread = signs.table(query.row(), &mut self.table);
-        self.best.reset(k);
+        let spread = signs.table(query.rotated(), &mut self.table);
+        self.best.reset(k, f32::NEG_INFINITY);
         self.sum(signs, query, wanted);
         self.choose(query, wanted, self.best.bar() - margin * spread);
         let (chosen, kernels) = (&self.chosen, query.kernels());
@@ -97,7 +97,7 @@ mod tests {
         let (mut prefilter, mut candidates) = (Prefilter::default(), Candidates::default());
         let (mut found, mut read) = (0, 0);
         for query in queries {
-            candidates.reset(10);
+            candidates.reset(10, f32::NEG_INFINITY);
             let wanted = Wanted::new(part.present, None);
             prefilter.offer(&part, &codes.view(), (query, 10, margin), &wanted, &mut candidates);
             let exact = vectors.search(query, 10, None, Mode::Exact, u64::from);

@@ -1,9 +1,12 @@
 //! A query, prepared once for all parts of a bank.
 
+use std::sync::OnceLock;
+
 use crate::VectorError;
 use crate::aligned::Aligned;
 use crate::kernels::{Kernels, padded};
 use crate::quantize::{Quantized, quantize};
+use crate::rotation::rotate;
 use crate::unit::{NORM_LIMIT, normalized};
 
 /// A query of norm 1 with its codes.
@@ -13,6 +16,8 @@ pub struct Query {
     row: Aligned<f32>,
     codes: Aligned<i8>,
     quantized: Quantized,
+    /// Made when sign codes are first searched.
+    rotated: OnceLock<Vec<f32>>,
     kernels: &'static Kernels,
 }
 
@@ -28,7 +33,7 @@ impl Query {
         let (mut row, mut codes) = (Aligned::zeros(padded(dim)), Aligned::zeros(padded(dim)));
         row[..dim].copy_from_slice(&unit);
         let quantized = quantize(&row, &mut codes);
-        Ok(Self { dim, row, codes, quantized, kernels })
+        Ok(Self { dim, row, codes, quantized, rotated: OnceLock::new(), kernels })
     }
 
     /// The query, scaled to norm 1.
@@ -42,6 +47,15 @@ impl Query {
 
     pub(crate) fn row(&self) -> &[f32] {
         &self.row
+    }
+
+    /// The row as sign codes see it.
+    pub(crate) fn rotated(&self) -> &[f32] {
+        self.rotated.get_or_init(|| {
+            let mut rotated = vec![0.0; self.row.len()];
+            rotate(&self.row, &mut rotated);
+            rotated
+        })
     }
 
     pub(crate) fn codes(&self) -> &[i8] {

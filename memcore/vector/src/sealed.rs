@@ -39,7 +39,7 @@ pub struct SealOptions {
 
 impl Default for SealOptions {
     fn default() -> Self {
-        Self { signs_from: 8_192, graph_from: usize::MAX }
+        Self { signs_from: 2_048, graph_from: usize::MAX }
     }
 }
 

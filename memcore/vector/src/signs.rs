@@ -83,39 +83,48 @@ pub(crate) fn block_size(stride: usize) -> usize {
 
 impl Signs<'_> {
     /// Levels for each group of four components and each pattern of signs, at most [`MAX_LEVEL`], for a higher score
-    /// the higher; returns the spread of the error, in levels.
+    /// the higher; returns the spread of the error, in levels. The query is rotated.
     ///
     /// A component is off by |x - m| - w. If components are normal, that has a variance of (π/2 - 1) w².
     pub(crate) fn table(&self, query: &[f32], table: &mut Vec<u8>) -> f32 {
         let mut steps = [0.0; MAX_DIMENSION];
         let steps = &mut steps[..query.len()];
-        rotate(query, steps);
-        steps.iter_mut().zip(self.weights).for_each(|(step, weight)| *step *= weight);
-        let widest = steps.chunks_exact(GROUP).map(reach).fold(f32::MIN_POSITIVE, f32::max);
+        for ((step, x), weight) in steps.iter_mut().zip(query).zip(self.weights) {
+            *step = x * weight;
+        }
+        let (groups, _) = steps.as_chunks();
+        let widest = groups.iter().map(reach).fold(f32::MIN_POSITIVE, f32::max);
         let unit = f32::from(MAX_LEVEL) / (2.0 * widest);
         table.clear();
-        for group in steps.chunks_exact(GROUP) {
-            table
-                .extend((0..1 << GROUP).map(|pattern| level((signed(group, pattern) + reach(group)) * unit)));
+        for group in groups {
+            let lowest = reach(group);
+            table.extend(sums(group).map(|sum| level((sum + lowest) * unit)));
         }
         let squares = sum_of_squares(steps.iter().map(|step| f64::from(step * unit)));
         (squares * (FRAC_PI_2 - 1.0)).sqrt() as f32
     }
 }
 
-/// The sum of a group with a minus where the pattern has no bit.
-fn signed(group: &[f32], pattern: usize) -> f32 {
-    let of = |(bit, step): (usize, &f32)| if pattern >> bit & 1 == 1 { *step } else { -step };
-    group.iter().enumerate().map(of).sum()
+/// The sums of a group with a minus where the pattern has no bit, in order of patterns.
+fn sums(group: &[f32; GROUP]) -> [f32; 1 << GROUP] {
+    let mut sums = [-group.iter().sum::<f32>(); 1 << GROUP];
+    for (bit, step) in group.iter().enumerate() {
+        for (pattern, sum) in sums.iter_mut().enumerate() {
+            *sum += if pattern >> bit & 1 == 1 { 2.0 * step } else { 0.0 };
+        }
+    }
+    sums
 }
 
-/// The largest such sum.
-fn reach(group: &[f32]) -> f32 {
+/// The largest of these.
+fn reach(group: &[f32; GROUP]) -> f32 {
     group.iter().map(|step| step.abs()).sum()
 }
 
+/// The nearest whole number. Beside 2^23 a float's last bits are that number, which vector units find faster than a
+/// conversion.
 fn level(level: f32) -> u8 {
-    (level + 0.5).clamp(0.0, f32::from(MAX_LEVEL)) as u8
+    (level.clamp(0.0, f32::from(MAX_LEVEL)) + 8_388_608.0).to_bits() as u8
 }
 
 fn docs(part: &Part) -> impl Iterator<Item = u32> {

@@ -10,7 +10,7 @@ use crate::unit::{MAX_DIMENSION, check_dimension, check_unit};
 use crate::{Found, Mode, Query, VectorError};
 
 /// Vectors from which sign codes are kept: a little before a search wants them.
-const SIGNS_FROM: usize = 8_192;
+const SIGNS_FROM: usize = 2_048;
 
 /// The vectors of a part that grows. A clone is a deep copy.
 #[derive(Debug, Clone)]

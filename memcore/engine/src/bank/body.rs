@@ -1,10 +1,11 @@
 //! The versioned contents of a bank, and the one function that changes them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use hashbrown::HashMap;
 use sha2::{Digest, Sha256};
 
 use super::embedding::embedded;
@@ -200,7 +201,7 @@ impl Body {
                 writer: Writer::default(),
             },
         };
-        self.add_version(core, stamped.revision, None);
+        self.add_version(Arc::new(core), stamped.revision, None);
     }
 
     fn append(&mut self, chunk: &Chunk, revision: Revision, index: u32, indexed: Option<Indexed>) {
@@ -253,15 +254,15 @@ impl Body {
         }
         let indexed = if done.result.truncated { None } else { indexed };
         if !matches!(done.operation, Operation::Delete { .. }) {
-            self.add_version(memory.clone(), stamped.revision, indexed);
+            self.add_version(Arc::clone(memory), stamped.revision, indexed);
         } else if memory.kind == MemoryType::Core {
             let empty = emptied(memory, stamped.revision, stamped.time, provenance());
-            self.add_version(empty, stamped.revision, None);
+            self.add_version(Arc::new(empty), stamped.revision, None);
         }
         self.head.next_id = self.head.next_id.max(memory.id + 1);
     }
 
-    fn add_version(&mut self, memory: Memory, revision: Revision, indexed: Option<Indexed>) {
+    fn add_version(&mut self, memory: Arc<Memory>, revision: Revision, indexed: Option<Indexed>) {
         self.count(&memory, 1);
         self.dated |= !memory.event_time.is_empty();
         self.live_bytes += memory.content.len();
@@ -272,7 +273,7 @@ impl Body {
             slot: None,
             length: 0,
             coverage: Coverage::Never,
-            memory: Arc::new(memory),
+            memory,
         };
         if !self.replaying {
             self.index(&mut version, indexed);

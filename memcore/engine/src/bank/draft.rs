@@ -1,14 +1,16 @@
 //! The operations of one batch, each decided on what the ones before it leave.
 
-use std::collections::HashMap;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use super::body::{Body, emptied};
 use super::plan::Next;
 use super::type_name;
 use crate::check;
 use crate::model::{
-    BankSettings, Batch, Memory, MemoryType, Metadata, Operation, OperationError, OperationErrorReason,
-    OperationResult, Provenance,
+    BankSettings, Memory, MemoryType, Metadata, Operation, OperationError, OperationErrorReason,
+    OperationResult, Provenance, Writer,
 };
 use crate::record::{Advance, Done, provenance};
 use crate::text::tokens;
@@ -18,10 +20,10 @@ pub(super) struct Draft<'a> {
     body: &'a Body,
     settings: &'a BankSettings,
     next: Next,
-    batch: &'a Batch,
+    writer: &'a Writer,
     advance: Option<&'a Advance>,
     next_id: u64,
-    touched: HashMap<u64, Option<Memory>>,
+    touched: HashMap<u64, Option<Arc<Memory>>>,
 }
 
 type Refusal = (OperationErrorReason, String);
@@ -31,15 +33,15 @@ impl<'a> Draft<'a> {
         body: &'a Body,
         settings: &'a BankSettings,
         next: Next,
-        batch: &'a Batch,
+        writer: &'a Writer,
         advance: Option<&'a Advance>,
     ) -> Self {
-        Self { body, settings, next, batch, advance, next_id: body.head.next_id, touched: HashMap::new() }
+        Self { body, settings, next, writer, advance, next_id: body.head.next_id, touched: HashMap::new() }
     }
 
     /// What one operation comes to, after those before it.
-    pub fn run(&mut self, index: u32, operation: &Operation, token_count: u32) -> Done {
-        let outcome = match operation {
+    pub fn run(&mut self, index: u32, mut operation: Operation, token_count: u32) -> Done {
+        let outcome = match &operation {
             Operation::Insert { kind, content, event_time, metadata, .. } => {
                 self.insert(index, *kind, content, token_count, event_time, metadata)
             }
@@ -53,7 +55,11 @@ impl<'a> Draft<'a> {
             Ok(changed) => (Ok(changed.memory), changed.before, changed.truncated),
             Err((reason, message)) => (Err(OperationError { reason, message }), None, false),
         };
-        Done { operation: operation.clone(), result: OperationResult { outcome, truncated }, before }
+        // Its vector is kept beside the records, if at all.
+        if let Operation::Insert { embedding, .. } | Operation::Update { embedding, .. } = &mut operation {
+            *embedding = None;
+        }
+        Done { operation, result: OperationResult { outcome, truncated }, before }
     }
 
     fn insert(
@@ -86,7 +92,8 @@ impl<'a> Draft<'a> {
             provenance: self.provenance(index),
         };
         self.next_id += 1;
-        self.touched.insert(memory.id, Some(memory.clone()));
+        let memory = Arc::new(memory);
+        self.touched.insert(memory.id, Some(Arc::clone(&memory)));
         Ok(Changed { memory, before: None, truncated: false })
     }
 
@@ -118,9 +125,10 @@ impl<'a> Draft<'a> {
             update_revision: self.next.revision,
             update_time: self.next.time,
             provenance: self.provenance(index),
-            ..before.clone()
+            ..Memory::clone(&before)
         };
-        self.touched.insert(id, Some(memory.clone()));
+        let memory = Arc::new(memory);
+        self.touched.insert(id, Some(Arc::clone(&memory)));
         Ok(Changed { memory, before: Some(before), truncated })
     }
 
@@ -134,9 +142,10 @@ impl<'a> Draft<'a> {
         let before = self.find(kind, id)?;
         self.check(kind, "-", "")?;
         let after = (kind == MemoryType::Core)
-            .then(|| emptied(&before, self.next.revision, self.next.time, self.provenance(index)));
+            .then(|| emptied(&before, self.next.revision, self.next.time, self.provenance(index)))
+            .map(Arc::new);
         self.touched.insert(id, after);
-        Ok(Changed { memory: before.clone(), before: Some(before), truncated: false })
+        Ok(Changed { memory: Arc::clone(&before), before: Some(before), truncated: false })
     }
 
     fn check(&self, kind: MemoryType, content: &str, event_time: &str) -> std::result::Result<(), Refusal> {
@@ -168,16 +177,16 @@ impl<'a> Draft<'a> {
         (content.to_owned(), token_count, false)
     }
 
-    fn find(&self, kind: MemoryType, id: u64) -> std::result::Result<Memory, Refusal> {
+    fn find(&self, kind: MemoryType, id: u64) -> std::result::Result<Arc<Memory>, Refusal> {
         let memory = match self.touched.get(&id) {
             Some(touched) => touched.clone(),
-            None => self.body.live(id).map(|memory| Memory::clone(memory)),
+            None => self.body.live(id).cloned(),
         };
         memory.filter(|memory| memory.kind == kind).ok_or_else(|| not_found(kind, id))
     }
 
     fn unique(&self, kind: MemoryType, content: &str) -> std::result::Result<(), Refusal> {
-        let same = |memory: &&Memory| memory.kind == kind && memory.content == content;
+        let same = |memory: &&Arc<Memory>| memory.kind == kind && memory.content == content;
         let drafted = self.touched.values().flatten().find(same).map(|memory| memory.id);
         let stored = self.body.holder_of(kind, content).filter(|id| !self.touched.contains_key(id));
         match drafted.or(stored) {
@@ -190,14 +199,14 @@ impl<'a> Draft<'a> {
     }
 
     fn provenance(&self, operation_index: u32) -> Provenance {
-        provenance(self.next.revision, operation_index, self.advance, &self.batch.writer)
+        provenance(self.next.revision, operation_index, self.advance, self.writer)
     }
 }
 
 struct Changed {
     /// After the operation; before it, for a delete.
-    memory: Memory,
-    before: Option<Memory>,
+    memory: Arc<Memory>,
+    before: Option<Arc<Memory>>,
     truncated: bool,
 }
 

@@ -227,10 +227,10 @@ fn plan_apply(
     expect_cursor(batch.cursor_token.as_deref(), body)?;
     expect_memories(batch.memory_revision, body)?;
     let advance = plan_advance(batch.advance_to, body)?;
-    let mut draft = Draft::new(body, settings, next, &batch, advance.as_ref());
+    let mut draft = Draft::new(body, settings, next, &batch.writer, advance.as_ref());
     let mut indexed = Vec::with_capacity(contents.len());
     let mut operations = Vec::with_capacity(contents.len());
-    for (index, (operation, content)) in batch.operations.iter().zip(contents).enumerate() {
+    for (index, (operation, content)) in batch.operations.into_iter().zip(contents).enumerate() {
         let (token_count, found_by) = content.map_or((0, None), |(tokens, indexed)| (tokens, Some(indexed)));
         operations.push(draft.run(index as u32, operation, token_count));
         // Vectors of an embedder that was exchanged meanwhile are worth nothing.

@@ -9,12 +9,12 @@ use crate::error::Result;
 use crate::model::{Chunk, Embedding, Memory, MemoryType, Page, Query, Revision, View};
 
 /// Memories that a writer's view shows, of one type and in order of ids.
-type Shown = Vec<Memory>;
+type Shown = Vec<Arc<Memory>>;
 
 impl Body {
     /// Core memory.
-    pub fn core(&self, head: &Head) -> Option<Memory> {
-        self.at(0, head.revision).map(|memory| Memory::clone(memory))
+    pub fn core(&self, head: &Head) -> Option<Arc<Memory>> {
+        self.at(0, head.revision).cloned()
     }
 
     /// The chunk at the cursor.
@@ -50,7 +50,7 @@ impl Body {
             .filter_map(|versions| visible(versions, head.revision))
             .filter(|memory| memory.kind == kind)
             .take(count)
-            .map(|memory| Memory::clone(memory))
+            .cloned()
             .collect();
         shown.reverse();
         shown
@@ -75,10 +75,10 @@ impl Body {
         unembedded_only: bool,
         limit: usize,
         head: &Head,
-    ) -> Page<Memory, u64> {
+    ) -> Page<Arc<Memory>, u64> {
         let first = after.map_or(0, |id| id.saturating_add(1));
         let newest = created_by.unwrap_or(Revision::MAX);
-        let mut items: Vec<Memory> = self
+        let mut items: Vec<Arc<Memory>> = self
             .memories
             .range(first..)
             .filter(|(_, versions)| !unembedded_only || lacks_vector(versions))
@@ -86,7 +86,7 @@ impl Body {
             .filter(|memory| kind.is_none_or(|kind| kind == memory.kind))
             .filter(|memory| memory.create_revision <= newest)
             .take(limit + 1)
-            .map(|memory| Memory::clone(memory))
+            .cloned()
             .collect();
         let more = items.len() > limit;
         items.truncate(limit);

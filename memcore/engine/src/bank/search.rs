@@ -4,8 +4,9 @@
 //! are exact always; vectors are unless a hit list says otherwise.
 
 use std::cmp::Ordering;
-use std::collections::HashSet;
+use std::sync::Arc;
 
+use hashbrown::HashSet;
 use memcore_vector::{Mode, Query as VectorQuery};
 
 use super::body::Version;
@@ -19,8 +20,8 @@ use super::{Body, Head, index_kind};
 use crate::error::{Error, Result};
 use crate::index::{self, Filter, Scored, Scoring, Slot};
 use crate::model::{
-    Chunk, DEFAULT_CONTEXT_WEIGHT, DEFAULT_DATE_WEIGHT, Embedder, Explanation, Hit, Hits, Memory, MemoryType,
-    Method, Query, TermScore, WordScoring,
+    Chunk, DEFAULT_CONTEXT_WEIGHT, DEFAULT_DATE_WEIGHT, Embedder, Explanation, Hit, Hits, MemoryType, Method,
+    Query, TermScore, WordScoring,
 };
 use crate::text::Analyzer;
 
@@ -342,7 +343,7 @@ impl Look<'_> {
         let explanation = self.asked.query.explain.then(|| self.explanation(&candidate));
         let has_vector = self.vectors().is_some_and(|vectors| vectors.has(candidate.slot));
         Some(Hit {
-            memory: Memory::clone(memory),
+            memory: Arc::clone(memory),
             score: candidate.score,
             words_rank: candidate.words_rank,
             vector_rank: candidate.vector_rank,

@@ -138,21 +138,24 @@ impl VectorIndex {
         key: impl Fn(Slot) -> u64,
         mode: Mode,
     ) -> (Vec<Near>, bool) {
-        let (mut found, mut approximate) = (Vec::new(), false);
+        let (mut found, mut approximate): (Vec<Near>, bool) = (Vec::new(), false);
         for (number, part) in &self.parts {
             let slot = |document| Slot::new(*number, document);
             let allowed = self.allowed(*number, part, wanted);
-            let hits =
-                part.rows.part().search(query, k, Some(&allowed), mode, |document| key(slot(document)));
+            // The parts before have `k` hits of this score or more.
+            let floor = if found.len() < k { f32::NEG_INFINITY } else { found[k - 1].cosine as f32 };
+            let key_of = |document| key(slot(document));
+            let hits = part.rows.part().search_above(query, (k, floor), Some(&allowed), mode, key_of);
             approximate |= hits.approximate;
             found.extend(hits.hits.into_iter().map(|hit| Near {
                 key: key(slot(hit.doc)),
                 slot: slot(hit.doc),
                 cosine: f64::from(hit.score),
             }));
+            // Runs that are in order already.
+            found.sort_by(|a, b| b.cosine.total_cmp(&a.cosine).then(a.key.cmp(&b.key)));
+            found.truncate(k);
         }
-        found.sort_unstable_by(|a, b| b.cosine.total_cmp(&a.cosine).then(a.key.cmp(&b.key)));
-        found.truncate(k);
         (found, approximate)
     }
 

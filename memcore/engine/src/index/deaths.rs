@@ -3,8 +3,9 @@
 //!
 //! A clone takes constant time and shares everything; what is written after it is copied in small blocks.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use super::KINDS;
 use super::part::Facts;

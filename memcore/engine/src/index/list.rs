@@ -60,9 +60,10 @@ impl<'a> List<'a> {
         Self { postings: documents.len(), ceiling, dense, columns: columns.into(), packed: None }
     }
 
-    pub(super) fn packed(packed: Packed<'a>, ceiling: Option<&'a Ceiling>, dense: Option<&'a [u8]>) -> Self {
+    /// For who reads all lists once.
+    pub(super) fn packed(packed: Packed<'a>) -> Self {
         let postings = packed.postings();
-        Self { postings, ceiling, dense, columns: OnceCell::new(), packed: Some(packed) }
+        Self { postings, ceiling: None, dense: None, columns: OnceCell::new(), packed: Some(packed) }
     }
 
     pub(super) fn columns(&self) -> &Columns<'a> {
@@ -83,14 +84,9 @@ impl<'a> List<'a> {
         self.columns().documents.partition_point(|other| (*other as usize) < document)
     }
 
-    /// No document of the list gains more than this from the term.
-    pub(super) fn bound(&self, scorer: &Scorer, weight: f64, lengths: &[u32]) -> f64 {
-        match self.ceiling {
-            Some(ceiling) => ceiling.bound(scorer, weight),
-            None => self.columns().iter().fold(0.0, |most, (document, frequency)| {
-                scorer.gain(weight, frequency, lengths[document as usize]).max(most)
-            }),
-        }
+    /// No document of the list gains more than this from the term; short lists are worth no closer look.
+    pub(super) fn bound(&self, scorer: &Scorer, weight: f64) -> f64 {
+        self.ceiling.map_or(weight, |ceiling| ceiling.bound(scorer, weight))
     }
 }
 

@@ -11,8 +11,8 @@ use super::top::Top;
 /// Of the sum of all bounds: what rounding may take from a bound.
 const ROUNDING: f64 = 1e-9;
 
-/// One lookup costs about as much as reading this many postings.
-const LOOKUP: usize = 6;
+/// Of a part's documents: postings that may be read or looked up before reading everything is the faster way.
+const SHARE: usize = if cfg!(test) { 1 } else { 16 };
 
 /// A list in its place by bounds.
 struct Ranked<'a, 'i> {
@@ -34,7 +34,7 @@ pub(super) fn search<'i>(plan: &Plan<'i>, shelf: &Shelf<'i>, top: &mut Top) -> b
             break;
         }
         walk.lists.iter_mut().for_each(|list| list.cursor = 0);
-        if !walk.read(current, top) {
+        if walk.spend(walk.lists[current].entry.list.postings) || !walk.read(current, top) {
             *top = before;
             return false;
         }
@@ -48,7 +48,7 @@ struct Walk<'a, 'i> {
     lengths: &'a [u32],
     lists: Vec<Ranked<'a, 'i>>,
     slack: f64,
-    /// Lookups left before reading everything is cheaper.
+    /// Postings left to read or look up.
     budget: usize,
     /// The document's frequencies, in the order of the query.
     found: Vec<u32>,
@@ -58,7 +58,7 @@ impl<'a, 'i> Walk<'a, 'i> {
     fn new(plan: &'a Plan<'i>, shelf: &'a Shelf<'i>) -> Self {
         let lengths = &shelf.part.facts().lengths[..];
         let ranked = shelf.entries.iter().enumerate().map(|(place, entry)| {
-            let bound = entry.list.bound(&plan.scorer, entry.weight, lengths);
+            let bound = entry.list.bound(&plan.scorer, entry.weight);
             Ranked { place, entry, bound, rest: 0.0, cursor: 0 }
         });
         let mut lists: Vec<Ranked> = ranked.collect();
@@ -68,12 +68,19 @@ impl<'a, 'i> Walk<'a, 'i> {
             rest + list.bound
         });
         let found = vec![0; lists.len()];
-        let budget = shelf.postings() / LOOKUP;
+        let budget = lengths.len() / SHARE;
         Self { plan, shelf, lengths, lists, slack: total * ROUNDING, budget, found }
     }
 
     fn falls_short(&self, bound: f64, top: &Top) -> bool {
         bound + self.slack < top.bar()
+    }
+
+    /// Whether that is more than is left.
+    fn spend(&mut self, postings: usize) -> bool {
+        let left = self.budget.checked_sub(postings);
+        self.budget = left.unwrap_or(0);
+        left.is_none()
     }
 
     /// Meets the documents of one list; false if the budget is spent.
@@ -123,7 +130,7 @@ impl<'a, 'i> Walk<'a, 'i> {
 
     /// Frequency of a list's term in a document; documents come in ascending order.
     fn look_up(&mut self, place: usize, document: u32) -> u32 {
-        self.budget = self.budget.saturating_sub(1);
+        self.spend(1);
         let list = &mut self.lists[place];
         let frequency = match list.entry.list.dense {
             Some(dense) => dense.get(document as usize).copied().map_or(0, u32::from),

@@ -6,19 +6,24 @@
 
 use std::cell::RefCell;
 
+use memcore_vector::Kernels;
+
 use super::list::List;
 use super::okapi::average_idf;
 use super::part::Part;
 use super::prune;
-use super::scorer::{KINDS, Scorer, Scoring, gain};
+use super::scorer::{KINDS, Scorer, Scoring};
 use super::top::{Scored, Top};
 use super::{Index, Query, Slot};
 
 /// Documents whose scores are summed together, so that they stay in the nearest cache.
 const WINDOW: usize = if cfg!(test) { 16 } else { 2048 };
 
-/// Postings below which reading everything is faster than choosing.
-const FEW: usize = if cfg!(test) { 8 } else { 400 };
+/// Sums that are compared with the bar together.
+const STRIDE: usize = if cfg!(test) { 4 } else { 64 };
+
+/// Documents below which reading everything is faster than choosing.
+const FEW: usize = if cfg!(test) { 8 } else { 2048 };
 
 /// What one term of a query adds to a document's score.
 #[derive(Debug, Clone, PartialEq)]
@@ -115,7 +120,7 @@ impl<'a> Plan<'a> {
         for shelf in &self.shelves {
             if shelf.entries.iter().any(|entry| entry.weight <= 0.0) {
                 self.read_unbounded(shelf, &mut top);
-            } else if shelf.postings() < FEW || !prune::search(self, shelf, &mut top) {
+            } else if shelf.part.facts().len() < FEW || !prune::search(self, shelf, &mut top) {
                 self.read_all(shelf, &mut top);
             }
         }
@@ -153,59 +158,46 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Sums the scores of all documents, a window at a time.
+    /// Sums all documents' scores in single precision, a window at a time; those that may be among the best get their
+    /// exact scores.
     fn read_all(&self, shelf: &Shelf, top: &mut Top) {
         let lengths = &shelf.part.facts().lengths;
+        let mut rough = Rough::new(shelf.entries.len(), top);
         let mut cursors = vec![0; shelf.entries.len()];
         let mut scratch = SCRATCH.take();
-        scratch.scores.resize(WINDOW, 0.0);
         for start in (0..lengths.len()).step_by(WINDOW) {
             let lengths = &lengths[start..lengths.len().min(start + WINDOW)];
-            scratch.norms.clear();
+            scratch.start(&self.scorer, lengths);
             for (entry, cursor) in shelf.entries.iter().zip(&mut cursors) {
                 match entry.list.dense.filter(|_| self.scorer.norms_are_positive()) {
-                    Some(dense) => self.add_dense(entry.weight, dense, start, lengths, &mut scratch),
-                    None => self.add_columns(entry, cursor, start, lengths, &mut scratch.scores),
+                    Some(dense) => scratch.add_dense(entry.weight, dense.get(start..).unwrap_or_default()),
+                    None => *cursor += scratch.add_columns(entry, *cursor, start),
                 }
             }
-            for (place, score) in scratch.scores[..lengths.len()].iter_mut().enumerate() {
-                if *score > 0.0 && *score >= top.bar() {
-                    self.offer(shelf, (start + place) as u32, *score, top);
+            for (nth, sums) in scratch.sums.chunks(STRIDE).enumerate() {
+                if reaches(sums, rough.bar()) {
+                    self.offer_rough(shelf, start + nth * STRIDE, sums, &mut rough);
                 }
-                *score = 0.0;
             }
         }
         SCRATCH.set(scratch);
-    }
-
-    /// Absent terms add a zero, which costs less than to ask.
-    fn add_dense(&self, weight: f64, dense: &[u8], start: usize, lengths: &[u32], scratch: &mut Scratch) {
-        let Scratch { scores, norms } = scratch;
-        if norms.is_empty() {
-            norms.extend(lengths.iter().map(|length| self.scorer.norm(*length)));
-        }
-        let dense = dense.get(start..).unwrap_or_default();
-        for ((score, norm), frequency) in scores.iter_mut().zip(norms).zip(dense) {
-            *score += gain(weight, f64::from(*frequency), *norm);
+        for slot in rough.finish() {
+            if let Some(score) = self.total(shelf, slot.document()) {
+                top.offer(Scored { key: shelf.part.facts().keys[slot.document() as usize], slot, score });
+            }
         }
     }
 
-    fn add_columns(
-        &self,
-        entry: &Entry,
-        cursor: &mut usize,
-        start: usize,
-        lengths: &[u32],
-        scores: &mut [f64],
-    ) {
-        let columns = entry.list.columns();
-        let documents = &columns.documents[*cursor..];
-        let frequencies = &columns.frequencies[*cursor..];
-        for (document, frequency) in documents.iter().zip(frequencies) {
-            let place = *document as usize - start;
-            let Some(length) = lengths.get(place) else { break };
-            scores[place] += self.scorer.gain(entry.weight, *frequency, *length);
-            *cursor += 1;
+    fn offer_rough(&self, shelf: &Shelf, first: usize, sums: &[f32], rough: &mut Rough) {
+        let mut bar = rough.bar();
+        for (place, sum) in sums.iter().enumerate() {
+            let document = (first + place) as u32;
+            if *sum >= bar
+                && let Some(slot) = shelf.part.shows(document, &self.query.filter)
+            {
+                rough.offer(shelf.part.facts().keys[document as usize], slot, *sum);
+                bar = rough.bar();
+            }
         }
     }
 
@@ -242,17 +234,86 @@ impl<'a> Plan<'a> {
     }
 }
 
-impl Shelf<'_> {
-    pub(super) fn postings(&self) -> usize {
-        self.entries.iter().map(|entry| entry.list.postings).sum()
+/// Documents that may be among the best, by sums in single precision.
+///
+/// With u = 2^-24, a gain is off by at most 7u of itself (weight, norm, and three operations; the norm has three
+/// roundings), and adding n of them by at most n u more: together less than half of [`Self::slack`].
+struct Rough {
+    /// The best by what their scores are at least.
+    least: Top,
+    /// With what their scores are at most.
+    candidates: Vec<(Slot, f64)>,
+    slack: f64,
+}
+
+impl Rough {
+    fn new(terms: usize, top: &Top) -> Self {
+        let slack = (terms as f64 + 8.0) * f64::from(f32::EPSILON);
+        Self { least: top.clone(), candidates: Vec::new(), slack }
+    }
+
+    /// A sum below this cannot enter. Above zero, which is the sum of a document without any of the terms.
+    fn bar(&self) -> f32 {
+        ((self.least.bar() * (1.0 - 2.0 * self.slack)) as f32).max(f32::MIN_POSITIVE)
+    }
+
+    fn offer(&mut self, key: u64, slot: Slot, sum: f32) {
+        let sum = f64::from(sum);
+        let most = sum * (1.0 + self.slack);
+        if most >= self.least.bar() {
+            self.candidates.push((slot, most));
+            self.least.offer(Scored { key, slot, score: sum * (1.0 - self.slack) });
+        }
+    }
+
+    fn finish(self) -> impl Iterator<Item = Slot> {
+        let bar = self.least.bar();
+        self.candidates.into_iter().filter(move |(_, most)| *most >= bar).map(|(slot, _)| slot)
     }
 }
 
-/// Working memory of a thread's searches. `scores` is all zeros between them.
+/// Working memory of a thread's searches.
 #[derive(Default)]
 struct Scratch {
-    scores: Vec<f64>,
-    norms: Vec<f64>,
+    sums: Vec<f32>,
+    norms: Vec<f32>,
+}
+
+impl Scratch {
+    fn start(&mut self, scorer: &Scorer, lengths: &[u32]) {
+        self.sums.clear();
+        self.sums.resize(lengths.len(), 0.0);
+        self.norms.clear();
+        self.norms.extend(scorer.norms(lengths));
+    }
+
+    /// Absent terms add a zero, which costs less than to ask.
+    fn add_dense(&mut self, weight: f64, dense: &[u8]) {
+        let count = dense.len().min(self.sums.len());
+        let (sums, norms) = (&mut self.sums[..count], &self.norms[..count]);
+        (Kernels::best().saturate)(sums, &dense[..count], norms, weight as f32);
+    }
+
+    /// Adds what a list has from `cursor` on in the window that begins at `start`; returns how many postings.
+    fn add_columns(&mut self, entry: &Entry, cursor: usize, start: usize) -> usize {
+        let columns = entry.list.columns();
+        let postings = columns.documents[cursor..].iter().zip(&columns.frequencies[cursor..]);
+        let weight = entry.weight as f32;
+        let mut read = 0;
+        for (document, frequency) in postings {
+            let place = *document as usize - start;
+            let Some(sum) = self.sums.get_mut(place) else { break };
+            let frequency = *frequency as f32;
+            *sum += weight * frequency / (frequency + self.norms[place]);
+            read += 1;
+        }
+        read
+    }
+}
+
+/// Whether any sum reaches the bar; all are compared, as vector units do it.
+fn reaches(sums: &[f32], bar: f32) -> bool {
+    sums.iter().fold(false, |any, sum| any | (*sum >= bar))
 }
 
 thread_local! {

@@ -1,8 +1,9 @@
 //! Documents not yet sealed, in RAM: postings that grow by appending, and each document's own terms, from which it
 //! is killed, moved and sealed.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use super::KINDS;
 use super::list::{Ceiling, Columns, LONG, List, densified, is_dense};

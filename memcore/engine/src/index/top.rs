@@ -58,9 +58,13 @@ impl Top {
     }
 
     pub(super) fn offer(&mut self, scored: Scored) {
-        self.heap.push(Candidate(scored));
-        if self.heap.len() > self.k {
-            self.heap.pop();
+        let candidate = Candidate(scored);
+        if self.heap.len() < self.k {
+            self.heap.push(candidate);
+        } else if let Some(mut worst) = self.heap.peek_mut()
+            && candidate < *worst
+        {
+            *worst = candidate;
         }
         if self.heap.len() == self.k {
             self.bar = self.heap.peek().map_or(self.bar, |worst| worst.0.score);

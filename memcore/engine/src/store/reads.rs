@@ -123,7 +123,7 @@ impl Store {
         created_by: Option<Revision>,
         unembedded_only: bool,
         limit: usize,
-    ) -> Result<(Page<Memory, u64>, Revision)> {
+    ) -> Result<(Page<Arc<Memory>, u64>, Revision)> {
         let cell = self.0.cell(bank_id, None)?;
         cell.read(&**self.0, |body, head| {
             (body.list(kind, after, created_by, unembedded_only, limit, head), head.revision)
@@ -206,7 +206,7 @@ fn too_many_hits() -> Error {
 
 /// Bytes of the texts that make an event large.
 fn text_bytes(event: &EventKind) -> usize {
-    let content = |memory: Option<&Memory>| memory.map_or(0, |memory| memory.content.len());
+    let content = |memory: Option<&Arc<Memory>>| memory.map_or(0, |memory| memory.content.len());
     match event {
         EventKind::ChunkAppended { chunk } => chunk.text.len(),
         EventKind::OperationApplied { result, before, .. } => {

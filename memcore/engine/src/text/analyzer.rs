@@ -4,14 +4,16 @@
 //! without a dictionary: their runs become overlapping pairs of characters, a lone character stays one term.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::cell::RefCell;
 
+use hashbrown::HashSet;
 use rust_stemmers::{Algorithm, Stemmer};
 use unicode_normalization::char::is_combining_mark;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfkc_quick};
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::fold::fold;
+use super::memo::Memo;
 use super::stopwords::stop_words;
 use super::terms::{Sink, Terms};
 
@@ -41,8 +43,15 @@ pub const LANGUAGES: [(&str, Option<Algorithm>); 19] = [
     ("tr", Some(Algorithm::Turkish)),
 ];
 
+thread_local! {
+    /// Per language: what a lower-cased word comes to.
+    static STEMS: RefCell<[Memo<Box<str>>; LANGUAGES.len()]> = RefCell::default();
+}
+
 /// Turns text of one language into terms. Cheap to share, and pure: same text, same terms.
 pub struct Analyzer {
+    /// Place in [`LANGUAGES`].
+    language: usize,
     stemmer: Option<Stemmer>,
     stop_words: HashSet<&'static str>,
     /// English spells itself in ASCII and its stemmer knows no marks; other stemmers need theirs.
@@ -52,9 +61,10 @@ pub struct Analyzer {
 impl Analyzer {
     /// `None` unless `language` is one of [`LANGUAGES`].
     pub fn new(language: &str) -> Option<Self> {
-        let (_, algorithm) = LANGUAGES.iter().find(|(code, _)| *code == language)?;
+        let place = LANGUAGES.iter().position(|(code, _)| *code == language)?;
         Some(Self {
-            stemmer: algorithm.map(Stemmer::create),
+            language: place,
+            stemmer: LANGUAGES[place].1.map(Stemmer::create),
             stop_words: stop_words(language).iter().copied().collect(),
             fold_before_stem: language == "en",
         })
@@ -134,7 +144,10 @@ impl Analyzer {
             return;
         }
         match &self.stemmer {
-            Some(stemmer) => sink.push(&fold(stemmer.stem(&word))),
+            Some(stemmer) => STEMS.with_borrow_mut(|stems| {
+                let stem = |word: &str| fold(stemmer.stem(word)).into();
+                stems[self.language].with(&word, stem, |stem| sink.push(stem));
+            }),
             None => sink.push(&fold(word)),
         }
     }

@@ -5,6 +5,7 @@
 
 mod analyzer;
 mod fold;
+mod memo;
 mod stopwords;
 mod terms;
 #[cfg(test)]

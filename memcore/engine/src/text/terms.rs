@@ -1,8 +1,9 @@
 //! The terms of one text, and the buffer that gathers them.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::ops::Range;
+
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 
 /// The terms of one text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -4,7 +4,11 @@
 //! to keep whole. Cuts fall between units, so a word is broken only where it must be. A piece on its own can need
 //! other tokens than it did inside its text, so every piece is counted again before it leaves here.
 
+use std::cell::RefCell;
+
 use bpe_openai::{Tokenizer, o200k_base};
+
+use super::memo::Memo;
 
 /// Words of more tokens than this may be broken: long runs of ideographs, digits, base64.
 const UNBROKEN_TOKENS: usize = 16;
@@ -14,7 +18,14 @@ const WORDED_MARKER_LIMIT: usize = 16;
 
 /// Number of o200k tokens. Text that looks like a special token counts as ordinary text.
 pub fn count_tokens(text: &str) -> usize {
-    o200k_base().count(text)
+    thread_local! {
+        static COUNTS: RefCell<Memo<usize>> = RefCell::default();
+    }
+    let tokenizer = o200k_base();
+    let count = |word: &str| tokenizer.bpe.count(word.as_bytes());
+    COUNTS.with_borrow_mut(|counts| {
+        tokenizer.split(text).map(|word| counts.with(word, count, |count| *count)).sum()
+    })
 }
 
 /// Pieces of at most `max` tokens each, which join to `text`. `max` 0 means 1.
@@ -111,6 +122,8 @@ fn break_word(tokenizer: &Tokenizer, word: &str, offset: usize, units: &mut Vec<
 
 #[cfg(test)]
 mod tests {
+    use bpe_openai::o200k_base;
+
     use super::{count_tokens, cut_core, split_tokens};
     use proptest::prelude::*;
 
@@ -171,6 +184,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_count_is_the_tokenizers_own(text in "(\\PC|[\\sA-Ca-c'é中]){0,200}") {
+            prop_assert_eq!(count_tokens(&text), o200k_base().count(&text[..]));
+        }
+
         #[test]
         fn pieces_join_to_the_text_and_keep_the_limit(text in "(\\PC|[\\sA-Ca-c'é中]){0,200}", max in 1usize..40) {
             let pieces = split_tokens(&text, max);

@@ -1,5 +1,7 @@
 //! The engine's nouns, as callers get them.
 
+use std::sync::Arc;
+
 use memcore_engine::model as engine;
 use memcore_engine::model::{EventKind, Micros, OperationErrorReason};
 use prost_types::Timestamp;
@@ -84,20 +86,20 @@ impl From<engine::Provenance> for api::Provenance {
     }
 }
 
-impl From<engine::Memory> for api::Memory {
-    fn from(memory: engine::Memory) -> Self {
+impl From<Arc<engine::Memory>> for api::Memory {
+    fn from(memory: Arc<engine::Memory>) -> Self {
         Self {
             id: memory.id,
             r#type: api::MemoryType::from(memory.kind).into(),
-            content: memory.content,
+            content: memory.content.clone(),
             token_count: memory.token_count,
-            event_time: memory.event_time,
-            metadata: memory.metadata.into_iter().collect(),
+            event_time: memory.event_time.clone(),
+            metadata: memory.metadata.clone().into_iter().collect(),
             create_revision: memory.create_revision,
             update_revision: memory.update_revision,
             create_time: timestamp(memory.create_time),
             update_time: timestamp(memory.update_time),
-            provenance: Some(memory.provenance.into()),
+            provenance: Some(memory.provenance.clone().into()),
         }
     }
 }

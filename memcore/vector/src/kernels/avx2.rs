@@ -20,6 +20,8 @@ static KERNELS: Kernels = Kernels {
     reach_bound: |dots, rows, bound, bar| unsafe { reach_bound(dots, rows, bound, bar) },
     // SAFETY: as above.
     reach_sum: |sums, bar| unsafe { reach_sum(sums, bar) },
+    // SAFETY: as above.
+    saturate: |sums, counts, offsets, weight| unsafe { saturate(sums, counts, offsets, weight) },
     prefetch,
 };
 
@@ -203,4 +205,9 @@ fn reach_sum(sums: &[u16; LANES], bar: u16) -> u64 {
         reach |= u64::from(_mm256_movemask_epi8(packed) as u32) << at;
     }
     reach
+}
+
+#[target_feature(enable = "avx2")]
+fn saturate(sums: &mut [f32], counts: &[u8], offsets: &[f32], weight: f32) {
+    super::scalar::saturate(sums, counts, offsets, weight);
 }

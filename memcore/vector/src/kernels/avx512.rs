@@ -20,6 +20,8 @@ static KERNELS: Kernels = Kernels {
     reach_bound: |dots, rows, bound, bar| unsafe { reach_bound(dots, rows, bound, bar) },
     // SAFETY: as above.
     reach_sum: |sums, bar| unsafe { reach_sum(sums, bar) },
+    // SAFETY: as above.
+    saturate: |sums, counts, offsets, weight| unsafe { saturate(sums, counts, offsets, weight) },
     prefetch: super::avx2::prefetch,
 };
 
@@ -200,4 +202,9 @@ fn reach_sum(sums: &[u16; LANES], bar: u16) -> u64 {
     };
     let [lower, upper] = [lower, upper].map(|sums| u64::from(_mm512_cmpge_epu16_mask(sums, bar)));
     lower | upper << 32
+}
+
+#[target_feature(enable = "avx512f,avx512bw")]
+fn saturate(sums: &mut [f32], counts: &[u8], offsets: &[f32], weight: f32) {
+    super::scalar::saturate(sums, counts, offsets, weight);
 }

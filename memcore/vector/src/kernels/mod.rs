@@ -48,6 +48,9 @@ pub struct Kernels {
     pub(crate) reach_bound: fn(dots: &[i32], rows: &[Quantized], bound: &Bound, bar: f32) -> u64,
     /// Which of 64 sums are at least `bar`.
     pub(crate) reach_sum: fn(sums: &[u16; LANES], bar: u16) -> u64,
+    /// Adds `weight * count / (count + offset)` to each sum, in that order of operations: what BM25 does to a term's
+    /// occurrences. All slices have one length.
+    pub saturate: fn(sums: &mut [f32], counts: &[u8], offsets: &[f32], weight: f32),
     /// Asks for memory that is read soon.
     pub(crate) prefetch: fn(&[u8]),
 }

@@ -16,6 +16,7 @@ static KERNELS: Kernels = Kernels {
     signs: |block, table, out| unsafe { signs(block, table, out) },
     reach_bound: super::scalar::reach_bound,
     reach_sum: super::scalar::reach_sum,
+    saturate: super::scalar::saturate,
     prefetch: |_bytes| (),
 };
 

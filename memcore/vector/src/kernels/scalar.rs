@@ -12,6 +12,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     signs,
     reach_bound,
     reach_sum,
+    saturate,
     prefetch: |_bytes| (),
 };
 
@@ -71,6 +72,16 @@ pub(super) fn reach_bound(dots: &[i32], rows: &[Quantized], bound: &Bound, bar: 
 
 pub(super) fn reach_sum(sums: &[u16; LANES], bar: u16) -> u64 {
     mask(sums.iter().map(|sum| *sum >= bar))
+}
+
+/// Simple enough for the compiler to find the vectors.
+#[inline(always)]
+pub(super) fn saturate(sums: &mut [f32], counts: &[u8], offsets: &[f32], weight: f32) {
+    assert!(sums.len() == counts.len() && sums.len() == offsets.len());
+    for ((sum, count), offset) in sums.iter_mut().zip(counts).zip(offsets) {
+        let count = f32::from(*count);
+        *sum += weight * count / (count + offset);
+    }
 }
 
 fn mask(bits: impl Iterator<Item = bool>) -> u64 {

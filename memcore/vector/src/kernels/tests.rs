@@ -65,7 +65,11 @@ proptest! {
             (kernels.dots_i8)(&matrix, &query, &mut dots);
             (kernels.signs)(&block, &table, &mut sums);
             let singles: Vec<i32> = matrix.chunks(len).map(|row| (kernels.dot_i8)(row, &query)).collect();
-            ((kernels.dot_f32)(&a, &b).to_bits(), dots, singles, sums)
+            let mut saturated: Vec<f32> = b.iter().map(|float| float.abs().min(9.0)).collect();
+            let offsets: Vec<f32> = a.iter().map(|float| float.abs().clamp(0.1, 9.0)).collect();
+            (kernels.saturate)(&mut saturated, &block[..len], &offsets, 2.5);
+            let saturated: Vec<u32> = saturated.into_iter().map(f32::to_bits).collect();
+            ((kernels.dot_f32)(&a, &b).to_bits(), dots, singles, sums, saturated)
         };
         let expected = results(&scalar::KERNELS);
         prop_assert_eq!(&expected.1, &expected.2);

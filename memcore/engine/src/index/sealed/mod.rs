@@ -42,10 +42,24 @@ const CHECKED: &str = "a bundle whose checksums were right is readable";
 /// A sealed part.
 pub struct Sealed {
     pub(super) facts: Facts,
-    fields: Vec<Arc<InvertedIndexReader>>,
+    /// One for each kind.
+    shelves: Vec<Shelf>,
     /// In order of kinds and starts.
     long: Vec<Long>,
     postings: usize,
+}
+
+/// Lists of one kind.
+struct Shelf {
+    field: Arc<InvertedIndexReader>,
+    /// In order of terms: lists that a search has asked for, unpacked once for all.
+    unpacked: Box<[OnceLock<Box<Unpacked>>]>,
+}
+
+struct Unpacked {
+    columns: Columns<'static>,
+    ceiling: Option<Ceiling>,
+    dense: Option<Vec<u8>>,
 }
 
 /// What only long lists have.
@@ -54,8 +68,6 @@ struct Long {
     /// First byte of the postings in their field, which tells lists apart.
     start: u64,
     ceiling: Ceiling,
-    /// Made when a search first needs it.
-    dense: OnceLock<Option<Vec<u8>>>,
 }
 
 /// A document of a sealed part.
@@ -78,9 +90,9 @@ impl Sealed {
         if reader.max_doc() as usize != facts.len() {
             return Err(damaged("the words are those of other documents"));
         }
-        let fields = (0..KINDS as u32).map(|kind| reader.inverted_index(Field::from_field_id(kind)));
-        let fields = fields.collect::<tantivy::Result<_>>().map_err(|error| damaged(&error.to_string()))?;
-        Ok(Self { facts, fields, long, postings })
+        let shelves = (0..KINDS as u32).map(|kind| Shelf::open(&reader, kind));
+        let shelves = shelves.collect::<tantivy::Result<_>>().map_err(|error| damaged(&error.to_string()))?;
+        Ok(Self { facts, shelves, long, postings })
     }
 
     /// Documents in order of their numbers.
@@ -99,22 +111,37 @@ impl Sealed {
     }
 
     pub(super) fn list(&self, kind: u8, term: &str) -> Option<List<'_>> {
-        let field = &self.fields[usize::from(kind)];
-        if field.terms().num_terms() == 0 {
+        let Shelf { field, unpacked } = &self.shelves[usize::from(kind)];
+        if unpacked.is_empty() {
             return None;
         }
-        let info = field.terms().get(term).expect(CHECKED)?;
-        Some(self.view(kind, Packed { field, info }))
+        let terms = field.terms();
+        let ordinal = terms.term_ord(term).expect(CHECKED)?;
+        let Unpacked { columns, ceiling, dense } = &**unpacked[ordinal as usize].get_or_init(|| {
+            let info = terms.get(term).expect(CHECKED).expect("a term that has a place is there");
+            Box::new(self.unpacked(kind, &Packed { field, info }))
+        });
+        Some(List::plain(&columns.documents, &columns.frequencies, ceiling.as_ref(), dense.as_deref()))
+    }
+
+    fn unpacked(&self, kind: u8, packed: &Packed) -> Unpacked {
+        let (columns, documents) = (packed.unpack(), self.facts.len());
+        let place = (kind, packed.start());
+        let long = self.long.binary_search_by_key(&place, |long| (long.kind, long.start));
+        let ceiling = long.ok().map(|found| self.long[found].ceiling.clone());
+        let dense = ceiling.is_some() && is_dense(columns.documents.len(), documents);
+        let dense = dense.then(|| densified(&columns, documents)).flatten();
+        Unpacked { columns, ceiling, dense }
     }
 
     /// Distinct terms of one kind, with their lists.
     pub(super) fn each(&self, kind: u8, mut visit: impl FnMut(&str, List)) {
-        let field = &self.fields[usize::from(kind)];
+        let field = &self.shelves[usize::from(kind)].field;
         let mut terms = field.terms().stream().expect(CHECKED);
         while terms.advance() {
             let term = std::str::from_utf8(terms.key()).expect(CHECKED);
             let packed = Packed { field, info: terms.value().clone() };
-            visit(term, List::packed(packed, None, None));
+            visit(term, List::packed(packed));
         }
     }
 
@@ -136,16 +163,13 @@ impl Sealed {
             documents.map(|document| postings.partition_point(|(other, ..)| *other <= document)).collect();
         Forward { names, terms, ends }
     }
+}
 
-    fn view<'a>(&'a self, kind: u8, packed: Packed<'a>) -> List<'a> {
-        let place = (kind, packed.start());
-        let found = self.long.binary_search_by_key(&place, |long| (long.kind, long.start));
-        let long = found.ok().map(|found| &self.long[found]);
-        let documents = self.facts.len();
-        let dense = long.filter(|_| is_dense(packed.postings(), documents));
-        let dense = dense
-            .and_then(|long| long.dense.get_or_init(|| densified(&packed.unpack(), documents)).as_deref());
-        List::packed(packed, long.map(|long| &long.ceiling), dense)
+impl Shelf {
+    fn open(reader: &SegmentReader, kind: u32) -> tantivy::Result<Self> {
+        let field = reader.inverted_index(Field::from_field_id(kind))?;
+        let unpacked = (0..field.terms().num_terms()).map(|_| OnceLock::new()).collect();
+        Ok(Self { field, unpacked })
     }
 }
 
@@ -253,5 +277,5 @@ fn read_entry(entry: &[u8; ENTRY]) -> Long {
     let kind = next() as u8;
     let start = u64::from(next()) | u64::from(next()) << 32;
     let ceiling = Ceiling::from_numbers(std::array::from_fn(|_| next()));
-    Long { kind, start, ceiling, dense: OnceLock::new() }
+    Long { kind, start, ceiling }
 }
