@@ -9,6 +9,7 @@ package v1alpha1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -241,6 +242,52 @@ func (x *ChatPrompt) GetToolsJson() string {
 	return ""
 }
 
+// Token ids of a prompt, exactly as the model shall see them.
+type TokenizedPrompt struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The ids, at least one.
+	TokenIds      []uint32 `protobuf:"varint,1,rep,packed,name=token_ids,json=tokenIds,proto3" json:"token_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TokenizedPrompt) Reset() {
+	*x = TokenizedPrompt{}
+	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TokenizedPrompt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TokenizedPrompt) ProtoMessage() {}
+
+func (x *TokenizedPrompt) ProtoReflect() protoreflect.Message {
+	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TokenizedPrompt.ProtoReflect.Descriptor instead.
+func (*TokenizedPrompt) Descriptor() ([]byte, []int) {
+	return file_memalpha_api_policy_v1alpha1_policy_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *TokenizedPrompt) GetTokenIds() []uint32 {
+	if x != nil {
+		return x.TokenIds
+	}
+	return nil
+}
+
 // How to sample. Unset fields take the policy's own defaults.
 type SamplingParams struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -248,15 +295,25 @@ type SamplingParams struct {
 	Temperature *float32 `protobuf:"fixed32,1,opt,name=temperature,proto3,oneof" json:"temperature,omitempty"`
 	// Most new tokens, from 1.
 	MaxTokens *int32 `protobuf:"varint,2,opt,name=max_tokens,json=maxTokens,proto3,oneof" json:"max_tokens,omitempty"`
-	// Seed of the sampler.
-	Seed          *int64 `protobuf:"varint,3,opt,name=seed,proto3,oneof" json:"seed,omitempty"`
+	// Seed of the sampler: the same prompt, seed and weights give the same ids, alone or beside others.
+	Seed *int64 `protobuf:"varint,3,opt,name=seed,proto3,oneof" json:"seed,omitempty"`
+	// Nucleus: the fewest tokens whose probabilities reach this, above 0 to 1; 1 is all.
+	TopP *float32 `protobuf:"fixed32,4,opt,name=top_p,json=topP,proto3,oneof" json:"top_p,omitempty"`
+	// The likeliest so many tokens; 0 is all.
+	TopK *int32 `protobuf:"varint,5,opt,name=top_k,json=topK,proto3,oneof" json:"top_k,omitempty"`
+	// Tokens at least this share as likely as the likeliest, 0 to 1; 0 is all.
+	MinP *float32 `protobuf:"fixed32,6,opt,name=min_p,json=minP,proto3,oneof" json:"min_p,omitempty"`
+	// Texts that end the completion and are not part of it; at most 16.
+	Stop []string `protobuf:"bytes,7,rep,name=stop,proto3" json:"stop,omitempty"`
+	// A JSON schema that the completion must satisfy; empty is none. UNIMPLEMENTED where an engine has no grammars.
+	JsonSchema    string `protobuf:"bytes,8,opt,name=json_schema,json=jsonSchema,proto3" json:"json_schema,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SamplingParams) Reset() {
 	*x = SamplingParams{}
-	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[2]
+	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -268,7 +325,7 @@ func (x *SamplingParams) String() string {
 func (*SamplingParams) ProtoMessage() {}
 
 func (x *SamplingParams) ProtoReflect() protoreflect.Message {
-	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[2]
+	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -281,7 +338,7 @@ func (x *SamplingParams) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SamplingParams.ProtoReflect.Descriptor instead.
 func (*SamplingParams) Descriptor() ([]byte, []int) {
-	return file_memalpha_api_policy_v1alpha1_policy_service_proto_rawDescGZIP(), []int{2}
+	return file_memalpha_api_policy_v1alpha1_policy_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *SamplingParams) GetTemperature() float32 {
@@ -305,24 +362,66 @@ func (x *SamplingParams) GetSeed() int64 {
 	return 0
 }
 
+func (x *SamplingParams) GetTopP() float32 {
+	if x != nil && x.TopP != nil {
+		return *x.TopP
+	}
+	return 0
+}
+
+func (x *SamplingParams) GetTopK() int32 {
+	if x != nil && x.TopK != nil {
+		return *x.TopK
+	}
+	return 0
+}
+
+func (x *SamplingParams) GetMinP() float32 {
+	if x != nil && x.MinP != nil {
+		return *x.MinP
+	}
+	return 0
+}
+
+func (x *SamplingParams) GetStop() []string {
+	if x != nil {
+		return x.Stop
+	}
+	return nil
+}
+
+func (x *SamplingParams) GetJsonSchema() string {
+	if x != nil {
+		return x.JsonSchema
+	}
+	return ""
+}
+
 // Request for Generate.
 type GenerateRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Names the request in logs; the server picks one if empty.
 	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// What to complete.
-	Chat *ChatPrompt `protobuf:"bytes,2,opt,name=chat,proto3" json:"chat,omitempty"`
+	//
+	// Types that are valid to be assigned to Prompt:
+	//
+	//	*GenerateRequest_Chat
+	//	*GenerateRequest_Tokens
+	Prompt isGenerateRequest_Prompt `protobuf_oneof:"prompt"`
 	// How.
 	Sampling *SamplingParams `protobuf:"bytes,3,opt,name=sampling,proto3" json:"sampling,omitempty"`
 	// Fails with FAILED_PRECONDITION if the served weights are older.
 	MinPolicyVersion *int64 `protobuf:"varint,4,opt,name=min_policy_version,json=minPolicyVersion,proto3,oneof" json:"min_policy_version,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Also return the ids of prompt and completion, and the sampler's logprobs.
+	ReturnTokens  bool `protobuf:"varint,6,opt,name=return_tokens,json=returnTokens,proto3" json:"return_tokens,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GenerateRequest) Reset() {
 	*x = GenerateRequest{}
-	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[3]
+	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -334,7 +433,7 @@ func (x *GenerateRequest) String() string {
 func (*GenerateRequest) ProtoMessage() {}
 
 func (x *GenerateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[3]
+	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -347,7 +446,7 @@ func (x *GenerateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GenerateRequest.ProtoReflect.Descriptor instead.
 func (*GenerateRequest) Descriptor() ([]byte, []int) {
-	return file_memalpha_api_policy_v1alpha1_policy_service_proto_rawDescGZIP(), []int{3}
+	return file_memalpha_api_policy_v1alpha1_policy_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GenerateRequest) GetRequestId() string {
@@ -357,9 +456,27 @@ func (x *GenerateRequest) GetRequestId() string {
 	return ""
 }
 
+func (x *GenerateRequest) GetPrompt() isGenerateRequest_Prompt {
+	if x != nil {
+		return x.Prompt
+	}
+	return nil
+}
+
 func (x *GenerateRequest) GetChat() *ChatPrompt {
 	if x != nil {
-		return x.Chat
+		if x, ok := x.Prompt.(*GenerateRequest_Chat); ok {
+			return x.Chat
+		}
+	}
+	return nil
+}
+
+func (x *GenerateRequest) GetTokens() *TokenizedPrompt {
+	if x != nil {
+		if x, ok := x.Prompt.(*GenerateRequest_Tokens); ok {
+			return x.Tokens
+		}
 	}
 	return nil
 }
@@ -378,6 +495,31 @@ func (x *GenerateRequest) GetMinPolicyVersion() int64 {
 	return 0
 }
 
+func (x *GenerateRequest) GetReturnTokens() bool {
+	if x != nil {
+		return x.ReturnTokens
+	}
+	return false
+}
+
+type isGenerateRequest_Prompt interface {
+	isGenerateRequest_Prompt()
+}
+
+type GenerateRequest_Chat struct {
+	// A conversation.
+	Chat *ChatPrompt `protobuf:"bytes,2,opt,name=chat,proto3,oneof"`
+}
+
+type GenerateRequest_Tokens struct {
+	// Ids.
+	Tokens *TokenizedPrompt `protobuf:"bytes,5,opt,name=tokens,proto3,oneof"`
+}
+
+func (*GenerateRequest_Chat) isGenerateRequest_Prompt() {}
+
+func (*GenerateRequest_Tokens) isGenerateRequest_Prompt() {}
+
 // Identity of what wrote a piece.
 type PolicyIdentity struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -391,7 +533,7 @@ type PolicyIdentity struct {
 
 func (x *PolicyIdentity) Reset() {
 	*x = PolicyIdentity{}
-	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[4]
+	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -403,7 +545,7 @@ func (x *PolicyIdentity) String() string {
 func (*PolicyIdentity) ProtoMessage() {}
 
 func (x *PolicyIdentity) ProtoReflect() protoreflect.Message {
-	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[4]
+	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -416,7 +558,7 @@ func (x *PolicyIdentity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyIdentity.ProtoReflect.Descriptor instead.
 func (*PolicyIdentity) Descriptor() ([]byte, []int) {
-	return file_memalpha_api_policy_v1alpha1_policy_service_proto_rawDescGZIP(), []int{4}
+	return file_memalpha_api_policy_v1alpha1_policy_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *PolicyIdentity) GetPolicyId() string {
@@ -440,13 +582,15 @@ type Usage struct {
 	PromptTokens uint32 `protobuf:"varint,1,opt,name=prompt_tokens,json=promptTokens,proto3" json:"prompt_tokens,omitempty"`
 	// Completion.
 	CompletionTokens uint32 `protobuf:"varint,2,opt,name=completion_tokens,json=completionTokens,proto3" json:"completion_tokens,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Prompt tokens that came from a cache.
+	CachedTokens  uint32 `protobuf:"varint,3,opt,name=cached_tokens,json=cachedTokens,proto3" json:"cached_tokens,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[5]
+	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -458,7 +602,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[5]
+	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -471,7 +615,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_memalpha_api_policy_v1alpha1_policy_service_proto_rawDescGZIP(), []int{5}
+	return file_memalpha_api_policy_v1alpha1_policy_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Usage) GetPromptTokens() uint32 {
@@ -488,6 +632,13 @@ func (x *Usage) GetCompletionTokens() uint32 {
 	return 0
 }
 
+func (x *Usage) GetCachedTokens() uint32 {
+	if x != nil {
+		return x.CachedTokens
+	}
+	return 0
+}
+
 // A piece of the completion.
 type GenerateResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -498,14 +649,20 @@ type GenerateResponse struct {
 	// What wrote it.
 	Policy *PolicyIdentity `protobuf:"bytes,3,opt,name=policy,proto3" json:"policy,omitempty"`
 	// Set on the last piece.
-	Usage         *Usage `protobuf:"bytes,4,opt,name=usage,proto3" json:"usage,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Usage *Usage `protobuf:"bytes,4,opt,name=usage,proto3" json:"usage,omitempty"`
+	// The new tokens, an end token included, if asked for.
+	TokenIds []uint32 `protobuf:"varint,5,rep,packed,name=token_ids,json=tokenIds,proto3" json:"token_ids,omitempty"`
+	// Their logprobs under the distribution that was sampled from, one each.
+	Logprobs []float32 `protobuf:"fixed32,6,rep,packed,name=logprobs,proto3" json:"logprobs,omitempty"`
+	// Set on the first piece, if asked for: the prompt as the model saw it.
+	PromptTokenIds []uint32 `protobuf:"varint,7,rep,packed,name=prompt_token_ids,json=promptTokenIds,proto3" json:"prompt_token_ids,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *GenerateResponse) Reset() {
 	*x = GenerateResponse{}
-	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[6]
+	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -517,7 +674,7 @@ func (x *GenerateResponse) String() string {
 func (*GenerateResponse) ProtoMessage() {}
 
 func (x *GenerateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[6]
+	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -530,7 +687,7 @@ func (x *GenerateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GenerateResponse.ProtoReflect.Descriptor instead.
 func (*GenerateResponse) Descriptor() ([]byte, []int) {
-	return file_memalpha_api_policy_v1alpha1_policy_service_proto_rawDescGZIP(), []int{6}
+	return file_memalpha_api_policy_v1alpha1_policy_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GenerateResponse) GetText() string {
@@ -561,6 +718,384 @@ func (x *GenerateResponse) GetUsage() *Usage {
 	return nil
 }
 
+func (x *GenerateResponse) GetTokenIds() []uint32 {
+	if x != nil {
+		return x.TokenIds
+	}
+	return nil
+}
+
+func (x *GenerateResponse) GetLogprobs() []float32 {
+	if x != nil {
+		return x.Logprobs
+	}
+	return nil
+}
+
+func (x *GenerateResponse) GetPromptTokenIds() []uint32 {
+	if x != nil {
+		return x.PromptTokenIds
+	}
+	return nil
+}
+
+// Request for Score.
+type ScoreRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Sequences, 1 to 256.
+	Sequences []*TokenizedPrompt `protobuf:"bytes,1,rep,name=sequences,proto3" json:"sequences,omitempty"`
+	// Softmax temperature, above 0 to 2; unset means 1.
+	Temperature *float32 `protobuf:"fixed32,2,opt,name=temperature,proto3,oneof" json:"temperature,omitempty"`
+	// Fails with FAILED_PRECONDITION if the served weights are older.
+	MinPolicyVersion *int64 `protobuf:"varint,3,opt,name=min_policy_version,json=minPolicyVersion,proto3,oneof" json:"min_policy_version,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *ScoreRequest) Reset() {
+	*x = ScoreRequest{}
+	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScoreRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScoreRequest) ProtoMessage() {}
+
+func (x *ScoreRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScoreRequest.ProtoReflect.Descriptor instead.
+func (*ScoreRequest) Descriptor() ([]byte, []int) {
+	return file_memalpha_api_policy_v1alpha1_policy_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ScoreRequest) GetSequences() []*TokenizedPrompt {
+	if x != nil {
+		return x.Sequences
+	}
+	return nil
+}
+
+func (x *ScoreRequest) GetTemperature() float32 {
+	if x != nil && x.Temperature != nil {
+		return *x.Temperature
+	}
+	return 0
+}
+
+func (x *ScoreRequest) GetMinPolicyVersion() int64 {
+	if x != nil && x.MinPolicyVersion != nil {
+		return *x.MinPolicyVersion
+	}
+	return 0
+}
+
+// Logprobs of one sequence.
+type SequenceScore struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One for each token but the first.
+	Logprobs      []float32 `protobuf:"fixed32,1,rep,packed,name=logprobs,proto3" json:"logprobs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SequenceScore) Reset() {
+	*x = SequenceScore{}
+	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SequenceScore) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SequenceScore) ProtoMessage() {}
+
+func (x *SequenceScore) ProtoReflect() protoreflect.Message {
+	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SequenceScore.ProtoReflect.Descriptor instead.
+func (*SequenceScore) Descriptor() ([]byte, []int) {
+	return file_memalpha_api_policy_v1alpha1_policy_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *SequenceScore) GetLogprobs() []float32 {
+	if x != nil {
+		return x.Logprobs
+	}
+	return nil
+}
+
+// Response of Score.
+type ScoreResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In order.
+	Scores []*SequenceScore `protobuf:"bytes,1,rep,name=scores,proto3" json:"scores,omitempty"`
+	// What scored them.
+	Policy        *PolicyIdentity `protobuf:"bytes,2,opt,name=policy,proto3" json:"policy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScoreResponse) Reset() {
+	*x = ScoreResponse{}
+	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScoreResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScoreResponse) ProtoMessage() {}
+
+func (x *ScoreResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScoreResponse.ProtoReflect.Descriptor instead.
+func (*ScoreResponse) Descriptor() ([]byte, []int) {
+	return file_memalpha_api_policy_v1alpha1_policy_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ScoreResponse) GetScores() []*SequenceScore {
+	if x != nil {
+		return x.Scores
+	}
+	return nil
+}
+
+func (x *ScoreResponse) GetPolicy() *PolicyIdentity {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+// Sequences whose logprobs under new weights are known.
+type WeightProbe struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Sequences.
+	Sequences []*TokenizedPrompt `protobuf:"bytes,1,rep,name=sequences,proto3" json:"sequences,omitempty"`
+	// Their logprobs at temperature 1, in order.
+	Scores []*SequenceScore `protobuf:"bytes,2,rep,name=scores,proto3" json:"scores,omitempty"`
+	// Largest difference that is allowed; 0 means 1e-3.
+	Tolerance     float32 `protobuf:"fixed32,3,opt,name=tolerance,proto3" json:"tolerance,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WeightProbe) Reset() {
+	*x = WeightProbe{}
+	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WeightProbe) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WeightProbe) ProtoMessage() {}
+
+func (x *WeightProbe) ProtoReflect() protoreflect.Message {
+	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WeightProbe.ProtoReflect.Descriptor instead.
+func (*WeightProbe) Descriptor() ([]byte, []int) {
+	return file_memalpha_api_policy_v1alpha1_policy_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *WeightProbe) GetSequences() []*TokenizedPrompt {
+	if x != nil {
+		return x.Sequences
+	}
+	return nil
+}
+
+func (x *WeightProbe) GetScores() []*SequenceScore {
+	if x != nil {
+		return x.Scores
+	}
+	return nil
+}
+
+func (x *WeightProbe) GetTolerance() float32 {
+	if x != nil {
+		return x.Tolerance
+	}
+	return 0
+}
+
+// Request for LoadWeights.
+type LoadWeightsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Number of the new weights, above the served one; repeating the served number does nothing.
+	PolicyVersion int64 `protobuf:"varint,1,opt,name=policy_version,json=policyVersion,proto3" json:"policy_version,omitempty"`
+	// Folder of a checkpoint that the service can read, below the root it was started with.
+	Path string `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	// What the new weights must say; ABORTED, with the old weights served on, if they do not.
+	Probe         *WeightProbe `protobuf:"bytes,3,opt,name=probe,proto3" json:"probe,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoadWeightsRequest) Reset() {
+	*x = LoadWeightsRequest{}
+	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoadWeightsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoadWeightsRequest) ProtoMessage() {}
+
+func (x *LoadWeightsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoadWeightsRequest.ProtoReflect.Descriptor instead.
+func (*LoadWeightsRequest) Descriptor() ([]byte, []int) {
+	return file_memalpha_api_policy_v1alpha1_policy_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *LoadWeightsRequest) GetPolicyVersion() int64 {
+	if x != nil {
+		return x.PolicyVersion
+	}
+	return 0
+}
+
+func (x *LoadWeightsRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *LoadWeightsRequest) GetProbe() *WeightProbe {
+	if x != nil {
+		return x.Probe
+	}
+	return nil
+}
+
+// Response of LoadWeights.
+type LoadWeightsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What is served now.
+	Policy *PolicyIdentity `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	// How long generation stood still.
+	Pause *durationpb.Duration `protobuf:"bytes,2,opt,name=pause,proto3" json:"pause,omitempty"`
+	// Largest difference from the probe; 0 without one.
+	ProbeError    float32 `protobuf:"fixed32,3,opt,name=probe_error,json=probeError,proto3" json:"probe_error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoadWeightsResponse) Reset() {
+	*x = LoadWeightsResponse{}
+	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoadWeightsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoadWeightsResponse) ProtoMessage() {}
+
+func (x *LoadWeightsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoadWeightsResponse.ProtoReflect.Descriptor instead.
+func (*LoadWeightsResponse) Descriptor() ([]byte, []int) {
+	return file_memalpha_api_policy_v1alpha1_policy_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *LoadWeightsResponse) GetPolicy() *PolicyIdentity {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+func (x *LoadWeightsResponse) GetPause() *durationpb.Duration {
+	if x != nil {
+		return x.Pause
+	}
+	return nil
+}
+
+func (x *LoadWeightsResponse) GetProbeError() float32 {
+	if x != nil {
+		return x.ProbeError
+	}
+	return 0
+}
+
 // Request for GetPolicy.
 type GetPolicyRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -570,7 +1105,7 @@ type GetPolicyRequest struct {
 
 func (x *GetPolicyRequest) Reset() {
 	*x = GetPolicyRequest{}
-	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[7]
+	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -582,7 +1117,7 @@ func (x *GetPolicyRequest) String() string {
 func (*GetPolicyRequest) ProtoMessage() {}
 
 func (x *GetPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[7]
+	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -595,7 +1130,7 @@ func (x *GetPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicyRequest.ProtoReflect.Descriptor instead.
 func (*GetPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_memalpha_api_policy_v1alpha1_policy_service_proto_rawDescGZIP(), []int{7}
+	return file_memalpha_api_policy_v1alpha1_policy_service_proto_rawDescGZIP(), []int{14}
 }
 
 // Response of GetPolicy.
@@ -610,14 +1145,24 @@ type GetPolicyResponse struct {
 	// Most tokens of prompt and completion together; 0 if unlimited.
 	MaxContextTokens uint32 `protobuf:"varint,4,opt,name=max_context_tokens,json=maxContextTokens,proto3" json:"max_context_tokens,omitempty"`
 	// The wire format of tool calls it writes, such as `hermes` or `lines`.
-	WireFormat    string `protobuf:"bytes,5,opt,name=wire_format,json=wireFormat,proto3" json:"wire_format,omitempty"`
+	WireFormat string `protobuf:"bytes,5,opt,name=wire_format,json=wireFormat,proto3" json:"wire_format,omitempty"`
+	// The model's name or folder; empty without one.
+	Model string `protobuf:"bytes,6,opt,name=model,proto3" json:"model,omitempty"`
+	// SHA-256 of the tokenizer and its chat template; empty without one.
+	TokenizerDigest string `protobuf:"bytes,7,opt,name=tokenizer_digest,json=tokenizerDigest,proto3" json:"tokenizer_digest,omitempty"`
+	// Whether Score and token ids are to be had.
+	Scores bool `protobuf:"varint,8,opt,name=scores,proto3" json:"scores,omitempty"`
+	// Whether LoadWeights is to be had.
+	LoadsWeights bool `protobuf:"varint,9,opt,name=loads_weights,json=loadsWeights,proto3" json:"loads_weights,omitempty"`
+	// What the model was trained with; unset if that is not known.
+	TrainedWith   *TrainedWith `protobuf:"bytes,10,opt,name=trained_with,json=trainedWith,proto3" json:"trained_with,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetPolicyResponse) Reset() {
 	*x = GetPolicyResponse{}
-	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[8]
+	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -629,7 +1174,7 @@ func (x *GetPolicyResponse) String() string {
 func (*GetPolicyResponse) ProtoMessage() {}
 
 func (x *GetPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[8]
+	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -642,7 +1187,7 @@ func (x *GetPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicyResponse.ProtoReflect.Descriptor instead.
 func (*GetPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_memalpha_api_policy_v1alpha1_policy_service_proto_rawDescGZIP(), []int{8}
+	return file_memalpha_api_policy_v1alpha1_policy_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetPolicyResponse) GetPolicy() *PolicyIdentity {
@@ -680,11 +1225,119 @@ func (x *GetPolicyResponse) GetWireFormat() string {
 	return ""
 }
 
+func (x *GetPolicyResponse) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *GetPolicyResponse) GetTokenizerDigest() string {
+	if x != nil {
+		return x.TokenizerDigest
+	}
+	return ""
+}
+
+func (x *GetPolicyResponse) GetScores() bool {
+	if x != nil {
+		return x.Scores
+	}
+	return false
+}
+
+func (x *GetPolicyResponse) GetLoadsWeights() bool {
+	if x != nil {
+		return x.LoadsWeights
+	}
+	return false
+}
+
+func (x *GetPolicyResponse) GetTrainedWith() *TrainedWith {
+	if x != nil {
+		return x.TrainedWith
+	}
+	return nil
+}
+
+// What a checkpoint was trained with; an agent that does otherwise refuses it.
+type TrainedWith struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Digest of the prompt pack.
+	PromptDigest string `protobuf:"bytes,1,opt,name=prompt_digest,json=promptDigest,proto3" json:"prompt_digest,omitempty"`
+	// The wire format.
+	WireFormat string `protobuf:"bytes,2,opt,name=wire_format,json=wireFormat,proto3" json:"wire_format,omitempty"`
+	// The writer's view, such as `relevant(4,4)`.
+	View string `protobuf:"bytes,3,opt,name=view,proto3" json:"view,omitempty"`
+	// Most o200k tokens of core memory.
+	CoreTokenLimit uint32 `protobuf:"varint,4,opt,name=core_token_limit,json=coreTokenLimit,proto3" json:"core_token_limit,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *TrainedWith) Reset() {
+	*x = TrainedWith{}
+	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TrainedWith) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TrainedWith) ProtoMessage() {}
+
+func (x *TrainedWith) ProtoReflect() protoreflect.Message {
+	mi := &file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TrainedWith.ProtoReflect.Descriptor instead.
+func (*TrainedWith) Descriptor() ([]byte, []int) {
+	return file_memalpha_api_policy_v1alpha1_policy_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *TrainedWith) GetPromptDigest() string {
+	if x != nil {
+		return x.PromptDigest
+	}
+	return ""
+}
+
+func (x *TrainedWith) GetWireFormat() string {
+	if x != nil {
+		return x.WireFormat
+	}
+	return ""
+}
+
+func (x *TrainedWith) GetView() string {
+	if x != nil {
+		return x.View
+	}
+	return ""
+}
+
+func (x *TrainedWith) GetCoreTokenLimit() uint32 {
+	if x != nil {
+		return x.CoreTokenLimit
+	}
+	return 0
+}
+
 var File_memalpha_api_policy_v1alpha1_policy_service_proto protoreflect.FileDescriptor
 
 const file_memalpha_api_policy_v1alpha1_policy_service_proto_rawDesc = "" +
 	"\n" +
-	"1memalpha/api/policy/v1alpha1/policy_service.proto\x12\x1cmemalpha.api.policy.v1alpha1\"_\n" +
+	"1memalpha/api/policy/v1alpha1/policy_service.proto\x12\x1cmemalpha.api.policy.v1alpha1\x1a\x1egoogle/protobuf/duration.proto\"_\n" +
 	"\vChatMessage\x126\n" +
 	"\x04role\x18\x01 \x01(\x0e2\".memalpha.api.policy.v1alpha1.RoleR\x04role\x12\x18\n" +
 	"\acontent\x18\x02 \x01(\tR\acontent\"r\n" +
@@ -692,34 +1345,76 @@ const file_memalpha_api_policy_v1alpha1_policy_service_proto_rawDesc = "" +
 	"ChatPrompt\x12E\n" +
 	"\bmessages\x18\x01 \x03(\v2).memalpha.api.policy.v1alpha1.ChatMessageR\bmessages\x12\x1d\n" +
 	"\n" +
-	"tools_json\x18\x02 \x01(\tR\ttoolsJson\"\x9c\x01\n" +
+	"tools_json\x18\x02 \x01(\tR\ttoolsJson\".\n" +
+	"\x0fTokenizedPrompt\x12\x1b\n" +
+	"\ttoken_ids\x18\x01 \x03(\rR\btokenIds\"\xbd\x02\n" +
 	"\x0eSamplingParams\x12%\n" +
 	"\vtemperature\x18\x01 \x01(\x02H\x00R\vtemperature\x88\x01\x01\x12\"\n" +
 	"\n" +
 	"max_tokens\x18\x02 \x01(\x05H\x01R\tmaxTokens\x88\x01\x01\x12\x17\n" +
-	"\x04seed\x18\x03 \x01(\x03H\x02R\x04seed\x88\x01\x01B\x0e\n" +
+	"\x04seed\x18\x03 \x01(\x03H\x02R\x04seed\x88\x01\x01\x12\x18\n" +
+	"\x05top_p\x18\x04 \x01(\x02H\x03R\x04topP\x88\x01\x01\x12\x18\n" +
+	"\x05top_k\x18\x05 \x01(\x05H\x04R\x04topK\x88\x01\x01\x12\x18\n" +
+	"\x05min_p\x18\x06 \x01(\x02H\x05R\x04minP\x88\x01\x01\x12\x12\n" +
+	"\x04stop\x18\a \x03(\tR\x04stop\x12\x1f\n" +
+	"\vjson_schema\x18\b \x01(\tR\n" +
+	"jsonSchemaB\x0e\n" +
 	"\f_temperatureB\r\n" +
 	"\v_max_tokensB\a\n" +
-	"\x05_seed\"\x82\x02\n" +
+	"\x05_seedB\b\n" +
+	"\x06_top_pB\b\n" +
+	"\x06_top_kB\b\n" +
+	"\x06_min_p\"\xfc\x02\n" +
 	"\x0fGenerateRequest\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x01 \x01(\tR\trequestId\x12<\n" +
-	"\x04chat\x18\x02 \x01(\v2(.memalpha.api.policy.v1alpha1.ChatPromptR\x04chat\x12H\n" +
+	"request_id\x18\x01 \x01(\tR\trequestId\x12>\n" +
+	"\x04chat\x18\x02 \x01(\v2(.memalpha.api.policy.v1alpha1.ChatPromptH\x00R\x04chat\x12G\n" +
+	"\x06tokens\x18\x05 \x01(\v2-.memalpha.api.policy.v1alpha1.TokenizedPromptH\x00R\x06tokens\x12H\n" +
 	"\bsampling\x18\x03 \x01(\v2,.memalpha.api.policy.v1alpha1.SamplingParamsR\bsampling\x121\n" +
-	"\x12min_policy_version\x18\x04 \x01(\x03H\x00R\x10minPolicyVersion\x88\x01\x01B\x15\n" +
+	"\x12min_policy_version\x18\x04 \x01(\x03H\x01R\x10minPolicyVersion\x88\x01\x01\x12#\n" +
+	"\rreturn_tokens\x18\x06 \x01(\bR\freturnTokensB\b\n" +
+	"\x06promptB\x15\n" +
 	"\x13_min_policy_version\"T\n" +
 	"\x0ePolicyIdentity\x12\x1b\n" +
 	"\tpolicy_id\x18\x01 \x01(\tR\bpolicyId\x12%\n" +
-	"\x0epolicy_version\x18\x02 \x01(\x03R\rpolicyVersion\"Y\n" +
+	"\x0epolicy_version\x18\x02 \x01(\x03R\rpolicyVersion\"~\n" +
 	"\x05Usage\x12#\n" +
 	"\rprompt_tokens\x18\x01 \x01(\rR\fpromptTokens\x12+\n" +
-	"\x11completion_tokens\x18\x02 \x01(\rR\x10completionTokens\"\xf8\x01\n" +
+	"\x11completion_tokens\x18\x02 \x01(\rR\x10completionTokens\x12#\n" +
+	"\rcached_tokens\x18\x03 \x01(\rR\fcachedTokens\"\xdb\x02\n" +
 	"\x10GenerateResponse\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12O\n" +
 	"\rfinish_reason\x18\x02 \x01(\x0e2*.memalpha.api.policy.v1alpha1.FinishReasonR\ffinishReason\x12D\n" +
 	"\x06policy\x18\x03 \x01(\v2,.memalpha.api.policy.v1alpha1.PolicyIdentityR\x06policy\x129\n" +
-	"\x05usage\x18\x04 \x01(\v2#.memalpha.api.policy.v1alpha1.UsageR\x05usage\"\x12\n" +
-	"\x10GetPolicyRequest\"\xdf\x01\n" +
+	"\x05usage\x18\x04 \x01(\v2#.memalpha.api.policy.v1alpha1.UsageR\x05usage\x12\x1b\n" +
+	"\ttoken_ids\x18\x05 \x03(\rR\btokenIds\x12\x1a\n" +
+	"\blogprobs\x18\x06 \x03(\x02R\blogprobs\x12(\n" +
+	"\x10prompt_token_ids\x18\a \x03(\rR\x0epromptTokenIds\"\xdc\x01\n" +
+	"\fScoreRequest\x12K\n" +
+	"\tsequences\x18\x01 \x03(\v2-.memalpha.api.policy.v1alpha1.TokenizedPromptR\tsequences\x12%\n" +
+	"\vtemperature\x18\x02 \x01(\x02H\x00R\vtemperature\x88\x01\x01\x121\n" +
+	"\x12min_policy_version\x18\x03 \x01(\x03H\x01R\x10minPolicyVersion\x88\x01\x01B\x0e\n" +
+	"\f_temperatureB\x15\n" +
+	"\x13_min_policy_version\"+\n" +
+	"\rSequenceScore\x12\x1a\n" +
+	"\blogprobs\x18\x01 \x03(\x02R\blogprobs\"\x9a\x01\n" +
+	"\rScoreResponse\x12C\n" +
+	"\x06scores\x18\x01 \x03(\v2+.memalpha.api.policy.v1alpha1.SequenceScoreR\x06scores\x12D\n" +
+	"\x06policy\x18\x02 \x01(\v2,.memalpha.api.policy.v1alpha1.PolicyIdentityR\x06policy\"\xbd\x01\n" +
+	"\vWeightProbe\x12K\n" +
+	"\tsequences\x18\x01 \x03(\v2-.memalpha.api.policy.v1alpha1.TokenizedPromptR\tsequences\x12C\n" +
+	"\x06scores\x18\x02 \x03(\v2+.memalpha.api.policy.v1alpha1.SequenceScoreR\x06scores\x12\x1c\n" +
+	"\ttolerance\x18\x03 \x01(\x02R\ttolerance\"\x90\x01\n" +
+	"\x12LoadWeightsRequest\x12%\n" +
+	"\x0epolicy_version\x18\x01 \x01(\x03R\rpolicyVersion\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\x12?\n" +
+	"\x05probe\x18\x03 \x01(\v2).memalpha.api.policy.v1alpha1.WeightProbeR\x05probe\"\xad\x01\n" +
+	"\x13LoadWeightsResponse\x12D\n" +
+	"\x06policy\x18\x01 \x01(\v2,.memalpha.api.policy.v1alpha1.PolicyIdentityR\x06policy\x12/\n" +
+	"\x05pause\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x05pause\x12\x1f\n" +
+	"\vprobe_error\x18\x03 \x01(\x02R\n" +
+	"probeError\"\x12\n" +
+	"\x10GetPolicyRequest\"\xab\x03\n" +
 	"\x11GetPolicyResponse\x12D\n" +
 	"\x06policy\x18\x01 \x01(\v2,.memalpha.api.policy.v1alpha1.PolicyIdentityR\x06policy\x12\x16\n" +
 	"\x06engine\x18\x02 \x01(\tR\x06engine\x12\x1d\n" +
@@ -727,7 +1422,19 @@ const file_memalpha_api_policy_v1alpha1_policy_service_proto_rawDesc = "" +
 	"model_free\x18\x03 \x01(\bR\tmodelFree\x12,\n" +
 	"\x12max_context_tokens\x18\x04 \x01(\rR\x10maxContextTokens\x12\x1f\n" +
 	"\vwire_format\x18\x05 \x01(\tR\n" +
-	"wireFormat*P\n" +
+	"wireFormat\x12\x14\n" +
+	"\x05model\x18\x06 \x01(\tR\x05model\x12)\n" +
+	"\x10tokenizer_digest\x18\a \x01(\tR\x0ftokenizerDigest\x12\x16\n" +
+	"\x06scores\x18\b \x01(\bR\x06scores\x12#\n" +
+	"\rloads_weights\x18\t \x01(\bR\floadsWeights\x12L\n" +
+	"\ftrained_with\x18\n" +
+	" \x01(\v2).memalpha.api.policy.v1alpha1.TrainedWithR\vtrainedWith\"\x91\x01\n" +
+	"\vTrainedWith\x12#\n" +
+	"\rprompt_digest\x18\x01 \x01(\tR\fpromptDigest\x12\x1f\n" +
+	"\vwire_format\x18\x02 \x01(\tR\n" +
+	"wireFormat\x12\x12\n" +
+	"\x04view\x18\x03 \x01(\tR\x04view\x12(\n" +
+	"\x10core_token_limit\x18\x04 \x01(\rR\x0ecoreTokenLimit*P\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vROLE_SYSTEM\x10\x01\x12\r\n" +
@@ -736,9 +1443,11 @@ const file_memalpha_api_policy_v1alpha1_policy_service_proto_rawDesc = "" +
 	"\fFinishReason\x12\x1d\n" +
 	"\x19FINISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12FINISH_REASON_STOP\x10\x01\x12\x18\n" +
-	"\x14FINISH_REASON_LENGTH\x10\x022\xea\x01\n" +
+	"\x14FINISH_REASON_LENGTH\x10\x022\xc0\x03\n" +
 	"\rPolicyService\x12k\n" +
-	"\bGenerate\x12-.memalpha.api.policy.v1alpha1.GenerateRequest\x1a..memalpha.api.policy.v1alpha1.GenerateResponse0\x01\x12l\n" +
+	"\bGenerate\x12-.memalpha.api.policy.v1alpha1.GenerateRequest\x1a..memalpha.api.policy.v1alpha1.GenerateResponse0\x01\x12`\n" +
+	"\x05Score\x12*.memalpha.api.policy.v1alpha1.ScoreRequest\x1a+.memalpha.api.policy.v1alpha1.ScoreResponse\x12r\n" +
+	"\vLoadWeights\x120.memalpha.api.policy.v1alpha1.LoadWeightsRequest\x1a1.memalpha.api.policy.v1alpha1.LoadWeightsResponse\x12l\n" +
 	"\tGetPolicy\x12..memalpha.api.policy.v1alpha1.GetPolicyRequest\x1a/.memalpha.api.policy.v1alpha1.GetPolicyResponseb\x06proto3"
 
 var (
@@ -754,38 +1463,61 @@ func file_memalpha_api_policy_v1alpha1_policy_service_proto_rawDescGZIP() []byte
 }
 
 var file_memalpha_api_policy_v1alpha1_policy_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_memalpha_api_policy_v1alpha1_policy_service_proto_goTypes = []any{
-	(Role)(0),                 // 0: memalpha.api.policy.v1alpha1.Role
-	(FinishReason)(0),         // 1: memalpha.api.policy.v1alpha1.FinishReason
-	(*ChatMessage)(nil),       // 2: memalpha.api.policy.v1alpha1.ChatMessage
-	(*ChatPrompt)(nil),        // 3: memalpha.api.policy.v1alpha1.ChatPrompt
-	(*SamplingParams)(nil),    // 4: memalpha.api.policy.v1alpha1.SamplingParams
-	(*GenerateRequest)(nil),   // 5: memalpha.api.policy.v1alpha1.GenerateRequest
-	(*PolicyIdentity)(nil),    // 6: memalpha.api.policy.v1alpha1.PolicyIdentity
-	(*Usage)(nil),             // 7: memalpha.api.policy.v1alpha1.Usage
-	(*GenerateResponse)(nil),  // 8: memalpha.api.policy.v1alpha1.GenerateResponse
-	(*GetPolicyRequest)(nil),  // 9: memalpha.api.policy.v1alpha1.GetPolicyRequest
-	(*GetPolicyResponse)(nil), // 10: memalpha.api.policy.v1alpha1.GetPolicyResponse
+	(Role)(0),                   // 0: memalpha.api.policy.v1alpha1.Role
+	(FinishReason)(0),           // 1: memalpha.api.policy.v1alpha1.FinishReason
+	(*ChatMessage)(nil),         // 2: memalpha.api.policy.v1alpha1.ChatMessage
+	(*ChatPrompt)(nil),          // 3: memalpha.api.policy.v1alpha1.ChatPrompt
+	(*TokenizedPrompt)(nil),     // 4: memalpha.api.policy.v1alpha1.TokenizedPrompt
+	(*SamplingParams)(nil),      // 5: memalpha.api.policy.v1alpha1.SamplingParams
+	(*GenerateRequest)(nil),     // 6: memalpha.api.policy.v1alpha1.GenerateRequest
+	(*PolicyIdentity)(nil),      // 7: memalpha.api.policy.v1alpha1.PolicyIdentity
+	(*Usage)(nil),               // 8: memalpha.api.policy.v1alpha1.Usage
+	(*GenerateResponse)(nil),    // 9: memalpha.api.policy.v1alpha1.GenerateResponse
+	(*ScoreRequest)(nil),        // 10: memalpha.api.policy.v1alpha1.ScoreRequest
+	(*SequenceScore)(nil),       // 11: memalpha.api.policy.v1alpha1.SequenceScore
+	(*ScoreResponse)(nil),       // 12: memalpha.api.policy.v1alpha1.ScoreResponse
+	(*WeightProbe)(nil),         // 13: memalpha.api.policy.v1alpha1.WeightProbe
+	(*LoadWeightsRequest)(nil),  // 14: memalpha.api.policy.v1alpha1.LoadWeightsRequest
+	(*LoadWeightsResponse)(nil), // 15: memalpha.api.policy.v1alpha1.LoadWeightsResponse
+	(*GetPolicyRequest)(nil),    // 16: memalpha.api.policy.v1alpha1.GetPolicyRequest
+	(*GetPolicyResponse)(nil),   // 17: memalpha.api.policy.v1alpha1.GetPolicyResponse
+	(*TrainedWith)(nil),         // 18: memalpha.api.policy.v1alpha1.TrainedWith
+	(*durationpb.Duration)(nil), // 19: google.protobuf.Duration
 }
 var file_memalpha_api_policy_v1alpha1_policy_service_proto_depIdxs = []int32{
 	0,  // 0: memalpha.api.policy.v1alpha1.ChatMessage.role:type_name -> memalpha.api.policy.v1alpha1.Role
 	2,  // 1: memalpha.api.policy.v1alpha1.ChatPrompt.messages:type_name -> memalpha.api.policy.v1alpha1.ChatMessage
 	3,  // 2: memalpha.api.policy.v1alpha1.GenerateRequest.chat:type_name -> memalpha.api.policy.v1alpha1.ChatPrompt
-	4,  // 3: memalpha.api.policy.v1alpha1.GenerateRequest.sampling:type_name -> memalpha.api.policy.v1alpha1.SamplingParams
-	1,  // 4: memalpha.api.policy.v1alpha1.GenerateResponse.finish_reason:type_name -> memalpha.api.policy.v1alpha1.FinishReason
-	6,  // 5: memalpha.api.policy.v1alpha1.GenerateResponse.policy:type_name -> memalpha.api.policy.v1alpha1.PolicyIdentity
-	7,  // 6: memalpha.api.policy.v1alpha1.GenerateResponse.usage:type_name -> memalpha.api.policy.v1alpha1.Usage
-	6,  // 7: memalpha.api.policy.v1alpha1.GetPolicyResponse.policy:type_name -> memalpha.api.policy.v1alpha1.PolicyIdentity
-	5,  // 8: memalpha.api.policy.v1alpha1.PolicyService.Generate:input_type -> memalpha.api.policy.v1alpha1.GenerateRequest
-	9,  // 9: memalpha.api.policy.v1alpha1.PolicyService.GetPolicy:input_type -> memalpha.api.policy.v1alpha1.GetPolicyRequest
-	8,  // 10: memalpha.api.policy.v1alpha1.PolicyService.Generate:output_type -> memalpha.api.policy.v1alpha1.GenerateResponse
-	10, // 11: memalpha.api.policy.v1alpha1.PolicyService.GetPolicy:output_type -> memalpha.api.policy.v1alpha1.GetPolicyResponse
-	10, // [10:12] is the sub-list for method output_type
-	8,  // [8:10] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	4,  // 3: memalpha.api.policy.v1alpha1.GenerateRequest.tokens:type_name -> memalpha.api.policy.v1alpha1.TokenizedPrompt
+	5,  // 4: memalpha.api.policy.v1alpha1.GenerateRequest.sampling:type_name -> memalpha.api.policy.v1alpha1.SamplingParams
+	1,  // 5: memalpha.api.policy.v1alpha1.GenerateResponse.finish_reason:type_name -> memalpha.api.policy.v1alpha1.FinishReason
+	7,  // 6: memalpha.api.policy.v1alpha1.GenerateResponse.policy:type_name -> memalpha.api.policy.v1alpha1.PolicyIdentity
+	8,  // 7: memalpha.api.policy.v1alpha1.GenerateResponse.usage:type_name -> memalpha.api.policy.v1alpha1.Usage
+	4,  // 8: memalpha.api.policy.v1alpha1.ScoreRequest.sequences:type_name -> memalpha.api.policy.v1alpha1.TokenizedPrompt
+	11, // 9: memalpha.api.policy.v1alpha1.ScoreResponse.scores:type_name -> memalpha.api.policy.v1alpha1.SequenceScore
+	7,  // 10: memalpha.api.policy.v1alpha1.ScoreResponse.policy:type_name -> memalpha.api.policy.v1alpha1.PolicyIdentity
+	4,  // 11: memalpha.api.policy.v1alpha1.WeightProbe.sequences:type_name -> memalpha.api.policy.v1alpha1.TokenizedPrompt
+	11, // 12: memalpha.api.policy.v1alpha1.WeightProbe.scores:type_name -> memalpha.api.policy.v1alpha1.SequenceScore
+	13, // 13: memalpha.api.policy.v1alpha1.LoadWeightsRequest.probe:type_name -> memalpha.api.policy.v1alpha1.WeightProbe
+	7,  // 14: memalpha.api.policy.v1alpha1.LoadWeightsResponse.policy:type_name -> memalpha.api.policy.v1alpha1.PolicyIdentity
+	19, // 15: memalpha.api.policy.v1alpha1.LoadWeightsResponse.pause:type_name -> google.protobuf.Duration
+	7,  // 16: memalpha.api.policy.v1alpha1.GetPolicyResponse.policy:type_name -> memalpha.api.policy.v1alpha1.PolicyIdentity
+	18, // 17: memalpha.api.policy.v1alpha1.GetPolicyResponse.trained_with:type_name -> memalpha.api.policy.v1alpha1.TrainedWith
+	6,  // 18: memalpha.api.policy.v1alpha1.PolicyService.Generate:input_type -> memalpha.api.policy.v1alpha1.GenerateRequest
+	10, // 19: memalpha.api.policy.v1alpha1.PolicyService.Score:input_type -> memalpha.api.policy.v1alpha1.ScoreRequest
+	14, // 20: memalpha.api.policy.v1alpha1.PolicyService.LoadWeights:input_type -> memalpha.api.policy.v1alpha1.LoadWeightsRequest
+	16, // 21: memalpha.api.policy.v1alpha1.PolicyService.GetPolicy:input_type -> memalpha.api.policy.v1alpha1.GetPolicyRequest
+	9,  // 22: memalpha.api.policy.v1alpha1.PolicyService.Generate:output_type -> memalpha.api.policy.v1alpha1.GenerateResponse
+	12, // 23: memalpha.api.policy.v1alpha1.PolicyService.Score:output_type -> memalpha.api.policy.v1alpha1.ScoreResponse
+	15, // 24: memalpha.api.policy.v1alpha1.PolicyService.LoadWeights:output_type -> memalpha.api.policy.v1alpha1.LoadWeightsResponse
+	17, // 25: memalpha.api.policy.v1alpha1.PolicyService.GetPolicy:output_type -> memalpha.api.policy.v1alpha1.GetPolicyResponse
+	22, // [22:26] is the sub-list for method output_type
+	18, // [18:22] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_memalpha_api_policy_v1alpha1_policy_service_proto_init() }
@@ -793,15 +1525,19 @@ func file_memalpha_api_policy_v1alpha1_policy_service_proto_init() {
 	if File_memalpha_api_policy_v1alpha1_policy_service_proto != nil {
 		return
 	}
-	file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[2].OneofWrappers = []any{}
 	file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[3].OneofWrappers = []any{}
+	file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[4].OneofWrappers = []any{
+		(*GenerateRequest_Chat)(nil),
+		(*GenerateRequest_Tokens)(nil),
+	}
+	file_memalpha_api_policy_v1alpha1_policy_service_proto_msgTypes[8].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_memalpha_api_policy_v1alpha1_policy_service_proto_rawDesc), len(file_memalpha_api_policy_v1alpha1_policy_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   9,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

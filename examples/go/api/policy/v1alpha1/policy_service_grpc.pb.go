@@ -19,8 +19,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	PolicyService_Generate_FullMethodName  = "/memalpha.api.policy.v1alpha1.PolicyService/Generate"
-	PolicyService_GetPolicy_FullMethodName = "/memalpha.api.policy.v1alpha1.PolicyService/GetPolicy"
+	PolicyService_Generate_FullMethodName    = "/memalpha.api.policy.v1alpha1.PolicyService/Generate"
+	PolicyService_Score_FullMethodName       = "/memalpha.api.policy.v1alpha1.PolicyService/Score"
+	PolicyService_LoadWeights_FullMethodName = "/memalpha.api.policy.v1alpha1.PolicyService/LoadWeights"
+	PolicyService_GetPolicy_FullMethodName   = "/memalpha.api.policy.v1alpha1.PolicyService/GetPolicy"
 )
 
 // PolicyServiceClient is the client API for PolicyService service.
@@ -29,8 +31,12 @@ const (
 //
 // Generates what a memory policy writes.
 type PolicyServiceClient interface {
-	// Completes one prompt; the pieces of the completion come as they are made.
+	// Completes one prompt; the pieces of the completion come as they are made. Cancelling frees the engine.
 	Generate(ctx context.Context, in *GenerateRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GenerateResponse], error)
+	// Scores given tokens without sampling. UNIMPLEMENTED if GetPolicy says so.
+	Score(ctx context.Context, in *ScoreRequest, opts ...grpc.CallOption) (*ScoreResponse, error)
+	// Loads other weights of the same model, checks them and serves them. Safe to repeat for one version.
+	LoadWeights(ctx context.Context, in *LoadWeightsRequest, opts ...grpc.CallOption) (*LoadWeightsResponse, error)
 	// Describes the policy that is served.
 	GetPolicy(ctx context.Context, in *GetPolicyRequest, opts ...grpc.CallOption) (*GetPolicyResponse, error)
 }
@@ -62,6 +68,26 @@ func (c *policyServiceClient) Generate(ctx context.Context, in *GenerateRequest,
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type PolicyService_GenerateClient = grpc.ServerStreamingClient[GenerateResponse]
 
+func (c *policyServiceClient) Score(ctx context.Context, in *ScoreRequest, opts ...grpc.CallOption) (*ScoreResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ScoreResponse)
+	err := c.cc.Invoke(ctx, PolicyService_Score_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *policyServiceClient) LoadWeights(ctx context.Context, in *LoadWeightsRequest, opts ...grpc.CallOption) (*LoadWeightsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(LoadWeightsResponse)
+	err := c.cc.Invoke(ctx, PolicyService_LoadWeights_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *policyServiceClient) GetPolicy(ctx context.Context, in *GetPolicyRequest, opts ...grpc.CallOption) (*GetPolicyResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetPolicyResponse)
@@ -78,8 +104,12 @@ func (c *policyServiceClient) GetPolicy(ctx context.Context, in *GetPolicyReques
 //
 // Generates what a memory policy writes.
 type PolicyServiceServer interface {
-	// Completes one prompt; the pieces of the completion come as they are made.
+	// Completes one prompt; the pieces of the completion come as they are made. Cancelling frees the engine.
 	Generate(*GenerateRequest, grpc.ServerStreamingServer[GenerateResponse]) error
+	// Scores given tokens without sampling. UNIMPLEMENTED if GetPolicy says so.
+	Score(context.Context, *ScoreRequest) (*ScoreResponse, error)
+	// Loads other weights of the same model, checks them and serves them. Safe to repeat for one version.
+	LoadWeights(context.Context, *LoadWeightsRequest) (*LoadWeightsResponse, error)
 	// Describes the policy that is served.
 	GetPolicy(context.Context, *GetPolicyRequest) (*GetPolicyResponse, error)
 	mustEmbedUnimplementedPolicyServiceServer()
@@ -94,6 +124,12 @@ type UnimplementedPolicyServiceServer struct{}
 
 func (UnimplementedPolicyServiceServer) Generate(*GenerateRequest, grpc.ServerStreamingServer[GenerateResponse]) error {
 	return status.Error(codes.Unimplemented, "method Generate not implemented")
+}
+func (UnimplementedPolicyServiceServer) Score(context.Context, *ScoreRequest) (*ScoreResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Score not implemented")
+}
+func (UnimplementedPolicyServiceServer) LoadWeights(context.Context, *LoadWeightsRequest) (*LoadWeightsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method LoadWeights not implemented")
 }
 func (UnimplementedPolicyServiceServer) GetPolicy(context.Context, *GetPolicyRequest) (*GetPolicyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetPolicy not implemented")
@@ -130,6 +166,42 @@ func _PolicyService_Generate_Handler(srv interface{}, stream grpc.ServerStream) 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type PolicyService_GenerateServer = grpc.ServerStreamingServer[GenerateResponse]
 
+func _PolicyService_Score_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ScoreRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PolicyServiceServer).Score(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PolicyService_Score_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PolicyServiceServer).Score(ctx, req.(*ScoreRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PolicyService_LoadWeights_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(LoadWeightsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PolicyServiceServer).LoadWeights(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PolicyService_LoadWeights_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PolicyServiceServer).LoadWeights(ctx, req.(*LoadWeightsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _PolicyService_GetPolicy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetPolicyRequest)
 	if err := dec(in); err != nil {
@@ -155,6 +227,14 @@ var PolicyService_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "memalpha.api.policy.v1alpha1.PolicyService",
 	HandlerType: (*PolicyServiceServer)(nil),
 	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Score",
+			Handler:    _PolicyService_Score_Handler,
+		},
+		{
+			MethodName: "LoadWeights",
+			Handler:    _PolicyService_LoadWeights_Handler,
+		},
 		{
 			MethodName: "GetPolicy",
 			Handler:    _PolicyService_GetPolicy_Handler,

@@ -22,37 +22,54 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1memalpha/api/policy/v1alpha1/policy_service.proto\x12\x1cmemalpha.api.policy.v1alpha1\"P\n\x0b\x43hatMessage\x12\x30\n\x04role\x18\x01 \x01(\x0e\x32\".memalpha.api.policy.v1alpha1.Role\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\"]\n\nChatPrompt\x12;\n\x08messages\x18\x01 \x03(\x0b\x32).memalpha.api.policy.v1alpha1.ChatMessage\x12\x12\n\ntools_json\x18\x02 \x01(\t\"~\n\x0eSamplingParams\x12\x18\n\x0btemperature\x18\x01 \x01(\x02H\x00\x88\x01\x01\x12\x17\n\nmax_tokens\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x11\n\x04seed\x18\x03 \x01(\x03H\x02\x88\x01\x01\x42\x0e\n\x0c_temperatureB\r\n\x0b_max_tokensB\x07\n\x05_seed\"\xd5\x01\n\x0fGenerateRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x36\n\x04\x63hat\x18\x02 \x01(\x0b\x32(.memalpha.api.policy.v1alpha1.ChatPrompt\x12>\n\x08sampling\x18\x03 \x01(\x0b\x32,.memalpha.api.policy.v1alpha1.SamplingParams\x12\x1f\n\x12min_policy_version\x18\x04 \x01(\x03H\x00\x88\x01\x01\x42\x15\n\x13_min_policy_version\";\n\x0ePolicyIdentity\x12\x11\n\tpolicy_id\x18\x01 \x01(\t\x12\x16\n\x0epolicy_version\x18\x02 \x01(\x03\"9\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\r\x12\x19\n\x11\x63ompletion_tokens\x18\x02 \x01(\r\"\xd5\x01\n\x10GenerateResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x41\n\rfinish_reason\x18\x02 \x01(\x0e\x32*.memalpha.api.policy.v1alpha1.FinishReason\x12<\n\x06policy\x18\x03 \x01(\x0b\x32,.memalpha.api.policy.v1alpha1.PolicyIdentity\x12\x32\n\x05usage\x18\x04 \x01(\x0b\x32#.memalpha.api.policy.v1alpha1.Usage\"\x12\n\x10GetPolicyRequest\"\xa6\x01\n\x11GetPolicyResponse\x12<\n\x06policy\x18\x01 \x01(\x0b\x32,.memalpha.api.policy.v1alpha1.PolicyIdentity\x12\x0e\n\x06\x65ngine\x18\x02 \x01(\t\x12\x12\n\nmodel_free\x18\x03 \x01(\x08\x12\x1a\n\x12max_context_tokens\x18\x04 \x01(\r\x12\x13\n\x0bwire_format\x18\x05 \x01(\t*P\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_SYSTEM\x10\x01\x12\r\n\tROLE_USER\x10\x02\x12\x12\n\x0eROLE_ASSISTANT\x10\x03*_\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x32\xea\x01\n\rPolicyService\x12k\n\x08Generate\x12-.memalpha.api.policy.v1alpha1.GenerateRequest\x1a..memalpha.api.policy.v1alpha1.GenerateResponse0\x01\x12l\n\tGetPolicy\x12..memalpha.api.policy.v1alpha1.GetPolicyRequest\x1a/.memalpha.api.policy.v1alpha1.GetPolicyResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1memalpha/api/policy/v1alpha1/policy_service.proto\x12\x1cmemalpha.api.policy.v1alpha1\x1a\x1egoogle/protobuf/duration.proto\"P\n\x0b\x43hatMessage\x12\x30\n\x04role\x18\x01 \x01(\x0e\x32\".memalpha.api.policy.v1alpha1.Role\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\"]\n\nChatPrompt\x12;\n\x08messages\x18\x01 \x03(\x0b\x32).memalpha.api.policy.v1alpha1.ChatMessage\x12\x12\n\ntools_json\x18\x02 \x01(\t\"$\n\x0fTokenizedPrompt\x12\x11\n\ttoken_ids\x18\x01 \x03(\r\"\xfb\x01\n\x0eSamplingParams\x12\x18\n\x0btemperature\x18\x01 \x01(\x02H\x00\x88\x01\x01\x12\x17\n\nmax_tokens\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x11\n\x04seed\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12\x12\n\x05top_p\x18\x04 \x01(\x02H\x03\x88\x01\x01\x12\x12\n\x05top_k\x18\x05 \x01(\x05H\x04\x88\x01\x01\x12\x12\n\x05min_p\x18\x06 \x01(\x02H\x05\x88\x01\x01\x12\x0c\n\x04stop\x18\x07 \x03(\t\x12\x13\n\x0bjson_schema\x18\x08 \x01(\tB\x0e\n\x0c_temperatureB\r\n\x0b_max_tokensB\x07\n\x05_seedB\x08\n\x06_top_pB\x08\n\x06_top_kB\x08\n\x06_min_p\"\xb9\x02\n\x0fGenerateRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x38\n\x04\x63hat\x18\x02 \x01(\x0b\x32(.memalpha.api.policy.v1alpha1.ChatPromptH\x00\x12?\n\x06tokens\x18\x05 \x01(\x0b\x32-.memalpha.api.policy.v1alpha1.TokenizedPromptH\x00\x12>\n\x08sampling\x18\x03 \x01(\x0b\x32,.memalpha.api.policy.v1alpha1.SamplingParams\x12\x1f\n\x12min_policy_version\x18\x04 \x01(\x03H\x01\x88\x01\x01\x12\x15\n\rreturn_tokens\x18\x06 \x01(\x08\x42\x08\n\x06promptB\x15\n\x13_min_policy_version\";\n\x0ePolicyIdentity\x12\x11\n\tpolicy_id\x18\x01 \x01(\t\x12\x16\n\x0epolicy_version\x18\x02 \x01(\x03\"P\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\r\x12\x19\n\x11\x63ompletion_tokens\x18\x02 \x01(\r\x12\x15\n\rcached_tokens\x18\x03 \x01(\r\"\x94\x02\n\x10GenerateResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x41\n\rfinish_reason\x18\x02 \x01(\x0e\x32*.memalpha.api.policy.v1alpha1.FinishReason\x12<\n\x06policy\x18\x03 \x01(\x0b\x32,.memalpha.api.policy.v1alpha1.PolicyIdentity\x12\x32\n\x05usage\x18\x04 \x01(\x0b\x32#.memalpha.api.policy.v1alpha1.Usage\x12\x11\n\ttoken_ids\x18\x05 \x03(\r\x12\x10\n\x08logprobs\x18\x06 \x03(\x02\x12\x18\n\x10prompt_token_ids\x18\x07 \x03(\r\"\xb2\x01\n\x0cScoreRequest\x12@\n\tsequences\x18\x01 \x03(\x0b\x32-.memalpha.api.policy.v1alpha1.TokenizedPrompt\x12\x18\n\x0btemperature\x18\x02 \x01(\x02H\x00\x88\x01\x01\x12\x1f\n\x12min_policy_version\x18\x03 \x01(\x03H\x01\x88\x01\x01\x42\x0e\n\x0c_temperatureB\x15\n\x13_min_policy_version\"!\n\rSequenceScore\x12\x10\n\x08logprobs\x18\x01 \x03(\x02\"\x8a\x01\n\rScoreResponse\x12;\n\x06scores\x18\x01 \x03(\x0b\x32+.memalpha.api.policy.v1alpha1.SequenceScore\x12<\n\x06policy\x18\x02 \x01(\x0b\x32,.memalpha.api.policy.v1alpha1.PolicyIdentity\"\x9f\x01\n\x0bWeightProbe\x12@\n\tsequences\x18\x01 \x03(\x0b\x32-.memalpha.api.policy.v1alpha1.TokenizedPrompt\x12;\n\x06scores\x18\x02 \x03(\x0b\x32+.memalpha.api.policy.v1alpha1.SequenceScore\x12\x11\n\ttolerance\x18\x03 \x01(\x02\"t\n\x12LoadWeightsRequest\x12\x16\n\x0epolicy_version\x18\x01 \x01(\x03\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x38\n\x05probe\x18\x03 \x01(\x0b\x32).memalpha.api.policy.v1alpha1.WeightProbe\"\x92\x01\n\x13LoadWeightsResponse\x12<\n\x06policy\x18\x01 \x01(\x0b\x32,.memalpha.api.policy.v1alpha1.PolicyIdentity\x12(\n\x05pause\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0bprobe_error\x18\x03 \x01(\x02\"\x12\n\x10GetPolicyRequest\"\xb7\x02\n\x11GetPolicyResponse\x12<\n\x06policy\x18\x01 \x01(\x0b\x32,.memalpha.api.policy.v1alpha1.PolicyIdentity\x12\x0e\n\x06\x65ngine\x18\x02 \x01(\t\x12\x12\n\nmodel_free\x18\x03 \x01(\x08\x12\x1a\n\x12max_context_tokens\x18\x04 \x01(\r\x12\x13\n\x0bwire_format\x18\x05 \x01(\t\x12\r\n\x05model\x18\x06 \x01(\t\x12\x18\n\x10tokenizer_digest\x18\x07 \x01(\t\x12\x0e\n\x06scores\x18\x08 \x01(\x08\x12\x15\n\rloads_weights\x18\t \x01(\x08\x12?\n\x0ctrained_with\x18\n \x01(\x0b\x32).memalpha.api.policy.v1alpha1.TrainedWith\"a\n\x0bTrainedWith\x12\x15\n\rprompt_digest\x18\x01 \x01(\t\x12\x13\n\x0bwire_format\x18\x02 \x01(\t\x12\x0c\n\x04view\x18\x03 \x01(\t\x12\x18\n\x10\x63ore_token_limit\x18\x04 \x01(\r*P\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_SYSTEM\x10\x01\x12\r\n\tROLE_USER\x10\x02\x12\x12\n\x0eROLE_ASSISTANT\x10\x03*_\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x32\xc0\x03\n\rPolicyService\x12k\n\x08Generate\x12-.memalpha.api.policy.v1alpha1.GenerateRequest\x1a..memalpha.api.policy.v1alpha1.GenerateResponse0\x01\x12`\n\x05Score\x12*.memalpha.api.policy.v1alpha1.ScoreRequest\x1a+.memalpha.api.policy.v1alpha1.ScoreResponse\x12r\n\x0bLoadWeights\x12\x30.memalpha.api.policy.v1alpha1.LoadWeightsRequest\x1a\x31.memalpha.api.policy.v1alpha1.LoadWeightsResponse\x12l\n\tGetPolicy\x12..memalpha.api.policy.v1alpha1.GetPolicyRequest\x1a/.memalpha.api.policy.v1alpha1.GetPolicyResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'memalpha.api.policy.v1alpha1.policy_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=1129
-  _globals['_ROLE']._serialized_end=1209
-  _globals['_FINISHREASON']._serialized_start=1211
-  _globals['_FINISHREASON']._serialized_end=1306
-  _globals['_CHATMESSAGE']._serialized_start=83
-  _globals['_CHATMESSAGE']._serialized_end=163
-  _globals['_CHATPROMPT']._serialized_start=165
-  _globals['_CHATPROMPT']._serialized_end=258
-  _globals['_SAMPLINGPARAMS']._serialized_start=260
-  _globals['_SAMPLINGPARAMS']._serialized_end=386
-  _globals['_GENERATEREQUEST']._serialized_start=389
-  _globals['_GENERATEREQUEST']._serialized_end=602
-  _globals['_POLICYIDENTITY']._serialized_start=604
-  _globals['_POLICYIDENTITY']._serialized_end=663
-  _globals['_USAGE']._serialized_start=665
-  _globals['_USAGE']._serialized_end=722
-  _globals['_GENERATERESPONSE']._serialized_start=725
-  _globals['_GENERATERESPONSE']._serialized_end=938
-  _globals['_GETPOLICYREQUEST']._serialized_start=940
-  _globals['_GETPOLICYREQUEST']._serialized_end=958
-  _globals['_GETPOLICYRESPONSE']._serialized_start=961
-  _globals['_GETPOLICYRESPONSE']._serialized_end=1127
-  _globals['_POLICYSERVICE']._serialized_start=1309
-  _globals['_POLICYSERVICE']._serialized_end=1543
+  _globals['_ROLE']._serialized_start=2541
+  _globals['_ROLE']._serialized_end=2621
+  _globals['_FINISHREASON']._serialized_start=2623
+  _globals['_FINISHREASON']._serialized_end=2718
+  _globals['_CHATMESSAGE']._serialized_start=115
+  _globals['_CHATMESSAGE']._serialized_end=195
+  _globals['_CHATPROMPT']._serialized_start=197
+  _globals['_CHATPROMPT']._serialized_end=290
+  _globals['_TOKENIZEDPROMPT']._serialized_start=292
+  _globals['_TOKENIZEDPROMPT']._serialized_end=328
+  _globals['_SAMPLINGPARAMS']._serialized_start=331
+  _globals['_SAMPLINGPARAMS']._serialized_end=582
+  _globals['_GENERATEREQUEST']._serialized_start=585
+  _globals['_GENERATEREQUEST']._serialized_end=898
+  _globals['_POLICYIDENTITY']._serialized_start=900
+  _globals['_POLICYIDENTITY']._serialized_end=959
+  _globals['_USAGE']._serialized_start=961
+  _globals['_USAGE']._serialized_end=1041
+  _globals['_GENERATERESPONSE']._serialized_start=1044
+  _globals['_GENERATERESPONSE']._serialized_end=1320
+  _globals['_SCOREREQUEST']._serialized_start=1323
+  _globals['_SCOREREQUEST']._serialized_end=1501
+  _globals['_SEQUENCESCORE']._serialized_start=1503
+  _globals['_SEQUENCESCORE']._serialized_end=1536
+  _globals['_SCORERESPONSE']._serialized_start=1539
+  _globals['_SCORERESPONSE']._serialized_end=1677
+  _globals['_WEIGHTPROBE']._serialized_start=1680
+  _globals['_WEIGHTPROBE']._serialized_end=1839
+  _globals['_LOADWEIGHTSREQUEST']._serialized_start=1841
+  _globals['_LOADWEIGHTSREQUEST']._serialized_end=1957
+  _globals['_LOADWEIGHTSRESPONSE']._serialized_start=1960
+  _globals['_LOADWEIGHTSRESPONSE']._serialized_end=2106
+  _globals['_GETPOLICYREQUEST']._serialized_start=2108
+  _globals['_GETPOLICYREQUEST']._serialized_end=2126
+  _globals['_GETPOLICYRESPONSE']._serialized_start=2129
+  _globals['_GETPOLICYRESPONSE']._serialized_end=2440
+  _globals['_TRAINEDWITH']._serialized_start=2442
+  _globals['_TRAINEDWITH']._serialized_end=2539
+  _globals['_POLICYSERVICE']._serialized_start=2721
+  _globals['_POLICYSERVICE']._serialized_end=3169
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -126,6 +127,30 @@ class ChatPrompt(_message.Message):
 Global___ChatPrompt: _TypeAlias = ChatPrompt  # noqa: Y015
 
 @_typing.final
+class TokenizedPrompt(_message.Message):
+    """Token ids of a prompt, exactly as the model shall see them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def token_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The ids, at least one."""
+
+    def __init__(
+        self,
+        *,
+        token_ids: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["token_ids", b"token_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TokenizedPrompt: _TypeAlias = TokenizedPrompt  # noqa: Y015
+
+@_typing.final
 class SamplingParams(_message.Message):
     """How to sample. Unset fields take the policy's own defaults."""
 
@@ -134,35 +159,69 @@ class SamplingParams(_message.Message):
     TEMPERATURE_FIELD_NUMBER: _builtins.int
     MAX_TOKENS_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
+    TOP_P_FIELD_NUMBER: _builtins.int
+    TOP_K_FIELD_NUMBER: _builtins.int
+    MIN_P_FIELD_NUMBER: _builtins.int
+    STOP_FIELD_NUMBER: _builtins.int
+    JSON_SCHEMA_FIELD_NUMBER: _builtins.int
     temperature: _builtins.float
     """Softmax temperature, 0 to 2; 0 is greedy."""
     max_tokens: _builtins.int
     """Most new tokens, from 1."""
     seed: _builtins.int
-    """Seed of the sampler."""
+    """Seed of the sampler: the same prompt, seed and weights give the same ids, alone or beside others."""
+    top_p: _builtins.float
+    """Nucleus: the fewest tokens whose probabilities reach this, above 0 to 1; 1 is all."""
+    top_k: _builtins.int
+    """The likeliest so many tokens; 0 is all."""
+    min_p: _builtins.float
+    """Tokens at least this share as likely as the likeliest, 0 to 1; 0 is all."""
+    json_schema: _builtins.str
+    """A JSON schema that the completion must satisfy; empty is none. UNIMPLEMENTED where an engine has no grammars."""
+    @_builtins.property
+    def stop(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Texts that end the completion and are not part of it; at most 16."""
+
     def __init__(
         self,
         *,
         temperature: _builtins.float | None = ...,
         max_tokens: _builtins.int | None = ...,
         seed: _builtins.int | None = ...,
+        top_p: _builtins.float | None = ...,
+        top_k: _builtins.int | None = ...,
+        min_p: _builtins.float | None = ...,
+        stop: _abc.Iterable[_builtins.str] | None = ...,
+        json_schema: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens", "_seed", b"_seed", "_temperature", b"_temperature", "max_tokens", b"max_tokens", "seed", b"seed", "temperature", b"temperature"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens", "_min_p", b"_min_p", "_seed", b"_seed", "_temperature", b"_temperature", "_top_k", b"_top_k", "_top_p", b"_top_p", "max_tokens", b"max_tokens", "min_p", b"min_p", "seed", b"seed", "temperature", b"temperature", "top_k", b"top_k", "top_p", b"top_p"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens", "_seed", b"_seed", "_temperature", b"_temperature", "max_tokens", b"max_tokens", "seed", b"seed", "temperature", b"temperature"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens", "_min_p", b"_min_p", "_seed", b"_seed", "_temperature", b"_temperature", "_top_k", b"_top_k", "_top_p", b"_top_p", "json_schema", b"json_schema", "max_tokens", b"max_tokens", "min_p", b"min_p", "seed", b"seed", "stop", b"stop", "temperature", b"temperature", "top_k", b"top_k", "top_p", b"top_p"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_tokens: _TypeAlias = _typing.Literal["max_tokens"]  # noqa: Y015
     _WhichOneofArgType__max_tokens: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__min_p: _TypeAlias = _typing.Literal["min_p"]  # noqa: Y015
+    _WhichOneofArgType__min_p: _TypeAlias = _typing.Literal["_min_p", b"_min_p"]  # noqa: Y015
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
     _WhichOneofReturnType__temperature: _TypeAlias = _typing.Literal["temperature"]  # noqa: Y015
     _WhichOneofArgType__temperature: _TypeAlias = _typing.Literal["_temperature", b"_temperature"]  # noqa: Y015
+    _WhichOneofReturnType__top_k: _TypeAlias = _typing.Literal["top_k"]  # noqa: Y015
+    _WhichOneofArgType__top_k: _TypeAlias = _typing.Literal["_top_k", b"_top_k"]  # noqa: Y015
+    _WhichOneofReturnType__top_p: _TypeAlias = _typing.Literal["top_p"]  # noqa: Y015
+    _WhichOneofArgType__top_p: _TypeAlias = _typing.Literal["_top_p", b"_top_p"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_tokens) -> _WhichOneofReturnType__max_tokens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_p) -> _WhichOneofReturnType__min_p | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__temperature) -> _WhichOneofReturnType__temperature | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__top_k) -> _WhichOneofReturnType__top_k | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__top_p) -> _WhichOneofReturnType__top_p | None: ...
 
 Global___SamplingParams: _TypeAlias = SamplingParams  # noqa: Y015
 
@@ -174,15 +233,23 @@ class GenerateRequest(_message.Message):
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     CHAT_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
     SAMPLING_FIELD_NUMBER: _builtins.int
     MIN_POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    RETURN_TOKENS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Names the request in logs; the server picks one if empty."""
     min_policy_version: _builtins.int
     """Fails with FAILED_PRECONDITION if the served weights are older."""
+    return_tokens: _builtins.bool
+    """Also return the ids of prompt and completion, and the sampler's logprobs."""
     @_builtins.property
     def chat(self) -> Global___ChatPrompt:
-        """What to complete."""
+        """A conversation."""
+
+    @_builtins.property
+    def tokens(self) -> Global___TokenizedPrompt:
+        """Ids."""
 
     @_builtins.property
     def sampling(self) -> Global___SamplingParams:
@@ -193,16 +260,23 @@ class GenerateRequest(_message.Message):
         *,
         request_id: _builtins.str = ...,
         chat: Global___ChatPrompt | None = ...,
+        tokens: Global___TokenizedPrompt | None = ...,
         sampling: Global___SamplingParams | None = ...,
         min_policy_version: _builtins.int | None = ...,
+        return_tokens: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_policy_version", b"_min_policy_version", "chat", b"chat", "min_policy_version", b"min_policy_version", "sampling", b"sampling"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_policy_version", b"_min_policy_version", "chat", b"chat", "min_policy_version", b"min_policy_version", "prompt", b"prompt", "sampling", b"sampling", "tokens", b"tokens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_policy_version", b"_min_policy_version", "chat", b"chat", "min_policy_version", b"min_policy_version", "request_id", b"request_id", "sampling", b"sampling"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_policy_version", b"_min_policy_version", "chat", b"chat", "min_policy_version", b"min_policy_version", "prompt", b"prompt", "request_id", b"request_id", "return_tokens", b"return_tokens", "sampling", b"sampling", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__min_policy_version: _TypeAlias = _typing.Literal["min_policy_version"]  # noqa: Y015
     _WhichOneofArgType__min_policy_version: _TypeAlias = _typing.Literal["_min_policy_version", b"_min_policy_version"]  # noqa: Y015
+    _WhichOneofReturnType_prompt: _TypeAlias = _typing.Literal["chat", "tokens"]  # noqa: Y015
+    _WhichOneofArgType_prompt: _TypeAlias = _typing.Literal["prompt", b"prompt"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__min_policy_version) -> _WhichOneofReturnType__min_policy_version | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_prompt) -> _WhichOneofReturnType_prompt | None: ...
 
 Global___GenerateRequest: _TypeAlias = GenerateRequest  # noqa: Y015
 
@@ -240,19 +314,23 @@ class Usage(_message.Message):
 
     PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
     COMPLETION_TOKENS_FIELD_NUMBER: _builtins.int
+    CACHED_TOKENS_FIELD_NUMBER: _builtins.int
     prompt_tokens: _builtins.int
     """Prompt."""
     completion_tokens: _builtins.int
     """Completion."""
+    cached_tokens: _builtins.int
+    """Prompt tokens that came from a cache."""
     def __init__(
         self,
         *,
         prompt_tokens: _builtins.int = ...,
         completion_tokens: _builtins.int = ...,
+        cached_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["completion_tokens", b"completion_tokens", "prompt_tokens", b"prompt_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_tokens", b"cached_tokens", "completion_tokens", b"completion_tokens", "prompt_tokens", b"prompt_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -268,6 +346,9 @@ class GenerateResponse(_message.Message):
     FINISH_REASON_FIELD_NUMBER: _builtins.int
     POLICY_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
+    TOKEN_IDS_FIELD_NUMBER: _builtins.int
+    LOGPROBS_FIELD_NUMBER: _builtins.int
+    PROMPT_TOKEN_IDS_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The new text."""
     finish_reason: Global___FinishReason.ValueType
@@ -280,6 +361,18 @@ class GenerateResponse(_message.Message):
     def usage(self) -> Global___Usage:
         """Set on the last piece."""
 
+    @_builtins.property
+    def token_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The new tokens, an end token included, if asked for."""
+
+    @_builtins.property
+    def logprobs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Their logprobs under the distribution that was sampled from, one each."""
+
+    @_builtins.property
+    def prompt_token_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Set on the first piece, if asked for: the prompt as the model saw it."""
+
     def __init__(
         self,
         *,
@@ -287,14 +380,210 @@ class GenerateResponse(_message.Message):
         finish_reason: Global___FinishReason.ValueType = ...,
         policy: Global___PolicyIdentity | None = ...,
         usage: Global___Usage | None = ...,
+        token_ids: _abc.Iterable[_builtins.int] | None = ...,
+        logprobs: _abc.Iterable[_builtins.float] | None = ...,
+        prompt_token_ids: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["finish_reason", b"finish_reason", "policy", b"policy", "text", b"text", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["finish_reason", b"finish_reason", "logprobs", b"logprobs", "policy", b"policy", "prompt_token_ids", b"prompt_token_ids", "text", b"text", "token_ids", b"token_ids", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GenerateResponse: _TypeAlias = GenerateResponse  # noqa: Y015
+
+@_typing.final
+class ScoreRequest(_message.Message):
+    """Request for Score."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCES_FIELD_NUMBER: _builtins.int
+    TEMPERATURE_FIELD_NUMBER: _builtins.int
+    MIN_POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    temperature: _builtins.float
+    """Softmax temperature, above 0 to 2; unset means 1."""
+    min_policy_version: _builtins.int
+    """Fails with FAILED_PRECONDITION if the served weights are older."""
+    @_builtins.property
+    def sequences(self) -> _containers.RepeatedCompositeFieldContainer[Global___TokenizedPrompt]:
+        """Sequences, 1 to 256."""
+
+    def __init__(
+        self,
+        *,
+        sequences: _abc.Iterable[Global___TokenizedPrompt] | None = ...,
+        temperature: _builtins.float | None = ...,
+        min_policy_version: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_policy_version", b"_min_policy_version", "_temperature", b"_temperature", "min_policy_version", b"min_policy_version", "temperature", b"temperature"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_policy_version", b"_min_policy_version", "_temperature", b"_temperature", "min_policy_version", b"min_policy_version", "sequences", b"sequences", "temperature", b"temperature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__min_policy_version: _TypeAlias = _typing.Literal["min_policy_version"]  # noqa: Y015
+    _WhichOneofArgType__min_policy_version: _TypeAlias = _typing.Literal["_min_policy_version", b"_min_policy_version"]  # noqa: Y015
+    _WhichOneofReturnType__temperature: _TypeAlias = _typing.Literal["temperature"]  # noqa: Y015
+    _WhichOneofArgType__temperature: _TypeAlias = _typing.Literal["_temperature", b"_temperature"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_policy_version) -> _WhichOneofReturnType__min_policy_version | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__temperature) -> _WhichOneofReturnType__temperature | None: ...
+
+Global___ScoreRequest: _TypeAlias = ScoreRequest  # noqa: Y015
+
+@_typing.final
+class SequenceScore(_message.Message):
+    """Logprobs of one sequence."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOGPROBS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def logprobs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """One for each token but the first."""
+
+    def __init__(
+        self,
+        *,
+        logprobs: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["logprobs", b"logprobs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SequenceScore: _TypeAlias = SequenceScore  # noqa: Y015
+
+@_typing.final
+class ScoreResponse(_message.Message):
+    """Response of Score."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCORES_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def scores(self) -> _containers.RepeatedCompositeFieldContainer[Global___SequenceScore]:
+        """In order."""
+
+    @_builtins.property
+    def policy(self) -> Global___PolicyIdentity:
+        """What scored them."""
+
+    def __init__(
+        self,
+        *,
+        scores: _abc.Iterable[Global___SequenceScore] | None = ...,
+        policy: Global___PolicyIdentity | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy", "scores", b"scores"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScoreResponse: _TypeAlias = ScoreResponse  # noqa: Y015
+
+@_typing.final
+class WeightProbe(_message.Message):
+    """Sequences whose logprobs under new weights are known."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCES_FIELD_NUMBER: _builtins.int
+    SCORES_FIELD_NUMBER: _builtins.int
+    TOLERANCE_FIELD_NUMBER: _builtins.int
+    tolerance: _builtins.float
+    """Largest difference that is allowed; 0 means 1e-3."""
+    @_builtins.property
+    def sequences(self) -> _containers.RepeatedCompositeFieldContainer[Global___TokenizedPrompt]:
+        """Sequences."""
+
+    @_builtins.property
+    def scores(self) -> _containers.RepeatedCompositeFieldContainer[Global___SequenceScore]:
+        """Their logprobs at temperature 1, in order."""
+
+    def __init__(
+        self,
+        *,
+        sequences: _abc.Iterable[Global___TokenizedPrompt] | None = ...,
+        scores: _abc.Iterable[Global___SequenceScore] | None = ...,
+        tolerance: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["scores", b"scores", "sequences", b"sequences", "tolerance", b"tolerance"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WeightProbe: _TypeAlias = WeightProbe  # noqa: Y015
+
+@_typing.final
+class LoadWeightsRequest(_message.Message):
+    """Request for LoadWeights."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    PROBE_FIELD_NUMBER: _builtins.int
+    policy_version: _builtins.int
+    """Number of the new weights, above the served one; repeating the served number does nothing."""
+    path: _builtins.str
+    """Folder of a checkpoint that the service can read, below the root it was started with."""
+    @_builtins.property
+    def probe(self) -> Global___WeightProbe:
+        """What the new weights must say; ABORTED, with the old weights served on, if they do not."""
+
+    def __init__(
+        self,
+        *,
+        policy_version: _builtins.int = ...,
+        path: _builtins.str = ...,
+        probe: Global___WeightProbe | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["probe", b"probe"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path", "policy_version", b"policy_version", "probe", b"probe"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoadWeightsRequest: _TypeAlias = LoadWeightsRequest  # noqa: Y015
+
+@_typing.final
+class LoadWeightsResponse(_message.Message):
+    """Response of LoadWeights."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    PAUSE_FIELD_NUMBER: _builtins.int
+    PROBE_ERROR_FIELD_NUMBER: _builtins.int
+    probe_error: _builtins.float
+    """Largest difference from the probe; 0 without one."""
+    @_builtins.property
+    def policy(self) -> Global___PolicyIdentity:
+        """What is served now."""
+
+    @_builtins.property
+    def pause(self) -> _duration_pb2.Duration:
+        """How long generation stood still."""
+
+    def __init__(
+        self,
+        *,
+        policy: Global___PolicyIdentity | None = ...,
+        pause: _duration_pb2.Duration | None = ...,
+        probe_error: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["pause", b"pause", "policy", b"policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pause", b"pause", "policy", b"policy", "probe_error", b"probe_error"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoadWeightsResponse: _TypeAlias = LoadWeightsResponse  # noqa: Y015
 
 @_typing.final
 class GetPolicyRequest(_message.Message):
@@ -324,6 +613,11 @@ class GetPolicyResponse(_message.Message):
     MODEL_FREE_FIELD_NUMBER: _builtins.int
     MAX_CONTEXT_TOKENS_FIELD_NUMBER: _builtins.int
     WIRE_FORMAT_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    TOKENIZER_DIGEST_FIELD_NUMBER: _builtins.int
+    SCORES_FIELD_NUMBER: _builtins.int
+    LOADS_WEIGHTS_FIELD_NUMBER: _builtins.int
+    TRAINED_WITH_FIELD_NUMBER: _builtins.int
     engine: _builtins.str
     """The engine, such as `extractive`."""
     model_free: _builtins.bool
@@ -332,9 +626,21 @@ class GetPolicyResponse(_message.Message):
     """Most tokens of prompt and completion together; 0 if unlimited."""
     wire_format: _builtins.str
     """The wire format of tool calls it writes, such as `hermes` or `lines`."""
+    model: _builtins.str
+    """The model's name or folder; empty without one."""
+    tokenizer_digest: _builtins.str
+    """SHA-256 of the tokenizer and its chat template; empty without one."""
+    scores: _builtins.bool
+    """Whether Score and token ids are to be had."""
+    loads_weights: _builtins.bool
+    """Whether LoadWeights is to be had."""
     @_builtins.property
     def policy(self) -> Global___PolicyIdentity:
         """Identity."""
+
+    @_builtins.property
+    def trained_with(self) -> Global___TrainedWith:
+        """What the model was trained with; unset if that is not known."""
 
     def __init__(
         self,
@@ -344,11 +650,50 @@ class GetPolicyResponse(_message.Message):
         model_free: _builtins.bool = ...,
         max_context_tokens: _builtins.int = ...,
         wire_format: _builtins.str = ...,
+        model: _builtins.str = ...,
+        tokenizer_digest: _builtins.str = ...,
+        scores: _builtins.bool = ...,
+        loads_weights: _builtins.bool = ...,
+        trained_with: Global___TrainedWith | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy", "trained_with", b"trained_with"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine", "max_context_tokens", b"max_context_tokens", "model_free", b"model_free", "policy", b"policy", "wire_format", b"wire_format"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine", "loads_weights", b"loads_weights", "max_context_tokens", b"max_context_tokens", "model", b"model", "model_free", b"model_free", "policy", b"policy", "scores", b"scores", "tokenizer_digest", b"tokenizer_digest", "trained_with", b"trained_with", "wire_format", b"wire_format"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetPolicyResponse: _TypeAlias = GetPolicyResponse  # noqa: Y015
+
+@_typing.final
+class TrainedWith(_message.Message):
+    """What a checkpoint was trained with; an agent that does otherwise refuses it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROMPT_DIGEST_FIELD_NUMBER: _builtins.int
+    WIRE_FORMAT_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
+    CORE_TOKEN_LIMIT_FIELD_NUMBER: _builtins.int
+    prompt_digest: _builtins.str
+    """Digest of the prompt pack."""
+    wire_format: _builtins.str
+    """The wire format."""
+    view: _builtins.str
+    """The writer's view, such as `relevant(4,4)`."""
+    core_token_limit: _builtins.int
+    """Most o200k tokens of core memory."""
+    def __init__(
+        self,
+        *,
+        prompt_digest: _builtins.str = ...,
+        wire_format: _builtins.str = ...,
+        view: _builtins.str = ...,
+        core_token_limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["core_token_limit", b"core_token_limit", "prompt_digest", b"prompt_digest", "view", b"view", "wire_format", b"wire_format"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrainedWith: _TypeAlias = TrainedWith  # noqa: Y015

@@ -40,6 +40,16 @@ class PolicyServiceStub:
                 request_serializer=memalpha_dot_api_dot_policy_dot_v1alpha1_dot_policy__service__pb2.GenerateRequest.SerializeToString,
                 response_deserializer=memalpha_dot_api_dot_policy_dot_v1alpha1_dot_policy__service__pb2.GenerateResponse.FromString,
                 _registered_method=True)
+        self.Score = channel.unary_unary(
+                '/memalpha.api.policy.v1alpha1.PolicyService/Score',
+                request_serializer=memalpha_dot_api_dot_policy_dot_v1alpha1_dot_policy__service__pb2.ScoreRequest.SerializeToString,
+                response_deserializer=memalpha_dot_api_dot_policy_dot_v1alpha1_dot_policy__service__pb2.ScoreResponse.FromString,
+                _registered_method=True)
+        self.LoadWeights = channel.unary_unary(
+                '/memalpha.api.policy.v1alpha1.PolicyService/LoadWeights',
+                request_serializer=memalpha_dot_api_dot_policy_dot_v1alpha1_dot_policy__service__pb2.LoadWeightsRequest.SerializeToString,
+                response_deserializer=memalpha_dot_api_dot_policy_dot_v1alpha1_dot_policy__service__pb2.LoadWeightsResponse.FromString,
+                _registered_method=True)
         self.GetPolicy = channel.unary_unary(
                 '/memalpha.api.policy.v1alpha1.PolicyService/GetPolicy',
                 request_serializer=memalpha_dot_api_dot_policy_dot_v1alpha1_dot_policy__service__pb2.GetPolicyRequest.SerializeToString,
@@ -52,7 +62,21 @@ class PolicyServiceServicer:
     """
 
     def Generate(self, request, context):
-        """Completes one prompt; the pieces of the completion come as they are made.
+        """Completes one prompt; the pieces of the completion come as they are made. Cancelling frees the engine.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Score(self, request, context):
+        """Scores given tokens without sampling. UNIMPLEMENTED if GetPolicy says so.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LoadWeights(self, request, context):
+        """Loads other weights of the same model, checks them and serves them. Safe to repeat for one version.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -72,6 +96,16 @@ def add_PolicyServiceServicer_to_server(servicer, server):
                     servicer.Generate,
                     request_deserializer=memalpha_dot_api_dot_policy_dot_v1alpha1_dot_policy__service__pb2.GenerateRequest.FromString,
                     response_serializer=memalpha_dot_api_dot_policy_dot_v1alpha1_dot_policy__service__pb2.GenerateResponse.SerializeToString,
+            ),
+            'Score': grpc.unary_unary_rpc_method_handler(
+                    servicer.Score,
+                    request_deserializer=memalpha_dot_api_dot_policy_dot_v1alpha1_dot_policy__service__pb2.ScoreRequest.FromString,
+                    response_serializer=memalpha_dot_api_dot_policy_dot_v1alpha1_dot_policy__service__pb2.ScoreResponse.SerializeToString,
+            ),
+            'LoadWeights': grpc.unary_unary_rpc_method_handler(
+                    servicer.LoadWeights,
+                    request_deserializer=memalpha_dot_api_dot_policy_dot_v1alpha1_dot_policy__service__pb2.LoadWeightsRequest.FromString,
+                    response_serializer=memalpha_dot_api_dot_policy_dot_v1alpha1_dot_policy__service__pb2.LoadWeightsResponse.SerializeToString,
             ),
             'GetPolicy': grpc.unary_unary_rpc_method_handler(
                     servicer.GetPolicy,
@@ -107,6 +141,60 @@ class PolicyService:
             '/memalpha.api.policy.v1alpha1.PolicyService/Generate',
             memalpha_dot_api_dot_policy_dot_v1alpha1_dot_policy__service__pb2.GenerateRequest.SerializeToString,
             memalpha_dot_api_dot_policy_dot_v1alpha1_dot_policy__service__pb2.GenerateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Score(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/memalpha.api.policy.v1alpha1.PolicyService/Score',
+            memalpha_dot_api_dot_policy_dot_v1alpha1_dot_policy__service__pb2.ScoreRequest.SerializeToString,
+            memalpha_dot_api_dot_policy_dot_v1alpha1_dot_policy__service__pb2.ScoreResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LoadWeights(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/memalpha.api.policy.v1alpha1.PolicyService/LoadWeights',
+            memalpha_dot_api_dot_policy_dot_v1alpha1_dot_policy__service__pb2.LoadWeightsRequest.SerializeToString,
+            memalpha_dot_api_dot_policy_dot_v1alpha1_dot_policy__service__pb2.LoadWeightsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -34,7 +34,11 @@ class PolicyServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> PolicyServiceAsyncStub: ...
     Generate: _grpc.UnaryStreamMultiCallable[_policy_service_pb2.GenerateRequest, _policy_service_pb2.GenerateResponse]
-    """Completes one prompt; the pieces of the completion come as they are made."""
+    """Completes one prompt; the pieces of the completion come as they are made. Cancelling frees the engine."""
+    Score: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.ScoreRequest, _policy_service_pb2.ScoreResponse]
+    """Scores given tokens without sampling. UNIMPLEMENTED if GetPolicy says so."""
+    LoadWeights: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.LoadWeightsRequest, _policy_service_pb2.LoadWeightsResponse]
+    """Loads other weights of the same model, checks them and serves them. Safe to repeat for one version."""
     GetPolicy: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.GetPolicyRequest, _policy_service_pb2.GetPolicyResponse]
     """Describes the policy that is served."""
 
@@ -44,7 +48,11 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Generate: _aio.UnaryStreamMultiCallable[_policy_service_pb2.GenerateRequest, _policy_service_pb2.GenerateResponse]  # type: ignore[assignment]
-    """Completes one prompt; the pieces of the completion come as they are made."""
+    """Completes one prompt; the pieces of the completion come as they are made. Cancelling frees the engine."""
+    Score: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.ScoreRequest, _policy_service_pb2.ScoreResponse]  # type: ignore[assignment]
+    """Scores given tokens without sampling. UNIMPLEMENTED if GetPolicy says so."""
+    LoadWeights: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.LoadWeightsRequest, _policy_service_pb2.LoadWeightsResponse]  # type: ignore[assignment]
+    """Loads other weights of the same model, checks them and serves them. Safe to repeat for one version."""
     GetPolicy: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.GetPolicyRequest, _policy_service_pb2.GetPolicyResponse]  # type: ignore[assignment]
     """Describes the policy that is served."""
 
@@ -57,7 +65,23 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policy_service_pb2.GenerateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_policy_service_pb2.GenerateResponse], _abc.AsyncIterator[_policy_service_pb2.GenerateResponse]]:
-        """Completes one prompt; the pieces of the completion come as they are made."""
+        """Completes one prompt; the pieces of the completion come as they are made. Cancelling frees the engine."""
+
+    @_abc_1.abstractmethod
+    def Score(
+        self,
+        request: _policy_service_pb2.ScoreRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_policy_service_pb2.ScoreResponse, _abc.Awaitable[_policy_service_pb2.ScoreResponse]]:
+        """Scores given tokens without sampling. UNIMPLEMENTED if GetPolicy says so."""
+
+    @_abc_1.abstractmethod
+    def LoadWeights(
+        self,
+        request: _policy_service_pb2.LoadWeightsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_policy_service_pb2.LoadWeightsResponse, _abc.Awaitable[_policy_service_pb2.LoadWeightsResponse]]:
+        """Loads other weights of the same model, checks them and serves them. Safe to repeat for one version."""
 
     @_abc_1.abstractmethod
     def GetPolicy(
