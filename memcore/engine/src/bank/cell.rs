@@ -57,7 +57,6 @@ pub(crate) struct VectorsPut {
     /// Those to be kept; the built-in embedder can make its own again.
     pub kept: Vec<(u64, Revision, Vector)>,
     pub unembedded: u64,
-    pub head: Head,
 }
 
 impl Cell {
@@ -255,7 +254,7 @@ impl Cell {
         &self,
         intent: Intent,
         now: Micros,
-        keep: impl FnOnce(&Planned, &Head) -> Result<()>,
+        keep: impl FnOnce(&Planned) -> Result<()>,
     ) -> Result<Result<Planned>> {
         let guard = self.body.upgradable_read();
         let Some(body) = guard.as_ref() else {
@@ -270,7 +269,7 @@ impl Cell {
             let mut guard = RwLockUpgradableReadGuard::upgrade(guard);
             if let Some(body) = guard.as_mut() {
                 body.apply(stamped, indexed, self.oldest_readable());
-                keep(&planned, &body.head)?;
+                keep(&planned)?;
             }
         }
         Ok(Ok(planned))
@@ -312,8 +311,7 @@ impl Cell {
             let embedder = &body.head.embedder;
             embedder.expect_id(&put.embedder_id)?;
             let keep = matches!(embedder, Embedder::External { .. });
-            let mut put_vectors =
-                VectorsPut { results: Vec::new(), kept: Vec::new(), unembedded: 0, head: Head::default() };
+            let mut put_vectors = VectorsPut { results: Vec::new(), kept: Vec::new(), unembedded: 0 };
             for (id, revision, vector) in &put.vectors {
                 let birth = body.live(*id).map(|memory| memory.update_revision).unwrap_or_default();
                 let revision = if *revision == 0 { birth } else { *revision };
@@ -325,9 +323,13 @@ impl Cell {
                 }
             }
             put_vectors.unembedded = body.head.stats.unembedded_count;
-            put_vectors.head = body.head.clone();
             Ok(put_vectors)
         })
+    }
+
+    /// The head that staged writes leave; `None` for a closed bank.
+    pub fn staged_head(&self) -> Option<Head> {
+        self.body.read().as_ref().map(|body| body.head.clone())
     }
 
     /// Shows staged writes to readers.

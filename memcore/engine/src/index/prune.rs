@@ -12,7 +12,7 @@ use super::top::Top;
 const ROUNDING: f64 = 1e-9;
 
 /// Of a part's documents: postings that may be read or looked up before reading everything is the faster way.
-const SHARE: usize = if cfg!(test) { 1 } else { 16 };
+const SHARE: usize = if cfg!(test) { 1 } else { 64 };
 
 /// A list in its place by bounds.
 struct Ranked<'a, 'i> {

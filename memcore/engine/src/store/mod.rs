@@ -431,7 +431,7 @@ impl Inner {
 
     fn write(&self, cell: &Arc<Cell>, bank_uid: Option<&str>, intent: Intent) -> Result<Reply> {
         if cell.is_volatile() {
-            let planned = cell.stage(intent, self.clock.now(), |_, _| Ok(()))??;
+            let planned = cell.stage(intent, self.clock.now(), |_| Ok(()))??;
             cell.publish();
             self.ask_upkeep(cell);
             return Ok(planned.reply);
@@ -459,7 +459,7 @@ impl Inner {
         }
         let body = Body::new(&settings)?;
         let cell = Arc::new(Cell::new(0, bank_id.into(), new_uid()?, settings, Head::default(), Some(body))?);
-        cell.stage(creation(&cell, request_id.into()), self.clock.now(), |_, _| Ok(()))??;
+        cell.stage(creation(&cell, request_id.into()), self.clock.now(), |_| Ok(()))??;
         cell.publish();
         self.change_catalogue(&[Arc::clone(&cell)], &[]);
         Ok(cell)

@@ -202,6 +202,7 @@ impl WriterThread {
                 answers.push((job.answer, answer));
             }
         }
+        let result = result.and_then(|()| self.keep_heads(database, staged));
         reach("after_insert");
         if staged.moves_cursor {
             reach("before_cursor_commit");
@@ -289,13 +290,8 @@ impl WriterThread {
         };
         staged.written.push(Arc::clone(cell));
         if !cell.is_volatile() {
-            let head = to_json(&outcome.head)?;
-            self.log_bytes += ROW_LOG_BYTES;
-            let mut keep = || -> rusqlite::Result<()> {
-                self.keep_vectors(cell.key, outcome.kept.iter().map(|(id, at, v)| (*id, *at, v)))?;
-                self.update_head(cell.key, &head)
-            };
-            keep().map_err(|error| database.error(&error))?;
+            let kept = outcome.kept.iter().map(|(id, at, vector)| (*id, *at, vector));
+            self.keep_vectors(cell.key, kept).map_err(|error| database.error(&error))?;
         }
         Ok(Ok(Done::Vectors(outcome.results, outcome.unembedded)))
     }
@@ -311,6 +307,21 @@ impl WriterThread {
         for (id, revision, vector) in vectors {
             self.log_bytes += ROW_LOG_BYTES + size_of_val(&**vector) as u64;
             insert.execute(params![key, id as i64, revision as i64, packed(vector)])?;
+        }
+        Ok(())
+    }
+
+    /// One head for each bank that the group has written, however often it did.
+    fn keep_heads(&mut self, database: &Database, staged: &mut Staged) -> Result<()> {
+        let written = &mut staged.written;
+        written.sort_unstable_by_key(|cell| Arc::as_ptr(cell) as usize);
+        written.dedup_by_key(|cell| Arc::as_ptr(cell) as usize);
+        for cell in written.iter().filter(|cell| !cell.is_volatile()) {
+            if let Some(head) = cell.staged_head() {
+                let head = to_json(&head)?;
+                self.log_bytes += ROW_LOG_BYTES;
+                self.update_head(cell.key, &head).map_err(|error| database.error(&error))?;
+            }
         }
         Ok(())
     }
@@ -402,8 +413,8 @@ impl WriterThread {
         }
         // Before the outcome is known: whatever is staged must be published or forgotten.
         staged.written.push(Arc::clone(cell));
-        let planned = cell.stage(intent, inner.clock.now(), |planned, head| {
-            if cell.is_volatile() { Ok(()) } else { self.keep(database, cell.key, planned, head) }
+        let planned = cell.stage(intent, inner.clock.now(), |planned| {
+            if cell.is_volatile() { Ok(()) } else { self.keep(database, cell.key, planned) }
         })?;
         Ok(planned.map(|planned| {
             let moves = planned.stamped.as_ref().is_some_and(|stamped| stamped.record.moves_cursor());
@@ -412,10 +423,9 @@ impl WriterThread {
         }))
     }
 
-    fn keep(&mut self, database: &Database, key: i64, planned: &Planned, head: &Head) -> Result<()> {
+    fn keep(&mut self, database: &Database, key: i64, planned: &Planned) -> Result<()> {
         let Some(stamped) = &planned.stamped else { return Ok(()) };
         let (payload, crc) = stamped.record.encode()?;
-        let head = to_json(head)?;
         self.log_bytes += payload.len() as u64 + ROW_LOG_BYTES;
         let revision = stamped.revision as i64;
         let kind = stamped.record.kind();
@@ -430,7 +440,6 @@ impl WriterThread {
                 payload,
                 crc
             ])?;
-            self.update_head(key, &head)?;
             self.change_vectors(key, stamped.revision, &planned.vectors)
         };
         keep().map_err(|error| database.error(&error))
@@ -469,9 +478,8 @@ fn remove_bundles(inner: &Inner, files: &[String]) {
 
 impl Staged {
     fn publish(self, inner: &Inner) {
-        let mut written = self.written;
-        written.sort_unstable_by_key(|cell| Arc::as_ptr(cell) as usize);
-        written.dedup_by_key(|cell| Arc::as_ptr(cell) as usize);
+        // Each once, since the heads were kept.
+        let written = self.written;
         written.iter().for_each(|cell| cell.publish());
         inner.change_catalogue(&self.created, &self.deleted);
         remove_bundles(inner, &self.unnamed);
