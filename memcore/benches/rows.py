@@ -126,6 +126,7 @@ def _synced() -> list[Row]:
         row("memcore, Python threads", "memalpha-memcore", "memcore"),
         row(floor, "", "floor"),
         row("SQLite, a transaction each", "", "sqlite", ratio=15),
+        row("SQLite, one transaction for all", "", "sqlite_group"),
         row("qdrant-edge, upsert + flush", "qdrant-edge-py", "qdrant", ratio=500),
     ]
 

@@ -47,8 +47,22 @@ def test_hits_are_a_sequence():
     assert [hit.memory.id for hit in hits] == [1, 2, 3]
     assert hits[-1].memory.id == 3
     assert len(hits[:2]) == 2
-    with pytest.raises(IndexError):
-        hits[3]
+    for beyond in (3, -4, 10**30):
+        with pytest.raises(IndexError):
+            hits[beyond]
+    with pytest.raises(TypeError):
+        hits["first"]  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+def test_a_hit_equals_itself_however_it_is_reached():
+    bank = _bank(embedder="none")
+    applied = bank.apply([memcore.Insert("semantic", f"tea {number}") for number in range(3)])
+    assert applied.results == applied.results
+    [hits] = bank.search(["tea"], explain=True)
+    assert hits[0] == list(hits)[0]
+    assert hits[0] != hits[1]
+    assert hits[2] in hits
+    assert hits[0].explanation == hits[0].explanation
 
 
 def test_callers_bring_their_own_vectors():
@@ -91,6 +105,8 @@ def test_what_is_no_vector_is_refused_by_name(array_like: object, message: str):
     [
         ({"method": "best"}, "INVALID_METHOD"),
         ({"fusion": "sum"}, "INVALID_FUSION"),
+        ({"rrf_k": 5}, "INVALID_FUSION"),
+        ({"vector_weight": 0.5, "fusion": "rrf"}, "INVALID_FUSION"),
         ({"scoring": "tfidf"}, "INVALID_FORMULA"),
         ({"vector_weight": 1.5}, "OUT_OF_BOUNDS"),
         ({"vector_weight": float("nan")}, "OUT_OF_BOUNDS"),

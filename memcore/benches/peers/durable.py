@@ -77,6 +77,15 @@ class Sqlite(Durable):
         return _rows(self._database, "memories")
 
 
+class SqliteGroup(Sqlite):
+    """One transaction for all: what the rows alone cost a group commit."""
+
+    def write(self, texts: Sequence[str]) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+        super().write(texts)
+        self._connection.execute("COMMIT")
+
+
 class Qdrant(Durable):
     """An upsert and a flush; one write per step, since 64 take seconds."""
 
@@ -106,6 +115,7 @@ _KINDS: dict[str, Callable[[Path], Durable]] = {
     "floor": Durable,
     "memcore": Memcore,
     "sqlite": Sqlite,
+    "sqlite_group": SqliteGroup,
     "qdrant": Qdrant,
 }
 

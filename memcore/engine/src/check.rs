@@ -133,7 +133,7 @@ fn metadata(parameter: &'static str, metadata: &Metadata) -> Result<()> {
     at_most(parameter, metadata_bytes(metadata), limits::METADATA_BYTES)
 }
 
-fn metadata_bytes(metadata: &Metadata) -> usize {
+pub(crate) fn metadata_bytes(metadata: &Metadata) -> usize {
     metadata.iter().map(|(key, value)| key.len() + value.len()).sum()
 }
 

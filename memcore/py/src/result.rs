@@ -300,7 +300,8 @@ impl OperationError {
 }
 
 /// Outcome of one operation: a memory, or an error.
-#[pyclass(frozen, module = "memcore")]
+#[pyclass(frozen, eq, module = "memcore")]
+#[derive(PartialEq)]
 pub struct OperationResult(pub model::OperationResult);
 
 #[pymethods]

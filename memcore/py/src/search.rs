@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use memcore_engine::limits;
 use memcore_engine::model::{self, Fusion, Metadata, Method, Query, SearchFilter, WordScoring};
-use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
-use pyo3::types::{PyIterator, PySlice, PyTuple};
+use pyo3::types::{PyIterator, PyTuple};
 
 use crate::error::{count, refuse};
 use crate::operation::memory_types;
@@ -27,13 +26,6 @@ impl From<model::Hits> for Hits {
     fn from(hits: model::Hits) -> Self {
         Self { hits: hits.memories, method: hits.method, approximate: hits.approximate }
     }
-}
-
-/// What a sequence is subscripted with.
-#[derive(FromPyObject)]
-pub enum Subscript<'py> {
-    Place(isize),
-    Slice(Bound<'py, PySlice>),
 }
 
 impl Hits {
@@ -65,16 +57,16 @@ impl Hits {
         self.hits.len()
     }
 
-    fn __getitem__<'py>(&self, py: Python<'py>, index: Subscript<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let place = match index {
-            Subscript::Place(place) => place,
-            Subscript::Slice(slice) => return self.tuple(py)?.as_any().get_item(slice),
-        };
-        let length = self.hits.len();
-        let place = if place < 0 { length.checked_add_signed(place) } else { Some(place as usize) };
-        let hit = place.and_then(|place| self.hits.get(place));
-        let hit = hit.ok_or_else(|| PyIndexError::new_err(format!("there are {length} hits")))?;
-        Ok(Bound::new(py, Hit(hit.clone()))?.into_any())
+    fn __getitem__<'py>(&self, py: Python<'py>, index: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let place = index.extract::<isize>().ok().and_then(|place| match place {
+            ..0 => self.hits.len().checked_add_signed(place),
+            _ => Some(place as usize),
+        });
+        match place.and_then(|place| self.hits.get(place)) {
+            Some(hit) => Ok(Bound::new(py, Hit(hit.clone()))?.into_any()),
+            // A slice, or what a tuple refuses in its own words.
+            None => self.tuple(py)?.as_any().get_item(index),
+        }
     }
 
     fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
@@ -88,7 +80,8 @@ impl Hits {
 }
 
 /// A memory that a query finds. Scores are comparable within one query only.
-#[pyclass(frozen, module = "memcore")]
+#[pyclass(frozen, eq, module = "memcore")]
+#[derive(PartialEq)]
 pub struct Hit(model::Hit);
 
 #[pymethods]
@@ -121,8 +114,8 @@ impl Hit {
     }
 
     #[getter]
-    fn explanation(&self, py: Python<'_>) -> PyResult<Option<Py<Explanation>>> {
-        self.0.explanation.as_ref().map(|of| Explanation::new(py, of)).transpose()
+    fn explanation(&self) -> Option<Explanation> {
+        self.0.explanation.clone().map(Explanation)
     }
 
     fn __repr__(&self) -> String {
@@ -131,39 +124,51 @@ impl Hit {
 }
 
 /// How a score came about: it is the sum of the parts.
-#[pyclass(frozen, get_all, module = "memcore")]
-pub struct Explanation {
-    /// BM25, the sum of `terms`.
-    words_score: Option<f64>,
-    /// Cosine.
-    vector_score: Option<f64>,
-    words_part: f64,
-    vector_part: f64,
-    context_part: f64,
-    date_part: f64,
-    terms: Vec<Py<TermScore>>,
-}
-
-impl Explanation {
-    fn new(py: Python<'_>, of: &model::Explanation) -> PyResult<Py<Self>> {
-        let terms: PyResult<_> = of.terms.iter().map(|term| Py::new(py, TermScore::from(term))).collect();
-        let explanation = Self {
-            words_score: of.words_score,
-            vector_score: of.vector_score,
-            words_part: of.words_part,
-            vector_part: of.vector_part,
-            context_part: of.context_part,
-            date_part: of.date_part,
-            terms: terms?,
-        };
-        Py::new(py, explanation)
-    }
-}
+#[pyclass(frozen, eq, module = "memcore")]
+#[derive(PartialEq)]
+pub struct Explanation(model::Explanation);
 
 #[pymethods]
 impl Explanation {
+    /// BM25, the sum of `terms`.
+    #[getter]
+    fn words_score(&self) -> Option<f64> {
+        self.0.words_score
+    }
+
+    /// Cosine.
+    #[getter]
+    fn vector_score(&self) -> Option<f64> {
+        self.0.vector_score
+    }
+
+    #[getter]
+    fn words_part(&self) -> f64 {
+        self.0.words_part
+    }
+
+    #[getter]
+    fn vector_part(&self) -> f64 {
+        self.0.vector_part
+    }
+
+    #[getter]
+    fn context_part(&self) -> f64 {
+        self.0.context_part
+    }
+
+    #[getter]
+    fn date_part(&self) -> f64 {
+        self.0.date_part
+    }
+
+    #[getter]
+    fn terms(&self) -> Vec<TermScore> {
+        self.0.terms.iter().cloned().map(TermScore).collect()
+    }
+
     fn __repr__(&self) -> String {
-        let Self { words_part, vector_part, context_part, date_part, .. } = self;
+        let model::Explanation { words_part, vector_part, context_part, date_part, .. } = &self.0;
         format!(
             "Explanation(words={words_part:.4}, vector={vector_part:.4}, context={context_part:.4}, \
              date={date_part:.4})"
@@ -172,31 +177,39 @@ impl Explanation {
 }
 
 /// What one term of a query adds to a memory's BM25.
-#[pyclass(frozen, get_all, module = "memcore")]
-pub struct TermScore {
-    term: String,
-    document_frequency: u64,
-    term_frequency: u32,
-    weight: f64,
-    score: f64,
-}
-
-impl From<&model::TermScore> for TermScore {
-    fn from(of: &model::TermScore) -> Self {
-        Self {
-            term: of.term.clone(),
-            document_frequency: of.document_frequency,
-            term_frequency: of.term_frequency,
-            weight: of.weight,
-            score: of.score,
-        }
-    }
-}
+#[pyclass(frozen, eq, module = "memcore")]
+#[derive(PartialEq)]
+pub struct TermScore(model::TermScore);
 
 #[pymethods]
 impl TermScore {
+    #[getter]
+    fn term(&self) -> &str {
+        &self.0.term
+    }
+
+    #[getter]
+    fn document_frequency(&self) -> u64 {
+        self.0.document_frequency
+    }
+
+    #[getter]
+    fn term_frequency(&self) -> u32 {
+        self.0.term_frequency
+    }
+
+    #[getter]
+    fn weight(&self) -> f64 {
+        self.0.weight
+    }
+
+    #[getter]
+    fn score(&self) -> f64 {
+        self.0.score
+    }
+
     fn __repr__(&self) -> String {
-        format!("TermScore({:?}, score={:.4})", self.term, self.score)
+        format!("TermScore({:?}, score={:.4})", self.0.term, self.0.score)
     }
 }
 
@@ -262,6 +275,12 @@ impl Keywords<'_> {
 
     fn fusion(&self) -> PyResult<Fusion> {
         match self.fusion {
+            "convex" if self.rrf_k.is_some() => {
+                Err(refuse("INVALID_FUSION", "rrf_k must not be given unless fusion is rrf"))
+            }
+            "rrf" if self.vector_weight.is_some() => {
+                Err(refuse("INVALID_FUSION", "vector_weight must not be given unless fusion is convex"))
+            }
             "convex" => {
                 let vector_weight = self.vector_weight.unwrap_or(model::DEFAULT_VECTOR_WEIGHT);
                 Ok(Fusion::Convex { vector_weight })

@@ -29,18 +29,26 @@ pub(crate) struct Signs<'a> {
 pub(crate) struct SignCodes {
     means: Vec<f32>,
     weights: Vec<f32>,
+    /// Vectors that they were made from.
+    count: usize,
     blocks: Aligned<u8>,
 }
 
 impl SignCodes {
     /// The codes of a part's vectors.
     pub(crate) fn of(part: &Part) -> Self {
-        let mut codes = Self { means: mean(part, |x, _| x), weights: Vec::new(), blocks: Aligned::default() };
+        let (means, count) = (mean(part, |x, _| x), part.count());
+        let mut codes = Self { means, weights: Vec::new(), count, blocks: Aligned::default() };
         codes.weights = mean(part, |x, at| (x - codes.means[at]).abs());
         for doc in docs(part) {
             codes.set(doc, part.row(doc));
         }
         codes
+    }
+
+    /// Vectors from which they had better be made anew: half as many again, which may be about something else.
+    pub(crate) fn stale_from(&self) -> usize {
+        self.count + self.count / 2
     }
 
     pub(crate) fn view(&self) -> Signs<'_> {

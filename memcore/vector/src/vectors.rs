@@ -9,8 +9,9 @@ use crate::signs::SignCodes;
 use crate::unit::{MAX_DIMENSION, check_dimension, check_unit};
 use crate::{Found, Mode, Query, VectorError};
 
-/// Vectors from which sign codes are kept: a little before a search wants them.
-const SIGNS_FROM: usize = 2_048;
+/// Vectors from which sign codes are kept. Later than in a sealed part, since here they rest on the mean of the vectors
+/// that were there when they were made.
+const SIGNS_FROM: usize = 8_192;
 
 /// The vectors of a part that grows. A clone is a deep copy.
 #[derive(Debug, Clone)]
@@ -99,9 +100,9 @@ impl Vectors {
         row[..self.dim].copy_from_slice(vector);
         self.quantized[doc as usize] = quantize(row, &mut self.codes[from..][..self.stride]);
         match &mut self.signs {
-            Some(signs) => signs.set(doc, row),
-            None if self.count >= SIGNS_FROM => self.signs = Some(SignCodes::of(&self.part())),
-            None => (),
+            Some(signs) if self.count < signs.stale_from() => signs.set(doc, row),
+            None if self.count < SIGNS_FROM => (),
+            _ => self.signs = Some(SignCodes::of(&self.part())),
         }
     }
 

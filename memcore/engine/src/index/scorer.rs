@@ -105,10 +105,11 @@ impl Scorer {
         self.constant + self.slope * f64::from(length)
     }
 
-    /// [`Self::norm`] of many lengths in single precision, with a relative error of at most three roundings.
+    /// [`Self::norm`] of many lengths in single precision: above zero, so that no document without a term divides
+    /// zero by zero, and else with a relative error of at most three roundings.
     pub(super) fn norms(&self, lengths: &[u32]) -> impl Iterator<Item = f32> {
         let (constant, slope) = (self.constant as f32, self.slope as f32);
-        lengths.iter().map(move |length| constant + slope * *length as f32)
+        lengths.iter().map(move |length| (constant + slope * *length as f32).max(f32::MIN_POSITIVE))
     }
 
     /// Whether every norm is above zero.

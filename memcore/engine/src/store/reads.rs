@@ -192,7 +192,12 @@ fn page<T, P>(mut items: Vec<T>, limit: usize, place: impl Fn(&T) -> P) -> Page<
 
 /// About the bytes that hits take.
 fn size(hits: &Hits) -> usize {
-    let memories = hits.memories.iter().map(|hit| size_of::<Hit>() + hit.memory.content.len());
+    let memories = hits.memories.iter().map(|hit| {
+        let terms = hit.explanation.iter().flat_map(|explanation| &explanation.terms);
+        let explained: usize = terms.map(|term| size_of_val(term) + term.term.len()).sum();
+        let metadata = check::metadata_bytes(&hit.memory.metadata);
+        size_of::<Hit>() + size_of::<Memory>() + hit.memory.content.len() + metadata + explained
+    });
     let chunks = hits.pending.iter().map(|(chunk, _)| size_of::<Chunk>() + chunk.text.len());
     memories.chain(chunks).sum()
 }

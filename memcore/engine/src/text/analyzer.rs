@@ -44,8 +44,8 @@ pub const LANGUAGES: [(&str, Option<Algorithm>); 19] = [
 ];
 
 thread_local! {
-    /// Per language: what a lower-cased word comes to.
-    static STEMS: RefCell<[Memo<Box<str>>; LANGUAGES.len()]> = RefCell::default();
+    /// What a lower-cased word comes to, in the language of that place: the one that the thread met last.
+    static STEMS: RefCell<(usize, Memo<Box<str>>)> = RefCell::default();
 }
 
 /// Turns text of one language into terms. Cheap to share, and pure: same text, same terms.
@@ -144,9 +144,11 @@ impl Analyzer {
             return;
         }
         match &self.stemmer {
-            Some(stemmer) => STEMS.with_borrow_mut(|stems| {
-                let stem = |word: &str| fold(stemmer.stem(word)).into();
-                stems[self.language].with(&word, stem, |stem| sink.push(stem));
+            Some(stemmer) => STEMS.with_borrow_mut(|(language, stems)| {
+                if *language != self.language {
+                    (*language, *stems) = (self.language, Memo::default());
+                }
+                stems.with(&word, |word| fold(stemmer.stem(word)).into(), |stem| sink.push(stem));
             }),
             None => sink.push(&fold(word)),
         }

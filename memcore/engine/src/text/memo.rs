@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 const LONGEST: usize = 32;
 
 /// Words after which everything is forgotten, so that no stream of invented ones takes memory.
-const MOST: usize = 1 << 15;
+const MOST: usize = 1 << 13;
 
 /// A pure function of words, with its latest values.
 pub(super) struct Memo<V>(HashMap<Box<str>, V>);
@@ -33,7 +33,8 @@ impl<V> Memo<V> {
             return show(known);
         }
         if self.0.len() == MOST {
-            self.0.clear();
+            // Not cleared, which would keep the room.
+            self.0 = HashMap::new();
         }
         show(self.0.entry(word.into()).or_insert(make(word)))
     }

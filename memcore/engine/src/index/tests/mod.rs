@@ -88,6 +88,24 @@ fn okapi_scores_are_those_of_its_formula_and_floor() {
 }
 
 #[test]
+fn a_norm_that_single_precision_cannot_hold_loses_nobody() {
+    // Enough documents for the frequent word's list to be dense; every eighth holds the rare one.
+    let text =
+        |n: u64| ["", "common "][n as usize % 2].to_owned() + ["", "rare"][usize::from(n % 8 == 0)] + " x";
+    let texts: Vec<String> = (0..64).map(text).collect();
+    let documents: Vec<(u64, &str)> = (0..64).zip(texts.iter().map(String::as_str)).collect();
+    let (index, stats) = index_of(&documents);
+    let terms = terms("rare common");
+    for k1 in [0.0, 5e-324, 1e-50, 2e-46, 1e-44] {
+        let scoring = Scoring::Bm25 { k1, b: 0.75 };
+        let query = Query { terms: &terms.counts, filter: NOW, scoring, stats: &stats };
+        // So many that pruning gives up.
+        let found: Vec<u64> = (0..64).step_by(8).chain((1..64).step_by(2)).take(20).collect();
+        assert_eq!(keys(&index.search(&query, 20)), found, "{k1}");
+    }
+}
+
+#[test]
 fn equal_scores_are_in_order_of_keys_also_at_the_cut() {
     let (index, stats) = index_of(&[(9, "tea"), (3, "tea"), (5, "tea"), (7, "tea"), (4, "milk")]);
     assert_eq!(keys(&ask(&index, "tea", NOW, &stats, 2)), [3, 5]);
