@@ -40,6 +40,11 @@ test-units *ARGS:
 test-clients:
     {{ run }} pytest -q -m clients tests/clients
 
+# Engines that run a language model in this process; installs torch
+[group('develop')]
+test-models *ARGS:
+    {{ run }} --group models pytest -q services/tests/policy {{ ARGS }}
+
 # Crash and property tests with many more seeds
 [group('develop')]
 test-long:
@@ -102,6 +107,11 @@ proto-baseline:
 [group('measure')]
 bench *ARGS:
     {{ run }} --group bench python memcore/benches/bench.py {{ ARGS }}
+
+# Scripted writers on the ledger, by length; writes docs with --write-docs
+[group('measure')]
+ledger *ARGS:
+    {{ run }} evals ledger {{ ARGS }}
 
 # Evidence recall of one data set: just eval-store locomo --data FILE
 [group('measure')]

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,7 +18,8 @@ from rich.progress import Progress
 from memalpha.client import AgentClient
 from memalpha.config import load
 from memalpha.errors import MemalphaError
-from memalpha_evals import fusion
+from memalpha.tasks.ledger.stream import MOST_UNITS
+from memalpha_evals import fusion, ledger, ledger_report
 from memalpha_evals.datasets import READERS, Dataset, DatasetError, beam, locomo
 from memalpha_evals.first_look import look, markdown
 from memalpha_evals.report import Report, document, show
@@ -246,6 +248,30 @@ def first_look(
     one = conversations[conversation]
     with AgentClient.connect(load().agent_address) as agent:
         print(markdown(one, look(one, agent, bank), words=words))
+
+
+@app.command("ledger")
+def ledger_table(
+    lengths: Annotated[str, typer.Option(help="In units of six chunks.")] = "1,4,13,40",
+    streams: Annotated[int, typer.Option(min=1, max=1000, help="Streams of each length.")] = 20,
+    seed: Annotated[int, typer.Option(min=0, max=1_000_000, help="Of the streams.")] = 0,
+    write_docs: Annotated[bool, typer.Option("--write-docs", help="Table and numbers into docs/.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Scripted writers on the ledger, by length: the floor, the ceiling and what lies between.
+
+    Example: evals ledger --lengths 1,4 --streams 10
+    """
+    units = _numbers(lengths, "lengths", 1, MOST_UNITS)
+    with _progress(ledger.chunks(units, streams)) as advance:
+        result = ledger.run(units, streams, seed, advance)
+    content = ledger_report.document(result, date.today().isoformat())
+    if as_json:
+        print(json.dumps(content))
+    else:
+        ledger_report.show(content, _plain())
+    if write_docs:
+        print(f"written: {ledger_report.write_docs(content)}", file=sys.stderr)
 
 
 def main() -> None:

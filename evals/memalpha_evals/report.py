@@ -11,10 +11,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from memalpha.tasks.stats import Difference
 from memalpha_evals import store
 from memalpha_evals.datasets import Dataset
 from memalpha_evals.retrievers import DEPTH, Retriever
-from memalpha_evals.stats import Difference
 from memalpha_evals.store import Result, Row, Scores
 
 _SHOWN = 10

@@ -59,7 +59,7 @@ def test_a_hit_equals_itself_however_it_is_reached():
     applied = bank.apply([memcore.Insert("semantic", f"tea {number}") for number in range(3)])
     assert applied.results == applied.results
     [hits] = bank.search(["tea"], explain=True)
-    assert hits[0] == list(hits)[0]
+    assert hits[0] == next(iter(hits))
     assert hits[0] != hits[1]
     assert hits[2] in hits
     assert hits[0].explanation == hits[0].explanation

@@ -6,15 +6,17 @@ process on a folder of its own, or `connected`, clients of the services. A servi
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import memcore
 from memalpha import telemetry
-from memalpha.agent import Agent, AgentSettings
+from memalpha.agent import Agent, AgentSettings, Policy, preset
 from memalpha.api.agent.v1alpha1.agent_service_pb2 import (
+    AnswerRequest,
+    AnswerResponse,
     MemorizeRequest,
     MemorizeResponse,
     RecallRequest,
@@ -26,7 +28,8 @@ from memalpha.client.health import ServiceHealth, health
 from memalpha.config import Settings
 from memalpha.embed import bank_embedder, opened
 from memalpha.errors import NotFoundError
-from memalpha.policy.engine import InProcessPolicy, create
+from memalpha.policy import engine as engines
+from memalpha.policy.engine import Engine, InProcessPolicy
 from memalpha.services import agent as agent_service
 from memalpha.services import launched
 from memalpha.services import memory as memory_service
@@ -62,6 +65,10 @@ class AgentFace(Protocol):
 
     async def recall(self, request: RecallRequest) -> RecallResponse:
         """Finds what a bank knows about a question."""
+        ...
+
+    async def answer(self, request: AnswerRequest) -> AnswerResponse:
+        """Has a reader answer a question from what a bank knows."""
         ...
 
 
@@ -101,13 +108,14 @@ async def embedded(
     Raises:
         ConflictError: STORE_LOCKED: a service or another program holds the folder; it names both.
     """
-    policy = InProcessPolicy(create(settings.policy_engine, wire_format=settings.wire_format))
     store = memcore.Store.in_memory() if data_dir is None else memcore.Store.open(data_dir, note="embedded")
     with store:
         memory = AsyncMemoryClient(AsyncEmbeddedTransport(store))
         async with AsyncExitStack() as stack:
+            policy = InProcessPolicy(await stack.enter_async_context(_engine(settings)))
             embedder = await stack.enter_async_context(opened(settings.embedder))
-            agent = Agent(memory, policy, agent_settings(settings), embedder)
+            reader = await stack.enter_async_context(_reader(settings))
+            agent = Agent(memory, policy, agent_settings(settings), embedder, reader)
             if worker:
                 await stack.enter_async_context(_working(agent))
             yield Embedded(memory, agent)
@@ -136,7 +144,12 @@ async def connected(settings: Settings) -> AsyncIterator[Connected]:
 
 def agent_settings(settings: Settings) -> AgentSettings:
     """The agent's part of the settings."""
-    return AgentSettings(
+    # The default preset reads whatever its policy writes.
+    wire_format = "" if settings.preset == "default" else settings.wire_format
+    return preset(
+        settings.preset,
+        wire_format=wire_format,
+        prompt_pack=settings.prompt_pack,
         chunk_tokens=settings.chunk_tokens,
         view=settings.view,
         semantic=settings.view_semantic,
@@ -144,6 +157,16 @@ def agent_settings(settings: Settings) -> AgentSettings:
         concurrency=settings.concurrency,
         vectors=settings.embedder.kind != "none",
     )
+
+
+@asynccontextmanager
+async def _reader(settings: Settings) -> AsyncIterator[Policy | None]:
+    """The policy that answers questions; None if it is the one that writes memories."""
+    if settings.reader_address is None:
+        yield None
+        return
+    async with AsyncPolicyClient.connect(settings.reader_address) as reader:
+        yield reader
 
 
 async def ensure_bank(memory: Memory, bank_id: str, settings: Settings) -> pb.Bank:
@@ -156,7 +179,7 @@ async def ensure_bank(memory: Memory, bank_id: str, settings: Settings) -> pb.Ba
         return await memory.get_bank(bank_id)
     except NotFoundError:
         embedder = await bank_embedder(settings.embedder)
-    return await memory.ensure_bank(bank_id, pb.BankSettings(embedder=embedder))
+    return await memory.ensure_bank(bank_id, agent_settings(settings).bank_settings(embedder))
 
 
 async def set_embedder(faces: Faces, bank_id: str, settings: Settings) -> pb.Bank:
@@ -184,8 +207,16 @@ def run_memory(settings: Settings) -> int:
 def run_policy(settings: Settings) -> int:
     """Is the policy service until it is told to stop; returns the exit status."""
     _begin(settings)
-    engine = create(settings.policy_engine, wire_format=settings.wire_format)
-    return asyncio.run(policy_service.run(engine, settings.policy_address, settings.grace_seconds))
+    return asyncio.run(_run_policy(settings))
+
+
+async def _run_policy(settings: Settings) -> int:
+    async with _engine(settings) as engine:
+        return await policy_service.run(engine, settings.policy_address, settings.grace_seconds)
+
+
+def _engine(settings: Settings) -> AbstractAsyncContextManager[Engine]:
+    return engines.opened(settings.policy_engine, wire_format=settings.wire_format, settings=settings.policy)
 
 
 def run_agent(settings: Settings) -> int:
@@ -199,8 +230,9 @@ async def _run_agent(settings: Settings) -> int:
         AsyncMemoryClient.connect(settings.memory_address) as memory,
         AsyncPolicyClient.connect(settings.policy_address) as policy,
         opened(settings.embedder) as embedder,
+        _reader(settings) as reader,
     ):
-        agent = Agent(memory, policy, agent_settings(settings), embedder)
+        agent = Agent(memory, policy, agent_settings(settings), embedder, reader)
         return await agent_service.run(agent, settings.agent_address, settings.grace_seconds)
 
 

@@ -18,7 +18,6 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
-    field_validator,
     model_validator,
 )
 from pydantic_core import ErrorDetails
@@ -35,6 +34,19 @@ from memalpha.errors import InvalidInputError, make
 DEFAULT_FILE = Path("memalpha.toml")
 PREFIX = "MEMALPHA_"
 _NESTED = "__"
+# What a preset sets here, unless it is given; the rest of it is `memalpha.agent.presets`.
+_PRESETS: dict[str, dict[str, Any]] = {
+    "paper": {
+        "wire_format": "qwen_agent",
+        "prompt_pack": "paper",
+        "view": "recent",
+        "view_semantic": 5,
+        "view_episodic": 5,
+        "embedder": {"kind": "none"},
+    }
+}
+# Settings that are groups of settings.
+_GROUPS = ("embedder", "policy")
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -54,7 +66,26 @@ def _checked_address(address: str) -> str:
     return address
 
 
+def _checked_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+        raise ValueError("must be http(s)://host[:port]/path without a user; a key goes into api_key")
+    return value.rstrip("/")
+
+
+def _read_key(key: SecretStr, file: Path | None, owner: str) -> str:
+    if file is None:
+        return key.get_secret_value()
+    try:
+        return file.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        message = f"{owner}.api_key_file {file}: {reason}"
+        raise make(InvalidInputError, "KEY_NOT_READABLE", message, path=file) from None
+
+
 Address = Annotated[str, AfterValidator(_checked_address)]
+HttpUrl = Annotated[str, AfterValidator(_checked_url)]
 ViewSize = Annotated[int, Field(ge=0, le=1000)]
 
 
@@ -75,7 +106,7 @@ class EmbedderSettings(BaseModel):
         None, ge=1, le=4096, description="Numbers in a vector; unset: found out by embedding a word."
     )
     shorten: bool = Field(False, description="Ask the endpoint for vectors cut to `dimensions`.")
-    base_url: str = Field("https://api.openai.com/v1", description="The endpoint, up to /embeddings.")
+    base_url: HttpUrl = Field("https://api.openai.com/v1", description="The endpoint, up to /embeddings.")
     api_key: SecretStr = Field(SecretStr(""), description="Its key; empty: none is sent.")
     api_key_file: Path | None = Field(None, description="File that holds the key instead.")
     encoding_format: Literal["base64", "float"] = Field(
@@ -88,14 +119,6 @@ class EmbedderSettings(BaseModel):
     attempts: int = Field(4, ge=1, le=20, description="Tries of one call.")
     backoff_seconds: float = Field(0.5, gt=0, le=60, description="First pause between them; then doubled.")
     threads: int = Field(1, ge=1, le=256, description="Threads of a model in the agent.")
-
-    @field_validator("base_url")
-    @classmethod
-    def _checked_url(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
-            raise ValueError("must be http(s)://host[:port]/path without a user; a key goes into api_key")
-        return value.rstrip("/")
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -116,14 +139,51 @@ class EmbedderSettings(BaseModel):
         Raises:
             InvalidInputError: KEY_NOT_READABLE.
         """
-        if self.api_key_file is None:
-            return self.api_key.get_secret_value()
-        try:
-            return self.api_key_file.read_text("utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-            message = f"embedder.api_key_file {self.api_key_file}: {reason}"
-            raise make(InvalidInputError, "KEY_NOT_READABLE", message, path=self.api_key_file) from None
+        return _read_key(self.api_key, self.api_key_file, "embedder")
+
+
+class PolicySettings(BaseModel):
+    """The model behind the engines `transformers` and `openai`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = Field("", max_length=1024, description="Folder of a checkpoint; or the endpoint's name.")
+    context_tokens: int | None = Field(
+        None, ge=64, description="Most tokens of prompt and completion; unset: what the model can."
+    )
+    temperature: float = Field(0.0, ge=0, le=2, description="Where a request leaves it open; 0 is greedy.")
+    top_p: float = Field(1.0, gt=0, le=1, description="Likewise.")
+    top_k: int = Field(0, ge=0, description="Likewise; 0 is all.")
+    min_p: float = Field(0.0, ge=0, le=1, description="Likewise.")
+    max_tokens: int = Field(2048, ge=1, description="Most new tokens, likewise.")
+    thinking: bool = Field(False, description="Let the model think before it writes, if it can do without.")
+
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where the model runs.")
+    dtype: Literal["float32", "bfloat16"] = Field("float32", description="Numbers it computes with.")
+    threads: int = Field(1, ge=1, le=256, description="Threads of one pass on the CPU.")
+    rows: int = Field(32, ge=1, le=1024, description="Completions in work at once.")
+    waiting: int = Field(256, ge=0, le=65536, description="Completions that may wait; more are refused.")
+    weights_root: Path | None = Field(
+        None, description="Folder below which LoadWeights may read; unset: weights are not exchanged."
+    )
+
+    base_url: HttpUrl = Field("https://api.openai.com/v1", description="The endpoint, up to /chat.")
+    api_key: SecretStr = Field(SecretStr(""), description="Its key; empty: none is sent.")
+    api_key_file: Path | None = Field(None, description="File that holds the key instead.")
+    max_tokens_name: Literal["max_tokens", "max_completion_tokens"] = Field(
+        "max_tokens", description="What the endpoint calls the limit of new tokens."
+    )
+    timeout_seconds: float = Field(120.0, gt=0, le=3600, description="Longest silence of the endpoint.")
+    attempts: int = Field(4, ge=1, le=20, description="Tries of one call.")
+    backoff_seconds: float = Field(0.5, gt=0, le=60, description="First pause between them; then doubled.")
+
+    def read_key(self) -> str:
+        """The endpoint's key, from its file if one is named.
+
+        Raises:
+            InvalidInputError: KEY_NOT_READABLE.
+        """
+        return _read_key(self.api_key, self.api_key_file, "policy")
 
 
 class Settings(BaseSettings):
@@ -146,7 +206,19 @@ class Settings(BaseSettings):
         Path("memalpha-data"), description="Folder of the store and of the services' logs."
     )
     policy_engine: str = Field("extractive", min_length=1, description="Engine behind the policy service.")
-    wire_format: Literal["hermes", "lines"] = Field("hermes", description="How the policy writes tool calls.")
+    policy: PolicySettings = Field(PolicySettings.model_validate({}), description="Its model.")
+    reader_address: Address | None = Field(
+        None, description="Where the policy that answers questions listens; unset: the policy does."
+    )
+    preset: Literal["default", "paper"] = Field(
+        "default", description="Settings that belong together; what is set beside it wins."
+    )
+    prompt_pack: str = Field(
+        "default", min_length=1, description="Words of all prompts: default, short, paper, or a folder."
+    )
+    wire_format: Literal["hermes", "lines", "qwen_agent", "openai"] = Field(
+        "hermes", description="How the policy writes tool calls."
+    )
     chunk_tokens: int = Field(1024, ge=16, le=32768, description="Most o200k tokens of one chunk.")
     view: Literal["relevant", "recent"] = Field(
         "relevant", description="Memories shown to the policy: those that match the chunk, or the newest."
@@ -163,6 +235,11 @@ class Settings(BaseSettings):
         10.0, ge=0, le=300, description="Time for calls in flight when stopping, seconds."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_preset(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return _PRESETS.get(str(values.get("preset")), {}) | values
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -177,9 +254,13 @@ class Settings(BaseSettings):
 
     def environment(self) -> dict[str, str]:
         """The settings as variables, for a child process that shall have exactly these."""
-        flat = {name: value for name, value in self if name != "embedder"}
-        nested = {f"embedder{_NESTED}{name}": value for name, value in self.embedder if value is not None}
-        return {PREFIX + name.upper(): _text(value) for name, value in (flat | nested).items()}
+        flat: dict[str, Any] = {}
+        for name, value in self:
+            parts = (
+                {f"{name}{_NESTED}{part}": held for part, held in value} if name in _GROUPS else {name: value}
+            )
+            flat |= {part: held for part, held in parts.items() if held is not None}
+        return {PREFIX + name.upper(): _text(value) for name, value in flat.items()}
 
     def replaced(self, **changes: object) -> Self:
         """A copy with some settings changed and checked."""
@@ -207,9 +288,13 @@ def load(config_file: Path | None = None, **flags: Any) -> Settings:
         return _from_file(in_file)(**given)
     except ValidationError as invalid:
         raise _invalid(invalid.errors()[0], given, in_file, path) from None
-    except SettingsError:
-        message = f"{PREFIX}EMBEDDER must be JSON; {PREFIX}EMBEDDER{_NESTED}KIND and others name its parts"
-        raise make(InvalidInputError, "INVALID_SETTING", message, setting="embedder") from None
+    except SettingsError as error:
+        # pydantic-settings says `error parsing value for field "NAME" from …` and has no better door.
+        name = next((group for group in _GROUPS if f'"{group}"' in str(error)), _GROUPS[0])
+        variable = PREFIX + name.upper()
+        part = {"embedder": "KIND", "policy": "MODEL"}[name]
+        message = f"{variable} must be JSON; {variable}{_NESTED}{part} and others name its parts"
+        raise make(InvalidInputError, "INVALID_SETTING", message, setting=name) from None
 
 
 def _from_file(values: dict[str, Any]) -> type[Settings]:
@@ -237,9 +322,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _may_hold_key(name: str, error: ErrorDetails) -> bool:
-    """Whether what was given may hold the embedder's key, by a misspelt name or in its address."""
-    misspelt = name.startswith("embedder.") and error["type"] == "extra_forbidden"
-    return misspelt or name in ("embedder", "embedder.api_key", "embedder.base_url")
+    """Whether what was given may hold a group's key, by a misspelt name or in its address."""
+    group, _, part = name.partition(".")
+    return group in _GROUPS and (error["type"] == "extra_forbidden" or part in ("", "api_key", "base_url"))
 
 
 def _invalid(

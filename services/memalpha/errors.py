@@ -101,6 +101,8 @@ def make(kind: type[E], reason: str, message: str, **metadata: object) -> E:
 def to_status(error: MemalphaError) -> grpc.Status:
     """The gRPC status of an error: its code, its message and one `google.rpc.ErrorInfo`."""
     _, code = _KINDS.get(type(error), _KINDS[InternalError])
+    if error.reason == grpc.StatusCode.UNIMPLEMENTED.name:
+        code = grpc.StatusCode.UNIMPLEMENTED
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)
     for key, value in error.metadata.items():
         info.metadata[key] = _shortened(value, _MAX_METADATA_BYTES)

@@ -45,7 +45,7 @@ def test_a_named_file_is_read_instead_of_the_one_in_the_folder(tmp_path) -> None
         ("chunk_tokens", 15, "chunk_tokens: Input should be greater than or equal to 16; it is 15"),
         ("memory_address", "50051", "memory_address: must be host:port"),
         ("memory_address", "localhost:65536", "port from 0 to 65535"),
-        ("wire_format", "xml", "Input should be 'hermes' or 'lines'; it is 'xml'"),
+        ("wire_format", "xml", "Input should be 'hermes', 'lines', 'qwen_agent' or 'openai'; it is 'xml'"),
         ("grace_seconds", -1, "greater than or equal to 0; it is -1"),
     ],
 )
@@ -180,3 +180,29 @@ def test_banks_know_a_model_by_its_last_part_or_as_they_are_told(embedder, id) -
 def test_an_address_is_split_at_its_last_colon() -> None:
     assert split_address("[::1]:50051") == ("::1", 50051)
     assert split_address("localhost:0") == ("localhost", 0)
+
+
+def test_the_policys_model_comes_from_variables_and_its_key_stays_hidden(monkeypatch) -> None:
+    monkeypatch.setenv("MEMALPHA_POLICY__MODEL", "tiny")
+    monkeypatch.setenv("MEMALPHA_POLICY__API_KEY", "sk-secret")
+    settings = load(policy={"rows": 4})
+    assert (settings.policy.model, settings.policy.rows, settings.policy.read_key()) == (
+        "tiny",
+        4,
+        "sk-secret",
+    )
+    assert "secret" not in repr(settings)
+    given = settings.environment()
+    assert (given["MEMALPHA_POLICY__ROWS"], given["MEMALPHA_POLICY__API_KEY"]) == ("4", "sk-secret")
+    assert "MEMALPHA_POLICY__WEIGHTS_ROOT" not in given
+
+
+def test_a_bad_setting_of_the_policy_does_not_repeat_what_may_be_its_key(monkeypatch) -> None:
+    for wrong in ({"token": "sk-secret"}, {"base_url": "https://me:sk-secret@api.example/v1"}):
+        with pytest.raises(InvalidInputError, match=r"^policy\.") as raised:
+            load(policy=wrong)
+        assert "secret" not in f"{raised.value}{raised.value.metadata}"
+    monkeypatch.setenv("MEMALPHA_POLICY", "sk-secret")
+    with pytest.raises(InvalidInputError, match=r"^MEMALPHA_POLICY must be JSON") as raised:
+        load()
+    assert "secret" not in str(raised.value)

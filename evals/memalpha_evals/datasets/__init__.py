@@ -6,8 +6,9 @@ Files are read where they lie and never copied: their licences differ from this 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from memalpha.tasks.data.readers import DatasetError
 from memalpha_evals.datasets import beam, locomo, pools
-from memalpha_evals.datasets.base import Conversation, Dataset, DatasetError, Question, Turn
+from memalpha_evals.datasets.base import Conversation, Dataset, Question, Turn
 
 READERS: Mapping[str, Callable[[Path], Dataset]] = {
     "locomo": locomo.read,

@@ -5,10 +5,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 
-class DatasetError(ValueError):
-    """A file that is not what its adapter expects. The message names the place, the rule and the value."""
-
-
 @dataclass(frozen=True, slots=True)
 class Turn:
     """One turn, message or passage. `text` is what a memory holds of it; `time` is ISO 8601 or empty."""

@@ -14,8 +14,8 @@ from typing import Any
 from memalpha.sources.locomo import is_sample
 from memalpha.sources.structured import kind_of
 from memalpha.sources.times import event_time
-from memalpha_evals.datasets.base import Conversation, Dataset, DatasetError, Question, Turn
-from memalpha_evals.datasets.files import check_unique, digest, encodable, read_json
+from memalpha.tasks.data.readers.files import DatasetError, check_unique, digest, encodable, read_json
+from memalpha_evals.datasets.base import Conversation, Dataset, Question, Turn
 
 CATEGORIES = {1: "multi-hop", 2: "temporal", 3: "open-domain", 4: "single-hop", 5: "adversarial"}
 """The file's numbers, named as in the paper's released evaluation code."""

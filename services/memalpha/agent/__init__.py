@@ -2,13 +2,15 @@
 
 It is written against three protocols, `MemoryBackend`, `Policy` and `Embedder`, and knows neither network nor
 model. Text is cut into chunks (`chunking`); for each chunk the policy sees a view of the memory as a prompt
-(`prompts`), answers with tool calls (`tools`) in some wire format (`wire`), and these become one record of
-operations (`operations`, `loop`). Where a bank's embedder is outside of its memory, vectors come beside that
-(`vectors`, `backfill`).
+(`prompts`, in the words of a pack: `packs`), answers with tool calls (`tools`) in some wire format (`wire`),
+and these become one record of operations (`operations`, `loop`). A question gets memories (`recall`) or an
+answer (`answer`). Where a bank's embedder is outside of its memory, vectors come beside that (`vectors`,
+`backfill`). Settings that belong together are `presets`.
 """
 
 from memalpha.agent.agent import Agent
 from memalpha.agent.loop import ChunkOutcome, Memorizer, PolicyOutage
+from memalpha.agent.presets import preset
 from memalpha.agent.protocols import Completion, Embedder, MemoryBackend, Policy
 from memalpha.agent.settings import AgentSettings
 
@@ -22,4 +24,5 @@ __all__ = [
     "MemoryBackend",
     "Policy",
     "PolicyOutage",
+    "preset",
 ]

@@ -1,4 +1,4 @@
-"""The agent: turns text into memory, and questions into the memories that answer them.
+"""The agent: turns text into memory, questions into the memories that answer them, and into answers.
 
 It stores before it memorizes: `memorize` returns once every chunk is as durable as its bank, whatever the
 policy does. Memorizing is the worker's job, or, without one, that of `memorize_pending` in the foreground.
@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from memalpha.agent import checks
+from memalpha.agent.answer import Answerer
 from memalpha.agent.backfill import Backfill
 from memalpha.agent.chunking import batches, split_item
 from memalpha.agent.loop import ChunkOutcome, Memorizer, PolicyOutage
@@ -20,6 +21,8 @@ from memalpha.agent.settings import AgentSettings
 from memalpha.agent.vectors import Vectors, bank_embedder
 from memalpha.agent.worker import Worker
 from memalpha.api.agent.v1alpha1.agent_service_pb2 import (
+    AnswerRequest,
+    AnswerResponse,
     ChunkReceipt,
     ChunkState,
     MemorizeRequest,
@@ -46,14 +49,19 @@ class Agent:
         policy: Policy,
         settings: AgentSettings | None = None,
         embedder: Embedder | None = None,
+        reader: Policy | None = None,
     ) -> None:
-        """Nothing happens before a method is called.
+        """Nothing but the prompt pack is read before a method is called.
 
         Args:
             memory: Where banks are.
             policy: Writes memory.
             settings: None means all defaults.
             embedder: Makes the vectors of banks that are set to it, which new banks are.
+            reader: Answers questions; None means that the policy does.
+
+        Raises:
+            InvalidInputError: UNKNOWN_PROMPT_PACK or INVALID_PROMPT_PACK.
         """
         self._memory = memory
         self._embedder = embedder
@@ -62,6 +70,7 @@ class Agent:
         self._backfill = Backfill(memory, self._vectors, self._settings)
         self._memorizer = Memorizer(memory, policy, self._settings, self._vectors)
         self._worker = Worker(memory, policy, self._settings, self._vectors)
+        self._answerer = Answerer(memory, reader or policy, self._settings, self._vectors)
 
     async def memorize(self, request: MemorizeRequest, timeout: float | None = None) -> MemorizeResponse:
         """Stores the items durably, in order, and has them memorized.
@@ -92,6 +101,10 @@ class Agent:
     async def recall(self, request: RecallRequest) -> RecallResponse:
         """Finds what a bank knows about a question; see `memalpha.agent.recall`."""
         return await recall(self._memory, request, self._vectors)
+
+    async def answer(self, request: AnswerRequest) -> AnswerResponse:
+        """Has the reader answer a question from what a bank knows; see `memalpha.agent.answer`."""
+        return await self._answerer.answer(request)
 
     async def run_worker(self, stop: asyncio.Event) -> None:
         """Memorizes what is pending in all banks until `stop` is set; then finishes the chunks in work."""
@@ -127,12 +140,12 @@ class Agent:
                 raise
         return await self._memory.ensure_bank(request.bank_id, await self._new_bank_settings())
 
-    async def _new_bank_settings(self) -> BankSettings | None:
+    async def _new_bank_settings(self) -> BankSettings:
         if self._embedder is not None:
-            return BankSettings(embedder=await bank_embedder(self._embedder))
+            return self._settings.bank_settings(await bank_embedder(self._embedder))
         if self._settings.vectors:
-            return None
-        return BankSettings(embedder=BankEmbedder(kind=EmbedderKind.EMBEDDER_KIND_NONE))
+            return self._settings.bank_settings(None)
+        return self._settings.bank_settings(BankEmbedder(kind=EmbedderKind.EMBEDDER_KIND_NONE))
 
     async def _same_bank(self, bank: Bank) -> Bank:
         now = await self._memory.get_bank(bank.bank_id)

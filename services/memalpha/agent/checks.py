@@ -10,7 +10,12 @@ import re
 from datetime import date
 
 from memalpha.agent.chunking import MOST_SPEAKER_CHARACTERS
-from memalpha.api.agent.v1alpha1.agent_service_pb2 import MemorizeItem, MemorizeRequest, RecallRequest
+from memalpha.api.agent.v1alpha1.agent_service_pb2 import (
+    AnswerRequest,
+    MemorizeItem,
+    MemorizeRequest,
+    RecallRequest,
+)
 from memalpha.errors import InvalidInputError, make
 
 _MOST_ITEM_ID_BYTES = 200
@@ -48,13 +53,21 @@ def recall_request(request: RecallRequest) -> None:
     Raises:
         InvalidInputError: The message names the parameter, the rule and the value.
     """
-    if not request.query.strip():
-        raise _invalid("EMPTY_QUERY", f"query must not be empty or blank, got {request.query[:20]!r}")
-    _at_most("query", request.query, _MOST_QUERY_BYTES)
-    if request.HasField("limit"):
-        recall_limit(request.limit)
-    if request.HasField("token_budget"):
-        recall_budget(request.token_budget)
+    _question("query", request.query)
+    _extent(request)
+
+
+def answer_request(request: AnswerRequest) -> None:
+    """Checks a question that a reader is to answer.
+
+    Raises:
+        InvalidInputError: The message names the parameter, the rule and the value.
+    """
+    _question("question", request.question)
+    _at_most("prefix", request.prefix, _MOST_QUERY_BYTES - len(request.question.encode("utf-8", "replace")))
+    _extent(request)
+    if request.HasField("max_tokens") and request.max_tokens < 1:
+        raise _invalid("INVALID_MAX_TOKENS", f"max_tokens must be at least 1, got {request.max_tokens}")
 
 
 def recall_limit(limit: int) -> None:
@@ -76,6 +89,19 @@ def recall_budget(token_budget: int) -> None:
     if not 64 <= token_budget <= 1_000_000:
         message = f"token_budget must be between 64 and 1000000, got {token_budget}"
         raise _invalid("INVALID_TOKEN_BUDGET", message)
+
+
+def _question(name: str, text: str) -> None:
+    if not text.strip():
+        raise _invalid("EMPTY_QUERY", f"{name} must not be empty or blank, got {text[:20]!r}")
+    _at_most(name, text, _MOST_QUERY_BYTES)
+
+
+def _extent(request: RecallRequest | AnswerRequest) -> None:
+    if request.HasField("limit"):
+        recall_limit(request.limit)
+    if request.HasField("token_budget"):
+        recall_budget(request.token_budget)
 
 
 def _item(name: str, item: MemorizeItem) -> None:

@@ -33,16 +33,30 @@ _SECTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The block, its tokens, and what fitted in: ids of memories, positions of pending chunks."""
+    """The block, its tokens, and what it holds in its order.
+
+    Attributes:
+        text: The block.
+        tokens: Its tokens.
+        core: Core memory, cut if it is too long.
+        memories: Semantic ones, then episodic ones in order of time.
+        pending: Chunks in order of the stream, each with what is shown of its text.
+    """
 
     text: str
     tokens: int
-    memory_ids: frozenset[int]
-    positions: frozenset[int]
+    core: str
+    memories: tuple[Memory, ...]
+    pending: tuple[tuple[Chunk, str], ...]
 
 
 def pack_context(
-    core: str, memories: Sequence[Memory], pending: Sequence[Chunk], query: str, budget: int
+    core: str,
+    memories: Sequence[Memory],
+    pending: Sequence[Chunk],
+    query: str,
+    budget: int,
+    label_tokens: int = 0,
 ) -> Context:
     """Packs a context.
 
@@ -52,8 +66,9 @@ def pack_context(
         pending: Chunks not memorized yet, best first.
         query: Whose words decide which passage of a long chunk is shown.
         budget: Most tokens of the block, at least 64.
+        label_tokens: Kept free for what the caller puts before each memory and each chunk.
     """
-    packing = _Packing(core, budget)
+    packing = _Packing(core, budget, label_tokens)
     kept = packing.left() // _PENDING_SHARE if pending else 0
     packing.add_memories(memories, spare=kept)
     packing.add_pending(pending, query)
@@ -64,12 +79,13 @@ def pack_context(
 class _Packing:
     """What is in so far. Counts lines as they come and the whole at the end, so no joint costs are missed."""
 
-    def __init__(self, core: str, budget: int) -> None:
+    def __init__(self, core: str, budget: int, label_tokens: int) -> None:
         self._budget = budget
-        self._core = _section("core_memory", [_fitted_core(core, budget)] if core else [])
+        self._label = label_tokens
+        self._core = _fitted_core(core, budget) if core else ""
         self._memories: list[Memory] = []
         self._pending: list[tuple[Chunk, str]] = []
-        self._used = count_tokens(self._core)
+        self._used = count_tokens(self._core_section())
 
     def left(self) -> int:
         """Tokens still free."""
@@ -81,7 +97,8 @@ class _Packing:
         for memory in memories:
             if memory.id not in taken:
                 opens = all(memory.type != other.type for other in self._memories)
-                tokens = count_tokens(_line(memory)) + 1 + opens * _section_tokens(_SECTIONS[memory.type])
+                tokens = count_tokens(_line(memory)) + 1 + self._label
+                tokens += opens * _section_tokens(_SECTIONS[memory.type])
                 if tokens <= self.left() - spare:
                     self._memories.append(memory)
                     self._used += tokens
@@ -90,38 +107,54 @@ class _Packing:
         """Adds chunks until one has to be cut, or not even a passage of it fits."""
         for chunk in pending:
             opening = 0 if self._pending else _section_tokens("pending")
-            room = self.left() - opening - 1
-            line = _pending_line(chunk, chunk.text)
-            whole = count_tokens(line) <= room
+            room = self.left() - opening - 1 - self._label
+            shown = chunk.text
+            whole = count_tokens(_pending_line(chunk, shown)) <= room
             if not whole:
                 passage_room = room - count_tokens(_pending_line(chunk, f"{CUT}\n\n{CUT}"))
                 if passage_room < _SHORTEST_PASSAGE:
                     return
-                line = _pending_line(chunk, _passage(chunk.text, query, passage_room))
-            self._pending.append((chunk, line))
-            self._used += opening + count_tokens(line) + 1
+                shown = _passage(chunk.text, query, passage_room)
+            self._pending.append((chunk, shown))
+            self._used += opening + count_tokens(_pending_line(chunk, shown)) + 1 + self._label
             if not whole:
                 return
 
     def finish(self) -> Context:
         """The block; gives up the last ones added should their lines cost more together than alone."""
-        while count_tokens(text := self._text()) > self._budget and (self._memories or self._pending):
+        while self._tokens() > self._budget and (self._memories or self._pending):
             (self._memories or self._pending).pop()
+        text = self._text()
         return Context(
             text=text,
             tokens=count_tokens(text),
-            memory_ids=frozenset(memory.id for memory in self._memories),
-            positions=frozenset(chunk.position for chunk, _ in self._pending),
+            core=self._core,
+            memories=tuple(self._in_order()),
+            pending=tuple(self._pending_in_order()),
         )
 
+    def _tokens(self) -> int:
+        return count_tokens(self._text()) + self._label * (len(self._memories) + len(self._pending))
+
     def _text(self) -> str:
-        by_type = {kind: [each for each in self._memories if each.type == kind] for kind in _SECTIONS}
-        by_type[MemoryType.MEMORY_TYPE_EPISODIC].sort(key=_when)
+        ordered = self._in_order()
         memories = [
-            _section(name, [_line(each) for each in by_type[kind]]) for kind, name in _SECTIONS.items()
+            _section(name, [_line(each) for each in ordered if each.type == kind])
+            for kind, name in _SECTIONS.items()
         ]
-        in_order = sorted(self._pending, key=lambda each: each[0].position)
-        return "".join([self._core, *memories, _section("pending", [line for _, line in in_order])])
+        pending = [_pending_line(chunk, shown) for chunk, shown in self._pending_in_order()]
+        return "".join([self._core_section(), *memories, _section("pending", pending)])
+
+    def _core_section(self) -> str:
+        return _section("core_memory", [self._core] if self._core else [])
+
+    def _in_order(self) -> list[Memory]:
+        semantic = [each for each in self._memories if each.type == MemoryType.MEMORY_TYPE_SEMANTIC]
+        episodic = [each for each in self._memories if each.type == MemoryType.MEMORY_TYPE_EPISODIC]
+        return [*semantic, *sorted(episodic, key=_when)]
+
+    def _pending_in_order(self) -> list[tuple[Chunk, str]]:
+        return sorted(self._pending, key=lambda each: each[0].position)
 
 
 def _fitted_core(core: str, budget: int) -> str:

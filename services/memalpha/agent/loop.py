@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from typing import TypeVar
 from uuid import uuid4
 
-from memalpha.agent import wire
+from memalpha.agent import packs, wire
 from memalpha.agent.backoff import Backoff
+from memalpha.agent.fit import check_bank, check_policy
 from memalpha.agent.operations import cut, operations
 from memalpha.agent.prompts import Prompt, render_prompt
 from memalpha.agent.protocols import Completion, MemoryBackend, Policy
+from memalpha.agent.room import most_prompt_tokens, require_fit
 from memalpha.agent.settings import AgentSettings
 from memalpha.agent.vectors import Vectors
 from memalpha.api.agent.v1alpha1.agent_service_pb2 import ChunkState
@@ -44,15 +46,12 @@ from memalpha.errors import (
     MemalphaError,
     NotFoundError,
     OutOfRangeError,
-    make,
+    UnsupportedError,
 )
-from memcore import count_tokens
 
 _REFUSALS = (InvalidInputError, OutOfRangeError, InternalError)
 _MOST_RAW_BYTES = 1 << 20
 _MOST_FAILURE_BYTES = 4096
-# What chat templates put around a message, in tokens, with room to spare.
-_TOKENS_PER_MESSAGE = 16
 
 T = TypeVar("T")
 
@@ -117,18 +116,24 @@ class Memorizer:
         settings: AgentSettings,
         vectors: Vectors | None = None,
     ) -> None:
-        """Over a memory and a policy; without `vectors` it hands none to the memory."""
+        """Over a memory and a policy; without `vectors` it hands none to the memory.
+
+        Raises:
+            InvalidInputError: UNKNOWN_PROMPT_PACK or INVALID_PROMPT_PACK.
+        """
         self._memory = memory
         self._policy = policy
         self._settings = settings
         self._vectors = vectors or Vectors(None, settings)
+        self._pack = packs.load(settings.prompt_pack)
         self._backoff = Backoff(settings.backoff_seconds, settings.longest_backoff_seconds)
 
     async def next_chunk(self, bank_id: str) -> ChunkOutcome | None:
         """Tries the chunk at the bank's cursor once; None if nothing is pending or the bank is parked.
 
         Raises:
-            PolicyOutage: The policy cannot be had.
+            PolicyOutage: The policy cannot be had, or is none for this agent.
+            UnsupportedError: It is none for this bank.
             ConflictError: Others changed the bank under each of `settings.attempts` tries.
             MemalphaError: Anything else that the memory answers.
         """
@@ -145,16 +150,22 @@ class Memorizer:
     async def _try(self, bank_id: str) -> ChunkOutcome | None:
         """One try, with an ever smaller view while the prompt is too long."""
         description = await _or_outage(self._policy.describe())
+        try:
+            check_policy(description, self._settings, self._pack)
+        except (InvalidInputError, UnsupportedError) as unfit:
+            raise PolicyOutage(unfit) from None
         vector = await self._chunk_vector(bank_id)
         halvings = 0
         while True:
             attempt = await self._attempt(bank_id, description, halvings, vector)
             if attempt is None:
                 return None
+            check_bank(description, attempt.view.bank)
+            smaller = halvings < self._settings.most_halvings()
             try:
-                completion = await self._generate(attempt, description)
+                completion = await self._generate(attempt, description, can_shrink=smaller)
             except OutOfRangeError as too_long:
-                if halvings == self._settings.most_halvings():
+                if not smaller:
                     return await self._failed(attempt, None, str(too_long))
                 halvings += 1
             except (InvalidInputError, InternalError) as refusal:
@@ -182,20 +193,23 @@ class Memorizer:
         view = await self._memory.get_writer_view(request)
         if not view.HasField("next_chunk") or view.bank.failures.parked:
             return None
-        try:
-            prompt = render_prompt(view, wire.get(description.wire_format))
-        except InvalidInputError as unknown_format:
-            raise PolicyOutage(unknown_format) from None
+        prompt = render_prompt(view, wire.get(description.wire_format), self._pack)
         context = description.max_context_tokens
         most = self._settings.max_new_tokens
         return _Attempt(view, prompt, min(most, context // 4) if context else most)
 
-    async def _generate(self, attempt: _Attempt, description: GetPolicyResponse) -> Completion:
-        _require_fit(attempt, description.max_context_tokens)
+    async def _generate(
+        self, attempt: _Attempt, description: GetPolicyResponse, *, can_shrink: bool
+    ) -> Completion:
+        context, most = description.max_context_tokens, attempt.most_new_tokens
+        # Beyond our own limit a prompt is only long; beyond the policy's it is lost.
+        ours = self._settings.most_prompt_tokens if can_shrink else 0
+        require_fit(attempt.prompt.messages, most_prompt_tokens(context, most, ours))
+        sampling = SamplingParams(max_tokens=most, temperature=self._settings.temperature)
         request = GenerateRequest(
             request_id=uuid4().hex,
-            chat=ChatPrompt(messages=attempt.prompt.messages),
-            sampling=SamplingParams(max_tokens=attempt.most_new_tokens),
+            chat=ChatPrompt(messages=attempt.prompt.messages, tools_json=attempt.prompt.tools_json),
+            sampling=sampling,
         )
         return await _or_outage(self._policy.generate(request))
 
@@ -260,16 +274,6 @@ class Memorizer:
             pending_chunks=bank.stats.pending_chunks,
             failure=message,
         )
-
-
-def _require_fit(attempt: _Attempt, context: int) -> None:
-    if context == 0:
-        return
-    tokens = sum(count_tokens(each.content) + _TOKENS_PER_MESSAGE for each in attempt.prompt.messages)
-    room = context - attempt.most_new_tokens
-    if tokens > room:
-        message = f"prompt must have at most {room} tokens (context {context}, less the answer), got {tokens}"
-        raise make(OutOfRangeError, "PROMPT_TOO_LONG", message, limit=room, actual=tokens)
 
 
 def _writer(completion: Completion, prompt: Prompt) -> Writer:

@@ -1,10 +1,10 @@
 """The writer's prompt: rendered from a view for any policy, and read back by policies that are no model.
 
-The system message holds what is the same for every chunk, the user message goes from what changes least to
-what changes most (core, memories, chunk), so that an engine can cache prefixes. Memories are shown under
-short aliases (a, b, c …) instead of their ids: they cost a model one token and cannot be mistaken for another
-bank's. `read_prompt(render_prompt(view).messages[1].content)` gives back every text of the view, whatever it
-holds.
+A prompt pack holds the words. In the default one the system message is the same for every chunk, and the user
+message goes from what changes least to what changes most (core, memories, chunk), so that an engine can cache
+prefixes. Memories are shown under short aliases (a, b, c …) instead of their ids: they cost a model one token
+and cannot be mistaken for another bank's. Where a pack keeps the default's user message,
+`read_prompt(render_prompt(view).messages[1].content)` gives back every text of the view, whatever it holds.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from hashlib import sha256
 from itertools import count, product
-from pathlib import Path
-from string import Template, ascii_lowercase
+from string import ascii_lowercase
 
-from memalpha.agent import escapes
+from memalpha.agent import escapes, packs
+from memalpha.agent.packs import PromptPack
 from memalpha.agent.tools import TYPE_NAMES
 from memalpha.agent.wire import WireFormat
 from memalpha.api.memory.v1alpha1.memory_pb2 import Bank, Chunk, Memory, MemoryType
@@ -30,7 +29,8 @@ DEFAULT_CORE_TOKENS = 512
 Aliases = dict[str, tuple[MemoryType.ValueType, int]]
 
 _QUOTE = '"'
-_FOLDER = Path(__file__).parent / "templates"
+_HEX_NAMES = 1 << 16
+_SCATTER = 40_503
 _BODY = r"((?:[^<]++|<(?!/))*+)"
 _QUOTED = r'"((?:[^"\\\n]|\\.)*+)"'
 _USER = re.compile(
@@ -44,11 +44,15 @@ _ITEM = re.compile(r"\[([a-z]+)\] (?:\(((?:[^\\()]|\\.)*+)\) )?(.*)")
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A rendered prompt, what its aliases stand for, and its templates' SHA-256 (hex)."""
+    """A rendered prompt, what its aliases stand for, and its pack's digest.
+
+    `tools_json` is empty unless the engine is to hand the tools over beside the messages.
+    """
 
     messages: list[ChatMessage]
     aliases: Aliases
     digest: str
+    tools_json: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,33 +77,38 @@ class PromptView:
     chunk_source: str
 
 
-def render_prompt(view: GetWriterViewResponse, wire: WireFormat) -> Prompt:
+def render_prompt(view: GetWriterViewResponse, wire: WireFormat, pack: PromptPack | None = None) -> Prompt:
     """The prompt for the view's next chunk.
 
     Args:
         view: With `next_chunk` set.
-        wire: The format of the policy's calls; its instructions go into the system message.
+        wire: The format of the policy's calls; its instructions go into the prompt.
+        pack: The words; None means the default pack's.
     """
-    named = list(zip(alias_names(), [*view.semantic, *view.episodic], strict=False))
-    stats = view.bank.stats
-    user = _template("writer_user.md").substitute(
-        core_limit=core_limit(view.bank),
-        core=escapes.block(view.core.content),
-        semantic_shown=len(view.semantic),
-        semantic_total=stats.semantic_count,
-        semantic=_items(named[: len(view.semantic)]),
-        episodic_shown=len(view.episodic),
-        episodic_total=stats.episodic_count,
-        episodic=_items(named[len(view.semantic) :]),
-        attributes=_attributes(view.next_chunk),
-        chunk=escapes.block(view.next_chunk.text),
-    )
+    pack = pack or packs.load("default")
+    memories = [*view.semantic, *view.episodic]
+    named = list(zip(_aliases(memories, pack), memories, strict=False))
+    values = _values(view, named, pack) | {"tools": pack.instructions(wire)}
     messages = [
-        ChatMessage(role=Role.ROLE_SYSTEM, content=_system(view.bank, wire)),
-        ChatMessage(role=Role.ROLE_USER, content=user),
+        ChatMessage(role=Role.ROLE_SYSTEM, content=pack.writer_system.substitute(values)),
+        ChatMessage(role=Role.ROLE_USER, content=pack.writer_user.substitute(values)),
     ]
     aliases = {alias: (memory.type, memory.id) for alias, memory in named}
-    return Prompt(messages, aliases, template_digest(wire))
+    return Prompt(messages, aliases, pack.digest(wire), wire.tools_json())
+
+
+@lru_cache
+def is_readable(pack: PromptPack) -> bool:
+    """Whether `read_prompt` understands the pack's user messages, as a policy without a model has to."""
+    memory = Memory(type=MemoryType.MEMORY_TYPE_SEMANTIC, id=1, content="b")
+    view = GetWriterViewResponse(
+        core=Memory(content="a"), semantic=[memory], episodic=[memory], next_chunk=Chunk(text="c")
+    )
+    try:
+        seen = read_prompt(pack.writer_user.substitute(_values(view, [("a", memory), ("b", memory)], pack)))
+    except (InvalidInputError, KeyError):
+        return False
+    return (seen.core, seen.chunk, len(seen.semantic), len(seen.episodic)) == ("a", "c", 1, 1)
 
 
 def read_prompt(user_text: str) -> PromptView:
@@ -131,31 +140,58 @@ def core_limit(bank: Bank) -> int:
     return settings.core_token_limit if settings.HasField("core_token_limit") else DEFAULT_CORE_TOKENS
 
 
-@lru_cache
-def template_digest(wire: WireFormat) -> str:
-    """SHA-256 (hex) of everything in a prompt that does not depend on the bank."""
-    parts = [_template(name).template for name in ("writer_system.md", "writer_user.md")]
-    digest = sha256()
-    for part in (*parts, wire.name, wire.instructions()):
-        digest.update(len(part).to_bytes(8, "big") + part.encode())
-    return digest.hexdigest()
-
-
 def alias_names() -> Iterator[str]:
     """a, b … z, aa, ab … without end."""
     for length in count(1):
         yield from map("".join, product(ascii_lowercase, repeat=length))
 
 
-@lru_cache
-def _template(name: str) -> Template:
-    return Template((_FOLDER / name).read_text(encoding="utf-8").removesuffix("\n"))
+def _values(
+    view: GetWriterViewResponse, named: list[tuple[str, Memory]], pack: PromptPack
+) -> dict[str, object]:
+    """The templates' variables, all but `tools`."""
+    stats, chunk, empty = view.bank.stats, view.next_chunk, pack.manifest.empty
+    semantic, episodic = named[: len(view.semantic)], named[len(view.semantic) :]
+    return {
+        "core_limit": core_limit(view.bank),
+        "core": escapes.block(view.core.content) or empty,
+        "semantic_shown": len(semantic),
+        "semantic_total": stats.semantic_count,
+        "semantic": _items(semantic) or _line(empty),
+        "episodic_shown": len(episodic),
+        "episodic_total": stats.episodic_count,
+        "episodic": _items(episodic) or _line(empty),
+        "attributes": _attributes(chunk),
+        "chunk": escapes.block(chunk.text),
+        "chunk_time": escapes.line(chunk.event_time),
+        "chunk_source": escapes.line(chunk.source),
+        "disabled": _disabled(view.bank),
+    }
 
 
-def _system(bank: Bank, wire: WireFormat) -> str:
-    disabled = [TYPE_NAMES[type] for type in bank.settings.disabled_types]
-    note = f"- Do not write to {', '.join(disabled)}: it is switched off.\n" if disabled else ""
-    return _template("writer_system.md").substitute(disabled=note, tools=wire.instructions())
+def _aliases(memories: list[Memory], pack: PromptPack) -> Iterator[str]:
+    return alias_names() if pack.manifest.aliases == "letters" else _hex_names(memories)
+
+
+def _hex_names(memories: list[Memory]) -> Iterator[str]:
+    """Four hexadecimal digits of each id, the same ones in every view that has no clash."""
+    taken: set[int] = set()
+    for memory in memories:
+        # An odd factor makes neighbours look unlike and keeps 65,536 ids in a row apart.
+        number = memory.id * _SCATTER % _HEX_NAMES
+        while number in taken:
+            number = (number + 1) % _HEX_NAMES
+        taken.add(number)
+        yield f"{number:04x}"
+
+
+def _disabled(bank: Bank) -> str:
+    names = [TYPE_NAMES[type] for type in bank.settings.disabled_types]
+    return f"- Do not write to {', '.join(names)}: it is switched off.\n" if names else ""
+
+
+def _line(text: str) -> str:
+    return f"{text}\n" if text else ""
 
 
 def _items(named: Iterable[tuple[str, Memory]]) -> str:

@@ -99,19 +99,39 @@ class MemoryBackend(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A whole completion: what the pieces of one `Generate` add up to."""
+    """A whole completion: what the pieces of one `Generate` add up to.
+
+    Attributes:
+        policy: Who wrote the last piece.
+        prompt_token_ids: The prompt as the model saw it; empty, as the next three, unless asked for.
+        token_ids: The new tokens.
+        logprobs: Theirs, under the distribution that was sampled from.
+        versions: Of the weights that drew them; they differ if weights were exchanged meanwhile.
+    """
 
     text: str
     finish_reason: FinishReason.ValueType
     policy: PolicyIdentity
     usage: Usage
+    prompt_token_ids: tuple[int, ...] = ()
+    token_ids: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
+    versions: tuple[int, ...] = ()
 
     @classmethod
     def joined(cls, pieces: Sequence[GenerateResponse]) -> Completion:
         """The pieces of one completion; the last one says who wrote it, why it ended and what it cost."""
         last = pieces[-1] if pieces else GenerateResponse()
-        text = "".join(piece.text for piece in pieces)
-        return cls(text=text, finish_reason=last.finish_reason, policy=last.policy, usage=last.usage)
+        return cls(
+            text="".join(piece.text for piece in pieces),
+            finish_reason=last.finish_reason,
+            policy=last.policy,
+            usage=last.usage,
+            prompt_token_ids=tuple(token for piece in pieces for token in piece.prompt_token_ids),
+            token_ids=tuple(token for piece in pieces for token in piece.token_ids),
+            logprobs=tuple(logprob for piece in pieces for logprob in piece.logprobs),
+            versions=tuple(piece.policy.policy_version for piece in pieces for _ in piece.token_ids),
+        )
 
 
 class Policy(Protocol):

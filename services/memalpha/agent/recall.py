@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from memalpha.agent import checks
-from memalpha.agent.context import pack_context
+from memalpha.agent.context import Context, pack_context
 from memalpha.agent.protocols import MemoryBackend
 from memalpha.agent.vectors import Vectors
 from memalpha.api.agent.v1alpha1.agent_service_pb2 import RecallHit, RecallRequest, RecallResponse
@@ -50,6 +50,14 @@ async def recall(memory: MemoryBackend, request: RecallRequest, vectors: Vectors
         InvalidInputError: A parameter breaks its rule.
         NotFoundError: There is no such bank.
     """
+    response, _ = await recall_with_context(memory, request, vectors)
+    return response
+
+
+async def recall_with_context(
+    memory: MemoryBackend, request: RecallRequest, vectors: Vectors, label_tokens: int = 0
+) -> tuple[RecallResponse, Context]:
+    """As `recall`, with the parts of the context; `label_tokens` are kept free before each of them."""
     checks.recall_request(request)
     limit = request.limit if request.HasField("limit") else DEFAULT_LIMIT
     nothing = RecentView(semantic=0, episodic=0)
@@ -57,13 +65,13 @@ async def recall(memory: MemoryBackend, request: RecallRequest, vectors: Vectors
     query = await _query(request, view.bank, vectors)
     while True:
         try:
-            response = await _recalled(memory, request, view, query, limit)
+            response, context = await _recalled(memory, request, view, query, limit, label_tokens)
         except OutOfRangeError:
             if limit == 1:
                 raise
         else:
             if limit == 1 or response.ByteSize() <= _MOST_REPLY_BYTES:
-                return response
+                return response, context
         limit //= 2
 
 
@@ -84,17 +92,16 @@ async def _recalled(
     view: GetWriterViewResponse,
     query: SearchQuery,
     limit: int,
-) -> RecallResponse:
+    label_tokens: int,
+) -> tuple[RecallResponse, Context]:
     found = await memory.search(request.bank_id, _queries(query, limit))
     hits = _hits(found.results, limit)
     budget = request.token_budget if request.HasField("token_budget") else DEFAULT_TOKEN_BUDGET
     memories = [hit.memory for hit in hits if hit.HasField("memory")]
     pending = [hit.pending for hit in hits if hit.HasField("pending")]
-    context = pack_context(view.core.content, memories, pending, request.query, budget)
-    for hit in hits:
-        known = hit.memory.id in context.memory_ids if hit.HasField("memory") else False
-        hit.in_context = known or (hit.HasField("pending") and hit.pending.position in context.positions)
-    return RecallResponse(
+    context = pack_context(view.core.content, memories, pending, request.query, budget, label_tokens)
+    _mark(hits, context)
+    response = RecallResponse(
         core=view.core,
         hits=hits,
         context=context.text,
@@ -104,6 +111,16 @@ async def _recalled(
         sources=await _sources(memory, request.bank_id, memories) if request.include_sources else [],
         search_method=found.results[0].method,
     )
+    return response, context
+
+
+def _mark(hits: Iterable[RecallHit], context: Context) -> None:
+    """Says of each hit whether it is in the context."""
+    ids = {each.id for each in context.memories}
+    positions = {chunk.position for chunk, _ in context.pending}
+    for hit in hits:
+        is_memory = hit.HasField("memory")
+        hit.in_context = hit.memory.id in ids if is_memory else hit.pending.position in positions
 
 
 def _queries(query: SearchQuery, limit: int) -> list[SearchQuery]:

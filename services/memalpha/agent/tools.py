@@ -134,10 +134,11 @@ def is_core_insert(call: ToolCall) -> bool:
 
 def schemas() -> list[dict[str, object]]:
     """The tools in the OpenAI function format."""
-    return [{"type": "function", "function": _function(name)} for name in TOOLS]
+    return [{"type": "function", "function": function_schema(name)} for name in TOOLS]
 
 
-def _function(name: str) -> dict[str, object]:
+def function_schema(name: str) -> dict[str, object]:
+    """One tool's name, description and parameters."""
     schema = TOOLS[name].model_json_schema()
     properties = {key: _property(value) for key, value in schema["properties"].items()}
     parameters = {"type": "object", "properties": properties, "required": schema["required"]}

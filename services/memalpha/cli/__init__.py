@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from memalpha.cli import banks, demo, embedder, history, memorize, recall, services
+from memalpha.cli import answer, banks, data, demo, embedder, history, memorize, model, recall, services
 from memalpha.cli.shell import FAILED, Session, Shell
 
 __all__ = ["app", "main"]
@@ -67,9 +67,12 @@ app.command("serve", hidden=True)(services.serve)
 app.command()(services.health)
 app.command()(memorize.memorize)
 app.command()(recall.recall)
+app.command()(answer.answer)
 app.command()(banks.show)
 app.command()(history.history)
 app.add_typer(banks.commands, name="banks")
+app.add_typer(data.commands, name="data")
+app.add_typer(model.commands, name="model")
 app.command()(banks.unpark)
 app.command()(embedder.embedder)
 app.command()(demo.demo)

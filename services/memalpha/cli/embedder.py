@@ -46,8 +46,9 @@ def embedder(
     if choice is None:
         found = session.run(lambda faces: faces.memory.get_bank(bank))
     else:
-        settings = session.settings(embedder={"kind": str(choice)})
-        found = session.run(lambda faces: app.set_embedder(faces, bank, settings), embedder=choice)
+        chosen = {"kind": str(choice)}
+        settings = session.settings(embedder=chosen)
+        found = session.run(lambda faces: app.set_embedder(faces, bank, settings), embedder=chosen)
     if session.json:
         print_document({"bank": document(found)})
     else:

@@ -11,6 +11,7 @@ import typer
 from rich.text import Text
 
 from memalpha import app, up
+from memalpha.cli.answer import PackOption, ReaderOption
 from memalpha.cli.documents import print_document
 from memalpha.cli.embedder import EmbedderName
 from memalpha.cli.shell import FAILED, UNREACHABLE, Session
@@ -36,11 +37,20 @@ def start(
     policy: Annotated[
         str | None, typer.Option(help="Engine behind the policy service.", show_default=False)
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Its model: a checkpoint's folder, or an endpoint's name.", show_default=False),
+    ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Folder of the store and of the logs.", show_default=False)
     ] = None,
     embedder: Annotated[
         EmbedderName | None, typer.Option(help="What makes vectors of new banks.", show_default=False)
+    ] = None,
+    reader: ReaderOption = None,
+    prompt_pack: PackOption = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Settings that belong together: default or paper.", show_default=False)
     ] = None,
 ) -> None:
     """Start the services and stop them together on Ctrl-C.
@@ -53,7 +63,15 @@ def start(
     """
     session: Session = ctx.obj
     chosen = {"kind": str(embedder)} if embedder else None
-    settings = session.settings(policy_engine=policy, data_dir=data, embedder=chosen)
+    settings = session.settings(
+        policy_engine=policy,
+        policy={"model": model} if model else None,
+        data_dir=data,
+        embedder=chosen,
+        reader_address=reader,
+        prompt_pack=prompt_pack,
+        preset=preset,
+    )
     raise typer.Exit(up.run(settings, only=[str(name) for name in only or ()], json_output=session.json))
 
 

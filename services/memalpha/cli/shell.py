@@ -71,28 +71,27 @@ class Session:
         work: Callable[[app.Faces], Awaitable[T]],
         *,
         create: bool = False,
-        embedder: str | None = None,
+        **flags: object,
     ) -> T:
         """Opens memory and agent, does the work, and closes them.
 
         Args:
             work: what to do with them.
             create: an embedded store that does not exist is created; without it, that is an error.
-            embedder: kind of embedder that an embedded agent is to have; None leaves it to the settings.
+            flags: settings that an embedded agent is to have; None leaves one to the other sources.
         """
         if self.embedded is not None and not create and not self.embedded.is_dir():
             raise UsageError(f"--embedded {self.embedded}: there is no store; `memalpha memorize` makes one")
 
         async def opened() -> T:
-            async with self._open(embedder) as faces:
+            async with self._open(flags) as faces:
                 return await work(faces)
 
         return asyncio.run(opened())
 
-    def _open(self, embedder: str | None) -> AbstractAsyncContextManager[app.Faces]:
+    def _open(self, flags: dict[str, object]) -> AbstractAsyncContextManager[app.Faces]:
         if self.embedded is not None:
-            chosen = {"kind": str(embedder)} if embedder else None
-            return app.embedded(self.embedded, self.settings(embedder=chosen))
+            return app.embedded(self.embedded, self.settings(**flags))
         return app.connected(self.settings())
 
 

@@ -3,6 +3,8 @@
 from typing import Self
 
 from memalpha.api.agent.v1alpha1.agent_service_pb2 import (
+    AnswerRequest,
+    AnswerResponse,
     MemorizeRequest,
     MemorizeResponse,
     RecallRequest,
@@ -13,6 +15,7 @@ from memalpha.client.base import AsyncClient, Client, deadline
 from memalpha.transport import AsyncGrpcTransport, AsyncTransport, GrpcTransport, Transport
 
 _MEMORIZING_SECONDS = 600.0
+_ANSWERING_SECONDS = 600.0
 
 
 def _memorize_deadline(request: MemorizeRequest, timeout: float | None) -> float:
@@ -44,6 +47,14 @@ class AgentClient(Client[Transport]):
         """Finds what a bank knows about a question; what is not memorized yet comes back marked pending."""
         return self._transport.call(methods.RECALL, request, timeout=deadline(request))
 
+    def answer(self, request: AnswerRequest, timeout: float = _ANSWERING_SECONDS) -> AnswerResponse:
+        """Has the reader answer a question from what a bank knows, within `timeout` seconds.
+
+        Raises:
+            UnsupportedError: UNIMPLEMENTED, if the reader is no model.
+        """
+        return self._transport.call(methods.ANSWER, request, timeout=timeout)
+
 
 class AsyncAgentClient(AsyncClient[AsyncTransport]):
     """Asynchronous client of AgentService."""
@@ -62,3 +73,7 @@ class AsyncAgentClient(AsyncClient[AsyncTransport]):
     async def recall(self, request: RecallRequest) -> RecallResponse:
         """As `AgentClient.recall`."""
         return await self._transport.call(methods.RECALL, request, timeout=deadline(request))
+
+    async def answer(self, request: AnswerRequest, timeout: float = _ANSWERING_SECONDS) -> AnswerResponse:
+        """As `AgentClient.answer`."""
+        return await self._transport.call(methods.ANSWER, request, timeout=timeout)

@@ -67,11 +67,20 @@ MEMORIZE: Final = Method[agent_pb.MemorizeRequest, agent_pb.MemorizeResponse](
 RECALL: Final = Method[agent_pb.RecallRequest, agent_pb.RecallResponse](
     AGENT, "Recall", agent_pb.RecallResponse
 )
+ANSWER: Final = Method[agent_pb.AnswerRequest, agent_pb.AnswerResponse](
+    AGENT, "Answer", agent_pb.AnswerResponse
+)
 GENERATE: Final = Method[policy_pb.GenerateRequest, policy_pb.GenerateResponse](
     POLICY, "Generate", policy_pb.GenerateResponse
 )
 GET_POLICY: Final = Method[policy_pb.GetPolicyRequest, policy_pb.GetPolicyResponse](
     POLICY, "GetPolicy", policy_pb.GetPolicyResponse
+)
+SCORE: Final = Method[policy_pb.ScoreRequest, policy_pb.ScoreResponse](
+    POLICY, "Score", policy_pb.ScoreResponse
+)
+LOAD_WEIGHTS: Final = Method[policy_pb.LoadWeightsRequest, policy_pb.LoadWeightsResponse](
+    POLICY, "LoadWeights", policy_pb.LoadWeightsResponse
 )
 CHECK_HEALTH: Final = Method[health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse](
     "grpc.health.v1.Health", "Check", health_pb2.HealthCheckResponse

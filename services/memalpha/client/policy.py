@@ -7,6 +7,10 @@ from memalpha.api.policy.v1alpha1.policy_service_pb2 import (
     GenerateRequest,
     GetPolicyRequest,
     GetPolicyResponse,
+    LoadWeightsRequest,
+    LoadWeightsResponse,
+    ScoreRequest,
+    ScoreResponse,
 )
 from memalpha.client import methods
 from memalpha.client.base import AsyncClient, Client, deadline
@@ -38,6 +42,23 @@ class PolicyClient(Client[GrpcTransport]):
         request = GetPolicyRequest()
         return self._transport.call(methods.GET_POLICY, request, timeout=deadline(request))
 
+    def score(self, request: ScoreRequest) -> ScoreResponse:
+        """Logprobs of given tokens, within 600 seconds.
+
+        Raises:
+            UnsupportedError: UNIMPLEMENTED: `describe` says that there are none; or POLICY_TOO_OLD.
+        """
+        return self._transport.call(methods.SCORE, request, timeout=_GENERATING_SECONDS)
+
+    def load_weights(self, request: LoadWeightsRequest) -> LoadWeightsResponse:
+        """Has other weights served, within 600 seconds; safe to repeat.
+
+        Raises:
+            UnsupportedError: UNIMPLEMENTED: `describe` says that there is no such thing.
+            ConflictError: PROBE_FAILED: they are not what the probe expects; the old ones are served on.
+        """
+        return self._transport.call(methods.LOAD_WEIGHTS, request, timeout=_GENERATING_SECONDS)
+
 
 class AsyncPolicyClient(AsyncClient[AsyncGrpcTransport]):
     """Asynchronous client of PolicyService."""
@@ -56,3 +77,11 @@ class AsyncPolicyClient(AsyncClient[AsyncGrpcTransport]):
         """As `PolicyClient.describe`."""
         request = GetPolicyRequest()
         return await self._transport.call(methods.GET_POLICY, request, timeout=deadline(request))
+
+    async def score(self, request: ScoreRequest) -> ScoreResponse:
+        """As `PolicyClient.score`."""
+        return await self._transport.call(methods.SCORE, request, timeout=_GENERATING_SECONDS)
+
+    async def load_weights(self, request: LoadWeightsRequest) -> LoadWeightsResponse:
+        """As `PolicyClient.load_weights`."""
+        return await self._transport.call(methods.LOAD_WEIGHTS, request, timeout=_GENERATING_SECONDS)

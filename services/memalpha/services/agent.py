@@ -4,6 +4,8 @@ import grpc
 
 from memalpha.agent import Agent
 from memalpha.api.agent.v1alpha1.agent_service_pb2 import (
+    AnswerRequest,
+    AnswerResponse,
     MemorizeRequest,
     MemorizeResponse,
     RecallRequest,
@@ -27,6 +29,7 @@ class AgentServicer(AgentServiceServicer):
         self._agent = agent
         self._memorizing = Gate()
         self._recalling = Gate()
+        self._answering = Gate()
 
     async def Memorize(self, request: MemorizeRequest, context: grpc.aio.ServicerContext) -> MemorizeResponse:
         """Stores items, and waits until they are memorized if asked to."""
@@ -37,6 +40,11 @@ class AgentServicer(AgentServiceServicer):
         """Finds what a bank knows about a question."""
         async with Answer(self._recalling, context):
             return await self._agent.recall(request)
+
+    async def Answer(self, request: AnswerRequest, context: grpc.aio.ServicerContext) -> AnswerResponse:
+        """Has the reader answer a question."""
+        async with Answer(self._answering, context):
+            return await self._agent.answer(request)
 
 
 def _time_to_wait(context: grpc.aio.ServicerContext) -> float | None:

@@ -1,6 +1,8 @@
 """The policy service: `PolicyService` over one engine."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import cast
 
 import grpc
 
@@ -9,18 +11,19 @@ from memalpha.api.policy.v1alpha1.policy_service_pb2 import (
     GenerateResponse,
     GetPolicyRequest,
     GetPolicyResponse,
+    LoadWeightsRequest,
+    LoadWeightsResponse,
+    ScoreRequest,
+    ScoreResponse,
 )
 from memalpha.api.policy.v1alpha1.policy_service_pb2_grpc import (
     PolicyServiceServicer,
     add_PolicyServiceServicer_to_server,
 )
 from memalpha.client.methods import POLICY
-from memalpha.errors import UnsupportedError, make
-from memalpha.policy.engine import Engine
+from memalpha.policy.checks import checked_generate, checked_score, unimplemented
+from memalpha.policy.engine import Engine, LoadingEngine, ScoringEngine
 from memalpha.services.serving import Answer, Gate, serve
-
-# Completions at once; more would only wait for each other inside the engine.
-_MAX_COMPLETIONS = 64
 
 
 class PolicyServicer(PolicyServiceServicer):
@@ -29,7 +32,7 @@ class PolicyServicer(PolicyServiceServicer):
     def __init__(self, engine: Engine) -> None:
         """Over a started engine."""
         self._engine = engine
-        self._completions = Gate(_MAX_COMPLETIONS)
+        self._completions = Gate()
         self._questions = Gate()
 
     async def Generate(
@@ -37,9 +40,27 @@ class PolicyServicer(PolicyServiceServicer):
     ) -> AsyncIterator[GenerateResponse]:
         """Streams the pieces of one completion."""
         async with Answer(self._completions, context):
-            self._check_version(request)
-            async for piece in self._engine.generate(request):
-                yield piece
+            checked = checked_generate(request, self._engine.describe())
+            generated = cast(AsyncGenerator[GenerateResponse], self._engine.generate(checked))
+            async with aclosing(generated) as pieces:
+                async for piece in pieces:
+                    yield piece
+
+    async def Score(self, request: ScoreRequest, context: grpc.aio.ServicerContext) -> ScoreResponse:
+        """Scores given tokens, with an engine that can."""
+        async with Answer(self._questions, context):
+            checked = checked_score(request, self._engine.describe())
+            return await cast(ScoringEngine, self._engine).score(checked)
+
+    async def LoadWeights(
+        self, request: LoadWeightsRequest, context: grpc.aio.ServicerContext
+    ) -> LoadWeightsResponse:
+        """Exchanges the weights of an engine that lets them be exchanged."""
+        async with Answer(self._questions, context):
+            described = self._engine.describe()
+            if not described.loads_weights:
+                raise unimplemented(f"engine {described.engine}: weights are not exchanged")
+            return await cast(LoadingEngine, self._engine).load_weights(request)
 
     async def GetPolicy(
         self, request: GetPolicyRequest, context: grpc.aio.ServicerContext
@@ -47,14 +68,6 @@ class PolicyServicer(PolicyServiceServicer):
         """Describes the engine's policy."""
         async with Answer(self._questions, context):
             return self._engine.describe()
-
-    def _check_version(self, request: GenerateRequest) -> None:
-        if not request.HasField("min_policy_version"):
-            return
-        served, needed = self._engine.describe().policy.policy_version, request.min_policy_version
-        if served < needed:
-            message = f"min_policy_version {needed}: the served weights are version {served}"
-            raise make(UnsupportedError, "POLICY_TOO_OLD", message, served=served, min_policy_version=needed)
 
 
 async def run(engine: Engine, address: str, grace_seconds: float) -> int:

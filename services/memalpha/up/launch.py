@@ -24,6 +24,8 @@ from memalpha.up.screen import Screen
 _STAGES: tuple[tuple[Name, ...], ...] = (("memory", "policy"), ("agent",))
 _NAMES: tuple[Name, ...] = tuple(name for stage in _STAGES for name in stage)
 _READY_SECONDS = 30.0
+# A model has to be read first, and its library takes its time as well.
+_MODEL_READY_SECONDS = 600.0
 _POLL_SECONDS = 0.05
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -110,11 +112,13 @@ class _Launch:
 
     async def _ready(self, name: Name) -> None:
         """Waits until a service says that it serves."""
-        give_up = time.monotonic() + _READY_SECONDS
+        with_model = name == "policy" and self._settings.policy_engine == "transformers"
+        seconds = _MODEL_READY_SECONDS if with_model else _READY_SECONDS
+        give_up = time.monotonic() + seconds
         address = _address(self._settings, name)
         while await _status(name, address) != "serving":
             if time.monotonic() > give_up:
-                message = f"{name} at {address} is not ready after {_READY_SECONDS:g} s"
+                message = f"{name} at {address} is not ready after {seconds:g} s"
                 raise make(UnavailableError, "SERVICE_NOT_READY", message, service=name, address=address)
             await asyncio.sleep(_POLL_SECONDS)
 

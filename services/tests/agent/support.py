@@ -1,6 +1,7 @@
 """A policy that follows a script, and short ways to build what the tests of the agent need."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from memalpha.agent import wire
 from memalpha.agent.operations import operations
@@ -68,6 +69,29 @@ class ScriptedPolicy:
             self._description.policy,
             Usage(prompt_tokens=1),
         )
+
+    async def describe(self) -> GetPolicyResponse:
+        return self._description
+
+
+class PlainPolicy:
+    """A model that answers any prompt with one text after the other, the last one again and again."""
+
+    def __init__(self, *script: str | MemalphaError, **description: Any) -> None:
+        self.requests: list[GenerateRequest] = []
+        self._script = list(script)
+        self._description = GetPolicyResponse(
+            **{"policy": PolicyIdentity(policy_id="plain-1", policy_version=2), "wire_format": "hermes"}
+            | description
+        )
+
+    async def generate(self, request: GenerateRequest) -> Completion:
+        self.requests.append(request)
+        step = self._script.pop(0) if len(self._script) > 1 else self._script[0]
+        if isinstance(step, MemalphaError):
+            raise step
+        usage = Usage(prompt_tokens=70, completion_tokens=7)
+        return Completion(step, FinishReason.FINISH_REASON_STOP, self._description.policy, usage)
 
     async def describe(self) -> GetPolicyResponse:
         return self._description

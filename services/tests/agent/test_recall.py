@@ -273,18 +273,18 @@ def test_a_long_pending_chunk_gives_the_passage_about_the_question() -> None:
     assert "The vet said that Rex the dog needs a diet." in context.text
     assert context.text.count(CUT) == 2
     assert context.tokens <= 128
-    assert context.positions == {5}
+    assert [chunk.position for chunk, _ in context.pending] == [5]
 
 
 def test_pending_chunks_keep_a_quarter_of_the_room_and_leave_the_rest_to_memories() -> None:
     memories = [fact(n, f"fact {n} " + "about many things " * 5) for n in range(100)]
     pending = [Chunk(text="word " * 2000, position=9)]
     context = pack_context("", memories, pending, "word", 1000)
-    assert context.positions == {9}
+    assert [chunk.position for chunk, _ in context.pending] == [9]
     assert 200 <= context.text.count("word") <= 300
     assert context.tokens <= 1000
     # Some 24 tokens each, in three quarters of the room.
-    assert len(context.memory_ids) > 20
+    assert len(context.memories) > 20
 
 
 def test_forged_tags_in_memories_close_nothing() -> None:

@@ -10,6 +10,7 @@ from memalpha.errors import InvalidInputError
 
 INSERT: dict[str, object] = {"memory_type": "semantic_memory", "content": "Ann's dog"}
 HERMES, LINES = wire.get("hermes"), wire.get("lines")
+QWEN_AGENT, OPENAI = wire.get("qwen_agent"), wire.get("openai")
 
 PIECES = [
     *(
@@ -30,6 +31,18 @@ PIECES = [
         ",",
     ),
     *("<think>", "</think>", '{"name": ', '"memory_update"', '"arguments": {', '"content": "', "2023-05-08 "),
+    *(
+        "✿FUNCTION✿: ",
+        "✿ARGS✿:",
+        "✿RESULT✿",
+        "✿RETURN✿: ",
+        "✿",
+        '{"function": ',
+        '"tool_calls": ',
+        "5}",
+        '"}',
+        "'}",
+    ),
     *("S+ ", "E=", "C=", "S-a", "x", "…", "\x00", "\ud800"),
 ]
 texts = st.text(max_size=80) | st.lists(st.sampled_from(PIECES), max_size=25).map("".join)
@@ -95,6 +108,10 @@ def test_what_is_rendered_is_parsed_back_whatever_it_holds(name: str, written: l
 @example('<tool_call>{"name": "x", "arguments": {"n": ' + "1" * 5000 + "}}")
 @example("<tool_call>{}</tool_call>")
 @example("<tool_call>'")
+@example("✿FUNCTION✿: x\n✿ARGS✿: " + "[" * 100_000)
+@example("✿ARGS✿: {}\n✿FUNCTION✿:\n✿ARGS✿: {}")
+@example('[{"function": ' * 20_000)
+@example('[{"name": "x", "arguments": "' + "[" * 20_000 + '"}]')
 def test_no_text_makes_a_parser_raise_and_errors_say_where_they_are(name: str, text: str) -> None:
     for each in wire.get(name).parse(text):
         assert each.text in text
@@ -103,20 +120,30 @@ def test_no_text_makes_a_parser_raise_and_errors_say_where_they_are(name: str, t
             assert each.message
 
 
+@pytest.mark.parametrize("name", ["hermes", "qwen_agent", "openai"])
 @given(written=calls, share=st.floats(0, 1))
+@example(
+    written=[
+        ToolCall("new_memory_insert", {"memory_type": "semantic_memory", "content": 'at 5}\' or "}" or 5} x'})
+    ],
+    share=0.9,
+)
 def test_of_a_truncated_text_whole_calls_are_read_and_no_call_changes(
-    written: list[ToolCall], share: float
+    name: str, written: list[ToolCall], share: float
 ) -> None:
-    text = HERMES.render(written)
-    parsed = HERMES.parse(text[: int(len(text) * share)])
-    whole = [each for each in parsed if isinstance(each, ToolCall)]
-    assert [(each.name, each.arguments) for each in whole] == [
-        (c.name, c.arguments) for c in written[: len(whole)]
-    ]
+    text = wire.get(name).render(written)
+    for end in (int(len(text) * share), text.rfind("}", 0, int(len(text) * share)) + 1):
+        parsed = wire.get(name).parse(text[:end])
+        whole = [each for each in parsed if isinstance(each, ToolCall)]
+        assert [(each.name, each.arguments) for each in whole] == [
+            (c.name, c.arguments) for c in written[: len(whole)]
+        ]
 
 
 def test_a_format_nobody_has_is_refused_with_the_choices() -> None:
-    with pytest.raises(InvalidInputError, match="wire_format must be one of hermes, lines, not 'yaml'"):
+    with pytest.raises(
+        InvalidInputError, match="wire_format must be one of hermes, lines, qwen_agent, openai, not 'yaml'"
+    ):
         wire.get("yaml")
 
 
@@ -231,7 +258,7 @@ def test_a_year_at_the_start_of_content_is_no_time() -> None:
 
 def test_after_a_thousand_calls_reading_stops_with_an_error_that_says_so() -> None:
     calls = [ToolCall("new_memory_insert", INSERT)] * 1001
-    for each in (HERMES, LINES):
+    for each in map(wire.get, wire.NAMES):
         found = each.parse(each.render(calls))
         assert len(found) == 1000
         assert isinstance(found[998], ToolCall)
@@ -247,9 +274,120 @@ def test_after_a_thousand_calls_reading_stops_with_an_error_that_says_so() -> No
         "<tool_call>{" + " " * 1_000_000,
         '<tool_call>{"name": "x", "arguments": {"content": "' + 'say "so" and ' * 80_000 + '"}}</tool_call>',
         "```" * 300_000,
+        "✿FUNCTION✿: x ✿ARGS✿: " * 40_000,
+        '✿ARGS✿: {"' * 100_000,
+        "✿FUNCTION✿: x ✿ARGS✿: {" + '"} ' * 300_000,
+        '[{"' + "}" * 500_000 + " " * 500_000,
+        '[{"name": "x", "arguments": "' + "{" * 1_000_000,
     ],
 )
 @pytest.mark.parametrize("name", wire.NAMES)
 @pytest.mark.timeout(60)  # no clock of its own: work that grows with the square would not end by then
 def test_a_megabyte_of_nonsense_is_read_to_its_end(name: str, text: str) -> None:
     assert all(isinstance(found, ToolCall | ParseError) for found in wire.get(name).parse(text))
+
+
+def test_the_paper_s_models_calls_are_read() -> None:
+    text = (
+        "I will store two things.\n"
+        '✿FUNCTION✿: new_memory_insert\n✿ARGS✿: {"memory_type": "semantic_memory", "content": "Ann\'s dog"}\n'
+        '✿FUNCTION✿: memory_delete\n✿ARGS✿: {"memory_type": "core_memory"} // nothing left\n'
+        '✿RESULT✿: ok\n✿FUNCTION✿: made_up\n✿ARGS✿: {"by": "the model"}\n✿RETURN✿: Done'
+    )
+    assert _named(QWEN_AGENT.parse(text)) == [
+        ("new_memory_insert", INSERT),
+        ("memory_delete", {"memory_type": "core_memory"}),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"✿FUNCTION✿: new_memory_insert ✿ARGS✿: {json.dumps(INSERT)}",
+        f"✿FUNCTION✿：new_memory_insert\n✿ARGS✿：{json.dumps(INSERT)}\n✿RETURN✿",
+        f"✿FUNCTION✿: new_memory_insert\n✿ARGS✿:\n```json\n{json.dumps(INSERT)}\n```\n",
+        """✿FUNCTION✿: new_memory_insert
+           ✿ARGS✿: {'memory_type': 'semantic_memory', 'content': 'Ann\\'s dog',}""",
+        f"<think>✿FUNCTION✿: x</think>✿FUNCTION✿: new_memory_insert\n✿ARGS✿: {json.dumps(INSERT)}",
+    ],
+)
+def test_qwen_agent_reads_the_usual_deviations_as_the_same_call(text: str) -> None:
+    assert _named(QWEN_AGENT.parse(text)) == [("new_memory_insert", INSERT)]
+
+
+def test_a_marker_within_a_string_ends_nothing_and_is_written_so_that_others_see_none() -> None:
+    content = "she wrote ✿RESULT✿: fine"
+    call = ToolCall("new_memory_insert", {"memory_type": "semantic_memory", "content": content})
+    assert QWEN_AGENT.render([call]).count("✿") == 4
+    raw = QWEN_AGENT.render([call]).replace("\\u273f", "✿")
+    assert raw.count("✿") == 6
+    assert _named(QWEN_AGENT.parse(raw)) == [(call.name, call.arguments)]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("✿FUNCTION✿: memory_delete", "a call needs ✿ARGS✿ after its name"),
+        ("✿FUNCTION✿: memory_delete ✿RESULT✿", "a call needs ✿ARGS✿ after its name"),
+        ("✿ARGS✿: {}", "a call needs ✿FUNCTION✿ and a name before its ✿ARGS✿"),
+        ("✿FUNCTION✿: x ✿ARGS✿: ✿RETURN✿", "a call without arguments"),
+        ("✿FUNCTION✿: x ✿ARGS✿: Done", "a call must be a JSON object"),
+        ("✿FUNCTION✿: x ✿ARGS✿: [1]", "arguments must be a JSON object"),
+        ('✿FUNCTION✿: x ✿ARGS✿: {"content": "Ann', "the text ends before the call's JSON does"),
+        ('✿FUNCTION✿: x ✿ARGS✿: {"content": "5}', "the text ends before the call's JSON does"),
+    ],
+)
+def test_qwen_agent_says_why_a_piece_is_no_call(text: str, message: str) -> None:
+    (error,) = QWEN_AGENT.parse(text)
+    assert isinstance(error, ParseError)
+    assert error.message == message
+
+
+NATIVE = {"type": "function", "function": {"name": "new_memory_insert", "arguments": json.dumps(INSERT)}}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps([NATIVE]),
+        json.dumps([NATIVE | {"id": "call_1", "index": 0}]),
+        json.dumps({"role": "assistant", "content": None, "tool_calls": [NATIVE]}),
+        json.dumps(NATIVE),
+        json.dumps([{"name": "new_memory_insert", "arguments": INSERT}], indent=2),
+        f"Here you are: {json.dumps([NATIVE])} Done.",
+        f"```json\n{json.dumps([NATIVE])}\n```",
+        f"<think>[{{}}]</think>{json.dumps([NATIVE])}",
+    ],
+)
+def test_openai_reads_native_calls_and_what_models_make_of_them(text: str) -> None:
+    assert _named(OPENAI.parse(text)) == [("new_memory_insert", INSERT)]
+
+
+def test_arguments_of_any_length_are_read() -> None:
+    long = ToolCall("new_memory_insert", {"memory_type": "semantic_memory", "content": "dog " * 20_000})
+    assert _named(OPENAI.parse(OPENAI.render([long]))) == [(long.name, long.arguments)]
+
+
+def test_a_cut_array_gives_its_whole_calls_and_an_error_for_the_rest() -> None:
+    text = json.dumps([NATIVE, NATIVE])[:-20]
+    whole, broken = OPENAI.parse(text)
+    assert isinstance(whole, ToolCall)
+    assert isinstance(broken, ParseError)
+    assert broken.message == "the text ends before the call's JSON does"
+    assert text[broken.start : broken.end] == broken.text
+
+
+@pytest.mark.parametrize("text", ["", "Done.", "[]", "Nothing {new} [here].", '<think>[{"name"'])
+@pytest.mark.parametrize("name", ["qwen_agent", "openai"])
+def test_neither_prose_nor_an_empty_array_holds_calls(name: str, text: str) -> None:
+    assert wire.get(name).parse(text) == []
+
+
+@pytest.mark.parametrize("name", wire.NAMES)
+def test_tools_stand_in_the_prompt_or_beside_it(name: str) -> None:
+    form = wire.get(name)
+    native = bool(form.tools_json())
+    assert native == (name == "openai")
+    assert native != any(
+        word in form.instructions() for word in ("new_memory_insert", "add a semantic memory")
+    )

@@ -7,7 +7,8 @@ from email.utils import format_datetime
 import pytest
 from aiohttp import web
 
-from memalpha.embed.openai import OpenAIEmbedder, _retry_after
+from memalpha.embed.openai import OpenAIEmbedder
+from memalpha.endpoint import retry_after
 from memalpha.errors import (
     BusyError,
     InternalError,
@@ -120,10 +121,10 @@ async def test_a_longer_wait_than_half_a_minute_is_left_to_the_caller() -> None:
 
 
 def test_a_time_to_retry_may_be_seconds_or_a_date() -> None:
-    assert [_retry_after(value) for value in ("", "7", "soon", "-1")] == [0, 7, 0, 0]
+    assert [retry_after(value) for value in ("", "7", "soon", "-1")] == [0, 7, 0, 0]
     in_a_minute = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
-    assert 50 < _retry_after(in_a_minute) <= 60
-    assert _retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
+    assert 50 < retry_after(in_a_minute) <= 60
+    assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,15 @@ from __future__ import annotations
 from memalpha.agent.wire.base import WireFormat
 from memalpha.agent.wire.hermes import HermesFormat
 from memalpha.agent.wire.lines import LinesFormat
+from memalpha.agent.wire.openai import OpenAIFormat
+from memalpha.agent.wire.qwen_agent import QwenAgentFormat
 from memalpha.errors import InvalidInputError, make
 
-__all__ = ["NAMES", "HermesFormat", "LinesFormat", "WireFormat", "get"]
+__all__ = ["NAMES", "HermesFormat", "LinesFormat", "OpenAIFormat", "QwenAgentFormat", "WireFormat", "get"]
 
-_FORMATS: dict[str, WireFormat] = {wire.name: wire for wire in (HermesFormat(), LinesFormat())}
+_FORMATS: dict[str, WireFormat] = {
+    wire.name: wire for wire in (HermesFormat(), LinesFormat(), QwenAgentFormat(), OpenAIFormat())
+}
 NAMES = tuple(_FORMATS)
 
 

@@ -23,6 +23,10 @@ class WireFormat(Protocol):
         """How to call the tools, for the system prompt. Always the same text, as the digest covers it."""
         ...
 
+    def tools_json(self) -> str:
+        """The tools as a JSON array, if the engine hands them over beside the messages; else empty."""
+        ...
+
     def render(self, calls: Sequence[ToolCall]) -> str:
         """The calls as a policy would write them. `parse` gives the same names and arguments back."""
         ...

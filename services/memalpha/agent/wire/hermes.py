@@ -1,9 +1,7 @@
 """The `hermes` wire format: JSON between `<tool_call>` tags, as Qwen3's and other chat templates have it.
 
-Text around the tags is a model's reasoning and is skipped. What models get wrong and the meaning survives is
-mended (`json_repair`): code fences, single quotes, trailing commas, unescaped quotes, `parameters` for
-`arguments`, arguments as a JSON string, several calls between one pair of tags, a missing last tag. A call
-that breaks off before its JSON ends is an error: half a fact would be stored as a whole one.
+Text around the tags is a model's reasoning and is skipped. Deviations whose meaning survives are mended
+(`jsons`), and code fences, several calls between one pair of tags and a missing last tag are understood.
 """
 
 from __future__ import annotations
@@ -12,18 +10,12 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 
-import json_repair
-
 from memalpha.agent.tools import ParseError, ToolCall, schemas
+from memalpha.agent.wire import jsons
 from memalpha.agent.wire.base import answer_start, bounded
 
 _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
 _TAG = re.compile(r"</?tool_call>")
-_LEAD = re.compile(r"\s*(```[A-Za-z_]*)?\s*")
-_GAP = re.compile(r"[\s,;`\]}]*")  # between two calls, and what models close once too often
-# json_repair takes time quadratic in the number of unescaped quotes; 16 KiB stays below a tenth of a second.
-_LONGEST_REPAIR = 16_384
-_DECODER = json.JSONDecoder(strict=False)
 
 _INSTRUCTIONS = """You can call these tools:
 <tools>
@@ -40,6 +32,10 @@ class HermesFormat:
     """Calls as `<tool_call>{"name": …, "arguments": {…}}</tool_call>`."""
 
     name = "hermes"
+
+    def tools_json(self) -> str:
+        """None: the tools stand in the system prompt."""
+        return ""
 
     def instructions(self) -> str:
         """The tools' schemas and the form of a call."""
@@ -63,12 +59,11 @@ def _dumped(call: ToolCall) -> str:
 
 
 def _untagged(text: str, start: int) -> list[ToolCall | ParseError]:
-    body_start, body_end = _unfenced(text, start, len(text))
-    try:
-        value = _DECODER.decode(text[body_start:body_end])
-    except (ValueError, RecursionError):
+    body_start, body_end = jsons.unfenced(text, start, len(text))
+    value = jsons.decoded(text, body_start)
+    if value is None or value[1] != body_end:
         return []
-    found = list(_read(value, text, body_start, body_end))
+    found = list(jsons.read_call(value[0], text, body_start, body_end))
     return found if any(isinstance(each, ToolCall) for each in found) else []
 
 
@@ -80,7 +75,7 @@ def _spans(text: str, start: int) -> Iterator[tuple[int, int, bool]]:
     position = text.find(_OPEN, start)
     while position >= 0:
         begin = position + len(_OPEN)
-        tag = _TAG.search(text, _json_end(text, begin))
+        tag = _TAG.search(text, jsons.ended(text, begin))
         end = tag.start() if tag else len(text)
         doubled = tag is not None and tag.group() == _OPEN and not text[begin:end].strip()
         if not doubled:
@@ -88,92 +83,8 @@ def _spans(text: str, start: int) -> Iterator[tuple[int, int, bool]]:
         position = text.find(_OPEN, end)
 
 
-def _json_end(text: str, begin: int) -> int:
-    """Where the JSON values that follow each other from `begin` on end; `begin` if there is none."""
-    start, end = _skipped(_LEAD, text, begin), begin
-    while text.startswith(("[", "{"), start):
-        try:
-            _, end = _DECODER.raw_decode(text, start)
-        except (ValueError, RecursionError):
-            break
-        start = _skipped(_GAP, text, end)
-    return end
-
-
 def _calls(text: str, begin: int, end: int, closed: bool) -> Iterator[ToolCall | ParseError]:
-    start, end = _unfenced(text, begin, end)
+    start, end = jsons.unfenced(text, begin, end)
     if start >= end:
         yield ParseError(text[start:end], "a call without content", start, end)
-    while start < end:
-        try:
-            value, stop = _DECODER.raw_decode(text, start)
-        except (ValueError, RecursionError):
-            yield from _mended(text, start, end, closed)
-            return
-        yield from _read(value, text, start, min(stop, end))
-        start = _skipped(_GAP, text, stop)
-
-
-def _mended(text: str, start: int, end: int, closed: bool) -> Iterator[ToolCall | ParseError]:
-    span = text[start:end]
-    if span[0] not in "[{":
-        yield ParseError(span, "a call must be a JSON object", start, end)
-    elif not closed and span.rstrip()[-1] not in "]}":
-        yield ParseError(span, "the text ends before the call's JSON does", start, end)
-    elif len(span) > _LONGEST_REPAIR:
-        yield ParseError(span, "the call is no valid JSON", start, end)
-    else:
-        yield from _read(_repaired(span), text, start, end)
-
-
-def _repaired(span: str) -> object:
-    try:
-        return json_repair.loads(span, skip_json_loads=True)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _read(value: object, text: str, start: int, end: int) -> Iterator[ToolCall | ParseError]:
-    """The calls that one JSON value stands for."""
-    if isinstance(value, list) and value:
-        for each in value:
-            yield from _read_one(each, text, start, end)
-    else:
-        yield from _read_one(value, text, start, end)
-
-
-def _read_one(value: object, text: str, start: int, end: int) -> Iterator[ToolCall | ParseError]:
-    span = text[start:end]
-    if isinstance(value, dict) and isinstance(value.get("function"), dict):
-        value = value["function"]
-    if not isinstance(value, dict):
-        yield ParseError(span, "a call must be a JSON object", start, end)
-        return
-    name, arguments = value.get("name"), _arguments(value)
-    if not isinstance(name, str) or not name:
-        yield ParseError(span, "a call needs a `name`", start, end)
-    elif arguments is None:
-        yield ParseError(span, "a call needs `arguments`, a JSON object", start, end)
-    else:
-        yield ToolCall(name, arguments, span)
-
-
-def _arguments(call: dict[str, object]) -> dict[str, object] | None:
-    value = call.get("arguments", call.get("parameters"))
-    if isinstance(value, str) and len(value) <= _LONGEST_REPAIR:
-        value = _repaired(value)
-    return value if isinstance(value, dict) else None
-
-
-def _unfenced(text: str, start: int, end: int) -> tuple[int, int]:
-    """The span without the blanks and the code fence around it."""
-    begin = min(_skipped(_LEAD, text, start), end)
-    body = text[begin:end].rstrip()
-    if "```" in text[start:begin]:
-        body = body.removesuffix("```").rstrip()
-    return begin, begin + len(body)
-
-
-def _skipped(pattern: re.Pattern[str], text: str, start: int) -> int:
-    match = pattern.match(text, start)
-    return match.end() if match else start
+    yield from jsons.values(text, start, end, closed, jsons.read_call)

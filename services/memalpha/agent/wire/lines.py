@@ -43,6 +43,10 @@ class LinesFormat:
 
     name = "lines"
 
+    def tools_json(self) -> str:
+        """None: the tools stand in the system prompt."""
+        return ""
+
     def instructions(self) -> str:
         """Explains the six kinds of lines."""
         return _INSTRUCTIONS

@@ -8,6 +8,7 @@ package v1alpha1
 
 import (
 	v1alpha1 "example.com/memalpha-go/api/memory/v1alpha1"
+	v1alpha11 "example.com/memalpha-go/api/policy/v1alpha1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -695,11 +696,344 @@ func (x *RecallResponse) GetSearchMethod() v1alpha1.SearchMethod {
 	return v1alpha1.SearchMethod(0)
 }
 
+// Request for Answer.
+type AnswerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The bank's id.
+	BankId string `protobuf:"bytes,1,opt,name=bank_id,json=bankId,proto3" json:"bank_id,omitempty"`
+	// The question; with `prefix` at most 64 KiB.
+	Question string `protobuf:"bytes,2,opt,name=question,proto3" json:"question,omitempty"`
+	// Put before the question in the prompt, such as how to write the answer; not searched for.
+	Prefix string `protobuf:"bytes,3,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	// At most this many memories of each type; unset means 20. 1 to 1000.
+	Limit *int32 `protobuf:"varint,4,opt,name=limit,proto3,oneof" json:"limit,omitempty"`
+	// Most o200k tokens of what the reader is shown of the memory; unset means 4096. 64 to 1000000. Less if the reader's
+	// context is short. An agent that retrieves as the paper does goes by `limit` alone.
+	TokenBudget *int32 `protobuf:"varint,5,opt,name=token_budget,json=tokenBudget,proto3,oneof" json:"token_budget,omitempty"`
+	// How to rank memories; as in RecallRequest.
+	Method v1alpha1.SearchMethod `protobuf:"varint,6,opt,name=method,proto3,enum=memalpha.api.memory.v1alpha1.SearchMethod" json:"method,omitempty"`
+	// Most new tokens; unset means the agent's setting. From 1.
+	MaxTokens     *int32 `protobuf:"varint,7,opt,name=max_tokens,json=maxTokens,proto3,oneof" json:"max_tokens,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AnswerRequest) Reset() {
+	*x = AnswerRequest{}
+	mi := &file_memalpha_api_agent_v1alpha1_agent_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AnswerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AnswerRequest) ProtoMessage() {}
+
+func (x *AnswerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_memalpha_api_agent_v1alpha1_agent_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AnswerRequest.ProtoReflect.Descriptor instead.
+func (*AnswerRequest) Descriptor() ([]byte, []int) {
+	return file_memalpha_api_agent_v1alpha1_agent_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *AnswerRequest) GetBankId() string {
+	if x != nil {
+		return x.BankId
+	}
+	return ""
+}
+
+func (x *AnswerRequest) GetQuestion() string {
+	if x != nil {
+		return x.Question
+	}
+	return ""
+}
+
+func (x *AnswerRequest) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *AnswerRequest) GetLimit() int32 {
+	if x != nil && x.Limit != nil {
+		return *x.Limit
+	}
+	return 0
+}
+
+func (x *AnswerRequest) GetTokenBudget() int32 {
+	if x != nil && x.TokenBudget != nil {
+		return *x.TokenBudget
+	}
+	return 0
+}
+
+func (x *AnswerRequest) GetMethod() v1alpha1.SearchMethod {
+	if x != nil {
+		return x.Method
+	}
+	return v1alpha1.SearchMethod(0)
+}
+
+func (x *AnswerRequest) GetMaxTokens() int32 {
+	if x != nil && x.MaxTokens != nil {
+		return *x.MaxTokens
+	}
+	return 0
+}
+
+// Something the reader was shown.
+type Evidence struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What.
+	//
+	// Types that are valid to be assigned to Shown:
+	//
+	//	*Evidence_Memory
+	//	*Evidence_Pending
+	Shown isEvidence_Shown `protobuf_oneof:"shown"`
+	// What it was called there, in brackets.
+	Alias string `protobuf:"bytes,3,opt,name=alias,proto3" json:"alias,omitempty"`
+	// True if the answer names it.
+	Cited         bool `protobuf:"varint,4,opt,name=cited,proto3" json:"cited,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Evidence) Reset() {
+	*x = Evidence{}
+	mi := &file_memalpha_api_agent_v1alpha1_agent_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Evidence) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Evidence) ProtoMessage() {}
+
+func (x *Evidence) ProtoReflect() protoreflect.Message {
+	mi := &file_memalpha_api_agent_v1alpha1_agent_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Evidence.ProtoReflect.Descriptor instead.
+func (*Evidence) Descriptor() ([]byte, []int) {
+	return file_memalpha_api_agent_v1alpha1_agent_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Evidence) GetShown() isEvidence_Shown {
+	if x != nil {
+		return x.Shown
+	}
+	return nil
+}
+
+func (x *Evidence) GetMemory() *v1alpha1.Memory {
+	if x != nil {
+		if x, ok := x.Shown.(*Evidence_Memory); ok {
+			return x.Memory
+		}
+	}
+	return nil
+}
+
+func (x *Evidence) GetPending() *v1alpha1.Chunk {
+	if x != nil {
+		if x, ok := x.Shown.(*Evidence_Pending); ok {
+			return x.Pending
+		}
+	}
+	return nil
+}
+
+func (x *Evidence) GetAlias() string {
+	if x != nil {
+		return x.Alias
+	}
+	return ""
+}
+
+func (x *Evidence) GetCited() bool {
+	if x != nil {
+		return x.Cited
+	}
+	return false
+}
+
+type isEvidence_Shown interface {
+	isEvidence_Shown()
+}
+
+type Evidence_Memory struct {
+	// A memory.
+	Memory *v1alpha1.Memory `protobuf:"bytes,1,opt,name=memory,proto3,oneof"`
+}
+
+type Evidence_Pending struct {
+	// A chunk that is stored, but not memorized yet; of a long one, a passage was shown.
+	Pending *v1alpha1.Chunk `protobuf:"bytes,2,opt,name=pending,proto3,oneof"`
+}
+
+func (*Evidence_Memory) isEvidence_Shown() {}
+
+func (*Evidence_Pending) isEvidence_Shown() {}
+
+// Response of Answer.
+type AnswerResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The answer, without the reader's thoughts; aliases in brackets stand for `evidence`.
+	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	// What the reader was shown besides core memory, in order.
+	Evidence []*Evidence `protobuf:"bytes,2,rep,name=evidence,proto3" json:"evidence,omitempty"`
+	// Core memory; shown if it is not empty.
+	Core *v1alpha1.Memory `protobuf:"bytes,3,opt,name=core,proto3" json:"core,omitempty"`
+	// Why the answer ended: LENGTH if it was cut.
+	FinishReason v1alpha11.FinishReason `protobuf:"varint,4,opt,name=finish_reason,json=finishReason,proto3,enum=memalpha.api.policy.v1alpha1.FinishReason" json:"finish_reason,omitempty"`
+	// What wrote it.
+	Reader *v1alpha11.PolicyIdentity `protobuf:"bytes,5,opt,name=reader,proto3" json:"reader,omitempty"`
+	// What it cost.
+	Usage *v1alpha11.Usage `protobuf:"bytes,6,opt,name=usage,proto3" json:"usage,omitempty"`
+	// Digest of the prompt pack.
+	PromptDigest string `protobuf:"bytes,7,opt,name=prompt_digest,json=promptDigest,proto3" json:"prompt_digest,omitempty"`
+	// The revision that was searched.
+	Revision uint64 `protobuf:"varint,8,opt,name=revision,proto3" json:"revision,omitempty"`
+	// The bank's chunks still to memorize.
+	PendingChunks uint64 `protobuf:"varint,9,opt,name=pending_chunks,json=pendingChunks,proto3" json:"pending_chunks,omitempty"`
+	// How memories were ranked.
+	SearchMethod  v1alpha1.SearchMethod `protobuf:"varint,10,opt,name=search_method,json=searchMethod,proto3,enum=memalpha.api.memory.v1alpha1.SearchMethod" json:"search_method,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AnswerResponse) Reset() {
+	*x = AnswerResponse{}
+	mi := &file_memalpha_api_agent_v1alpha1_agent_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AnswerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AnswerResponse) ProtoMessage() {}
+
+func (x *AnswerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_memalpha_api_agent_v1alpha1_agent_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AnswerResponse.ProtoReflect.Descriptor instead.
+func (*AnswerResponse) Descriptor() ([]byte, []int) {
+	return file_memalpha_api_agent_v1alpha1_agent_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *AnswerResponse) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *AnswerResponse) GetEvidence() []*Evidence {
+	if x != nil {
+		return x.Evidence
+	}
+	return nil
+}
+
+func (x *AnswerResponse) GetCore() *v1alpha1.Memory {
+	if x != nil {
+		return x.Core
+	}
+	return nil
+}
+
+func (x *AnswerResponse) GetFinishReason() v1alpha11.FinishReason {
+	if x != nil {
+		return x.FinishReason
+	}
+	return v1alpha11.FinishReason(0)
+}
+
+func (x *AnswerResponse) GetReader() *v1alpha11.PolicyIdentity {
+	if x != nil {
+		return x.Reader
+	}
+	return nil
+}
+
+func (x *AnswerResponse) GetUsage() *v1alpha11.Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
+func (x *AnswerResponse) GetPromptDigest() string {
+	if x != nil {
+		return x.PromptDigest
+	}
+	return ""
+}
+
+func (x *AnswerResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *AnswerResponse) GetPendingChunks() uint64 {
+	if x != nil {
+		return x.PendingChunks
+	}
+	return 0
+}
+
+func (x *AnswerResponse) GetSearchMethod() v1alpha1.SearchMethod {
+	if x != nil {
+		return x.SearchMethod
+	}
+	return v1alpha1.SearchMethod(0)
+}
+
 var File_memalpha_api_agent_v1alpha1_agent_service_proto protoreflect.FileDescriptor
 
 const file_memalpha_api_agent_v1alpha1_agent_service_proto_rawDesc = "" +
 	"\n" +
-	"/memalpha/api/agent/v1alpha1/agent_service.proto\x12\x1bmemalpha.api.agent.v1alpha1\x1a)memalpha/api/memory/v1alpha1/memory.proto\x1a1memalpha/api/memory/v1alpha1/memory_service.proto\"\x9e\x02\n" +
+	"/memalpha/api/agent/v1alpha1/agent_service.proto\x12\x1bmemalpha.api.agent.v1alpha1\x1a)memalpha/api/memory/v1alpha1/memory.proto\x1a1memalpha/api/memory/v1alpha1/memory_service.proto\x1a1memalpha/api/policy/v1alpha1/policy_service.proto\"\x9e\x02\n" +
 	"\fMemorizeItem\x12\x17\n" +
 	"\aitem_id\x18\x01 \x01(\tR\x06itemId\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12\x18\n" +
@@ -755,16 +1089,47 @@ const file_memalpha_api_agent_v1alpha1_agent_service_proto_rawDesc = "" +
 	"\brevision\x18\x05 \x01(\x04R\brevision\x12%\n" +
 	"\x0epending_chunks\x18\x06 \x01(\x04R\rpendingChunks\x12=\n" +
 	"\asources\x18\a \x03(\v2#.memalpha.api.memory.v1alpha1.ChunkR\asources\x12O\n" +
-	"\rsearch_method\x18\b \x01(\x0e2*.memalpha.api.memory.v1alpha1.SearchMethodR\fsearchMethod*u\n" +
+	"\rsearch_method\x18\b \x01(\x0e2*.memalpha.api.memory.v1alpha1.SearchMethodR\fsearchMethod\"\xb1\x02\n" +
+	"\rAnswerRequest\x12\x17\n" +
+	"\abank_id\x18\x01 \x01(\tR\x06bankId\x12\x1a\n" +
+	"\bquestion\x18\x02 \x01(\tR\bquestion\x12\x16\n" +
+	"\x06prefix\x18\x03 \x01(\tR\x06prefix\x12\x19\n" +
+	"\x05limit\x18\x04 \x01(\x05H\x00R\x05limit\x88\x01\x01\x12&\n" +
+	"\ftoken_budget\x18\x05 \x01(\x05H\x01R\vtokenBudget\x88\x01\x01\x12B\n" +
+	"\x06method\x18\x06 \x01(\x0e2*.memalpha.api.memory.v1alpha1.SearchMethodR\x06method\x12\"\n" +
+	"\n" +
+	"max_tokens\x18\a \x01(\x05H\x02R\tmaxTokens\x88\x01\x01B\b\n" +
+	"\x06_limitB\x0f\n" +
+	"\r_token_budgetB\r\n" +
+	"\v_max_tokens\"\xc0\x01\n" +
+	"\bEvidence\x12>\n" +
+	"\x06memory\x18\x01 \x01(\v2$.memalpha.api.memory.v1alpha1.MemoryH\x00R\x06memory\x12?\n" +
+	"\apending\x18\x02 \x01(\v2#.memalpha.api.memory.v1alpha1.ChunkH\x00R\apending\x12\x14\n" +
+	"\x05alias\x18\x03 \x01(\tR\x05alias\x12\x14\n" +
+	"\x05cited\x18\x04 \x01(\bR\x05citedB\a\n" +
+	"\x05shown\"\xac\x04\n" +
+	"\x0eAnswerResponse\x12\x12\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\x12A\n" +
+	"\bevidence\x18\x02 \x03(\v2%.memalpha.api.agent.v1alpha1.EvidenceR\bevidence\x128\n" +
+	"\x04core\x18\x03 \x01(\v2$.memalpha.api.memory.v1alpha1.MemoryR\x04core\x12O\n" +
+	"\rfinish_reason\x18\x04 \x01(\x0e2*.memalpha.api.policy.v1alpha1.FinishReasonR\ffinishReason\x12D\n" +
+	"\x06reader\x18\x05 \x01(\v2,.memalpha.api.policy.v1alpha1.PolicyIdentityR\x06reader\x129\n" +
+	"\x05usage\x18\x06 \x01(\v2#.memalpha.api.policy.v1alpha1.UsageR\x05usage\x12#\n" +
+	"\rprompt_digest\x18\a \x01(\tR\fpromptDigest\x12\x1a\n" +
+	"\brevision\x18\b \x01(\x04R\brevision\x12%\n" +
+	"\x0epending_chunks\x18\t \x01(\x04R\rpendingChunks\x12O\n" +
+	"\rsearch_method\x18\n" +
+	" \x01(\x0e2*.memalpha.api.memory.v1alpha1.SearchMethodR\fsearchMethod*u\n" +
 	"\n" +
 	"ChunkState\x12\x1b\n" +
 	"\x17CHUNK_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13CHUNK_STATE_PENDING\x10\x01\x12\x19\n" +
 	"\x15CHUNK_STATE_MEMORIZED\x10\x02\x12\x16\n" +
-	"\x12CHUNK_STATE_PARKED\x10\x032\xda\x01\n" +
+	"\x12CHUNK_STATE_PARKED\x10\x032\xbd\x02\n" +
 	"\fAgentService\x12g\n" +
 	"\bMemorize\x12,.memalpha.api.agent.v1alpha1.MemorizeRequest\x1a-.memalpha.api.agent.v1alpha1.MemorizeResponse\x12a\n" +
-	"\x06Recall\x12*.memalpha.api.agent.v1alpha1.RecallRequest\x1a+.memalpha.api.agent.v1alpha1.RecallResponseb\x06proto3"
+	"\x06Recall\x12*.memalpha.api.agent.v1alpha1.RecallRequest\x1a+.memalpha.api.agent.v1alpha1.RecallResponse\x12a\n" +
+	"\x06Answer\x12*.memalpha.api.agent.v1alpha1.AnswerRequest\x1a+.memalpha.api.agent.v1alpha1.AnswerResponseb\x06proto3"
 
 var (
 	file_memalpha_api_agent_v1alpha1_agent_service_proto_rawDescOnce sync.Once
@@ -779,42 +1144,59 @@ func file_memalpha_api_agent_v1alpha1_agent_service_proto_rawDescGZIP() []byte {
 }
 
 var file_memalpha_api_agent_v1alpha1_agent_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_memalpha_api_agent_v1alpha1_agent_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_memalpha_api_agent_v1alpha1_agent_service_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_memalpha_api_agent_v1alpha1_agent_service_proto_goTypes = []any{
-	(ChunkState)(0),            // 0: memalpha.api.agent.v1alpha1.ChunkState
-	(*MemorizeItem)(nil),       // 1: memalpha.api.agent.v1alpha1.MemorizeItem
-	(*MemorizeRequest)(nil),    // 2: memalpha.api.agent.v1alpha1.MemorizeRequest
-	(*ChunkReceipt)(nil),       // 3: memalpha.api.agent.v1alpha1.ChunkReceipt
-	(*MemorizeResponse)(nil),   // 4: memalpha.api.agent.v1alpha1.MemorizeResponse
-	(*RecallRequest)(nil),      // 5: memalpha.api.agent.v1alpha1.RecallRequest
-	(*RecallHit)(nil),          // 6: memalpha.api.agent.v1alpha1.RecallHit
-	(*RecallResponse)(nil),     // 7: memalpha.api.agent.v1alpha1.RecallResponse
-	nil,                        // 8: memalpha.api.agent.v1alpha1.MemorizeItem.MetadataEntry
-	(v1alpha1.SearchMethod)(0), // 9: memalpha.api.memory.v1alpha1.SearchMethod
-	(*v1alpha1.Memory)(nil),    // 10: memalpha.api.memory.v1alpha1.Memory
-	(*v1alpha1.Chunk)(nil),     // 11: memalpha.api.memory.v1alpha1.Chunk
+	(ChunkState)(0),                  // 0: memalpha.api.agent.v1alpha1.ChunkState
+	(*MemorizeItem)(nil),             // 1: memalpha.api.agent.v1alpha1.MemorizeItem
+	(*MemorizeRequest)(nil),          // 2: memalpha.api.agent.v1alpha1.MemorizeRequest
+	(*ChunkReceipt)(nil),             // 3: memalpha.api.agent.v1alpha1.ChunkReceipt
+	(*MemorizeResponse)(nil),         // 4: memalpha.api.agent.v1alpha1.MemorizeResponse
+	(*RecallRequest)(nil),            // 5: memalpha.api.agent.v1alpha1.RecallRequest
+	(*RecallHit)(nil),                // 6: memalpha.api.agent.v1alpha1.RecallHit
+	(*RecallResponse)(nil),           // 7: memalpha.api.agent.v1alpha1.RecallResponse
+	(*AnswerRequest)(nil),            // 8: memalpha.api.agent.v1alpha1.AnswerRequest
+	(*Evidence)(nil),                 // 9: memalpha.api.agent.v1alpha1.Evidence
+	(*AnswerResponse)(nil),           // 10: memalpha.api.agent.v1alpha1.AnswerResponse
+	nil,                              // 11: memalpha.api.agent.v1alpha1.MemorizeItem.MetadataEntry
+	(v1alpha1.SearchMethod)(0),       // 12: memalpha.api.memory.v1alpha1.SearchMethod
+	(*v1alpha1.Memory)(nil),          // 13: memalpha.api.memory.v1alpha1.Memory
+	(*v1alpha1.Chunk)(nil),           // 14: memalpha.api.memory.v1alpha1.Chunk
+	(v1alpha11.FinishReason)(0),      // 15: memalpha.api.policy.v1alpha1.FinishReason
+	(*v1alpha11.PolicyIdentity)(nil), // 16: memalpha.api.policy.v1alpha1.PolicyIdentity
+	(*v1alpha11.Usage)(nil),          // 17: memalpha.api.policy.v1alpha1.Usage
 }
 var file_memalpha_api_agent_v1alpha1_agent_service_proto_depIdxs = []int32{
-	8,  // 0: memalpha.api.agent.v1alpha1.MemorizeItem.metadata:type_name -> memalpha.api.agent.v1alpha1.MemorizeItem.MetadataEntry
+	11, // 0: memalpha.api.agent.v1alpha1.MemorizeItem.metadata:type_name -> memalpha.api.agent.v1alpha1.MemorizeItem.MetadataEntry
 	1,  // 1: memalpha.api.agent.v1alpha1.MemorizeRequest.items:type_name -> memalpha.api.agent.v1alpha1.MemorizeItem
 	0,  // 2: memalpha.api.agent.v1alpha1.ChunkReceipt.state:type_name -> memalpha.api.agent.v1alpha1.ChunkState
 	3,  // 3: memalpha.api.agent.v1alpha1.MemorizeResponse.receipts:type_name -> memalpha.api.agent.v1alpha1.ChunkReceipt
-	9,  // 4: memalpha.api.agent.v1alpha1.RecallRequest.method:type_name -> memalpha.api.memory.v1alpha1.SearchMethod
-	10, // 5: memalpha.api.agent.v1alpha1.RecallHit.memory:type_name -> memalpha.api.memory.v1alpha1.Memory
-	11, // 6: memalpha.api.agent.v1alpha1.RecallHit.pending:type_name -> memalpha.api.memory.v1alpha1.Chunk
-	10, // 7: memalpha.api.agent.v1alpha1.RecallResponse.core:type_name -> memalpha.api.memory.v1alpha1.Memory
+	12, // 4: memalpha.api.agent.v1alpha1.RecallRequest.method:type_name -> memalpha.api.memory.v1alpha1.SearchMethod
+	13, // 5: memalpha.api.agent.v1alpha1.RecallHit.memory:type_name -> memalpha.api.memory.v1alpha1.Memory
+	14, // 6: memalpha.api.agent.v1alpha1.RecallHit.pending:type_name -> memalpha.api.memory.v1alpha1.Chunk
+	13, // 7: memalpha.api.agent.v1alpha1.RecallResponse.core:type_name -> memalpha.api.memory.v1alpha1.Memory
 	6,  // 8: memalpha.api.agent.v1alpha1.RecallResponse.hits:type_name -> memalpha.api.agent.v1alpha1.RecallHit
-	11, // 9: memalpha.api.agent.v1alpha1.RecallResponse.sources:type_name -> memalpha.api.memory.v1alpha1.Chunk
-	9,  // 10: memalpha.api.agent.v1alpha1.RecallResponse.search_method:type_name -> memalpha.api.memory.v1alpha1.SearchMethod
-	2,  // 11: memalpha.api.agent.v1alpha1.AgentService.Memorize:input_type -> memalpha.api.agent.v1alpha1.MemorizeRequest
-	5,  // 12: memalpha.api.agent.v1alpha1.AgentService.Recall:input_type -> memalpha.api.agent.v1alpha1.RecallRequest
-	4,  // 13: memalpha.api.agent.v1alpha1.AgentService.Memorize:output_type -> memalpha.api.agent.v1alpha1.MemorizeResponse
-	7,  // 14: memalpha.api.agent.v1alpha1.AgentService.Recall:output_type -> memalpha.api.agent.v1alpha1.RecallResponse
-	13, // [13:15] is the sub-list for method output_type
-	11, // [11:13] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	14, // 9: memalpha.api.agent.v1alpha1.RecallResponse.sources:type_name -> memalpha.api.memory.v1alpha1.Chunk
+	12, // 10: memalpha.api.agent.v1alpha1.RecallResponse.search_method:type_name -> memalpha.api.memory.v1alpha1.SearchMethod
+	12, // 11: memalpha.api.agent.v1alpha1.AnswerRequest.method:type_name -> memalpha.api.memory.v1alpha1.SearchMethod
+	13, // 12: memalpha.api.agent.v1alpha1.Evidence.memory:type_name -> memalpha.api.memory.v1alpha1.Memory
+	14, // 13: memalpha.api.agent.v1alpha1.Evidence.pending:type_name -> memalpha.api.memory.v1alpha1.Chunk
+	9,  // 14: memalpha.api.agent.v1alpha1.AnswerResponse.evidence:type_name -> memalpha.api.agent.v1alpha1.Evidence
+	13, // 15: memalpha.api.agent.v1alpha1.AnswerResponse.core:type_name -> memalpha.api.memory.v1alpha1.Memory
+	15, // 16: memalpha.api.agent.v1alpha1.AnswerResponse.finish_reason:type_name -> memalpha.api.policy.v1alpha1.FinishReason
+	16, // 17: memalpha.api.agent.v1alpha1.AnswerResponse.reader:type_name -> memalpha.api.policy.v1alpha1.PolicyIdentity
+	17, // 18: memalpha.api.agent.v1alpha1.AnswerResponse.usage:type_name -> memalpha.api.policy.v1alpha1.Usage
+	12, // 19: memalpha.api.agent.v1alpha1.AnswerResponse.search_method:type_name -> memalpha.api.memory.v1alpha1.SearchMethod
+	2,  // 20: memalpha.api.agent.v1alpha1.AgentService.Memorize:input_type -> memalpha.api.agent.v1alpha1.MemorizeRequest
+	5,  // 21: memalpha.api.agent.v1alpha1.AgentService.Recall:input_type -> memalpha.api.agent.v1alpha1.RecallRequest
+	8,  // 22: memalpha.api.agent.v1alpha1.AgentService.Answer:input_type -> memalpha.api.agent.v1alpha1.AnswerRequest
+	4,  // 23: memalpha.api.agent.v1alpha1.AgentService.Memorize:output_type -> memalpha.api.agent.v1alpha1.MemorizeResponse
+	7,  // 24: memalpha.api.agent.v1alpha1.AgentService.Recall:output_type -> memalpha.api.agent.v1alpha1.RecallResponse
+	10, // 25: memalpha.api.agent.v1alpha1.AgentService.Answer:output_type -> memalpha.api.agent.v1alpha1.AnswerResponse
+	23, // [23:26] is the sub-list for method output_type
+	20, // [20:23] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_memalpha_api_agent_v1alpha1_agent_service_proto_init() }
@@ -827,13 +1209,18 @@ func file_memalpha_api_agent_v1alpha1_agent_service_proto_init() {
 		(*RecallHit_Memory)(nil),
 		(*RecallHit_Pending)(nil),
 	}
+	file_memalpha_api_agent_v1alpha1_agent_service_proto_msgTypes[7].OneofWrappers = []any{}
+	file_memalpha_api_agent_v1alpha1_agent_service_proto_msgTypes[8].OneofWrappers = []any{
+		(*Evidence_Memory)(nil),
+		(*Evidence_Pending)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_memalpha_api_agent_v1alpha1_agent_service_proto_rawDesc), len(file_memalpha_api_agent_v1alpha1_agent_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   8,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

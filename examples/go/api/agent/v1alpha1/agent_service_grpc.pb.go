@@ -21,6 +21,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	AgentService_Memorize_FullMethodName = "/memalpha.api.agent.v1alpha1.AgentService/Memorize"
 	AgentService_Recall_FullMethodName   = "/memalpha.api.agent.v1alpha1.AgentService/Recall"
+	AgentService_Answer_FullMethodName   = "/memalpha.api.agent.v1alpha1.AgentService/Answer"
 )
 
 // AgentServiceClient is the client API for AgentService service.
@@ -33,6 +34,8 @@ type AgentServiceClient interface {
 	Memorize(ctx context.Context, in *MemorizeRequest, opts ...grpc.CallOption) (*MemorizeResponse, error)
 	// Finds what a bank knows about a question; what is not memorized yet comes back marked pending.
 	Recall(ctx context.Context, in *RecallRequest, opts ...grpc.CallOption) (*RecallResponse, error)
+	// Has a reader answer a question from what a bank knows. UNIMPLEMENTED if the reader is no model.
+	Answer(ctx context.Context, in *AnswerRequest, opts ...grpc.CallOption) (*AnswerResponse, error)
 }
 
 type agentServiceClient struct {
@@ -63,6 +66,16 @@ func (c *agentServiceClient) Recall(ctx context.Context, in *RecallRequest, opts
 	return out, nil
 }
 
+func (c *agentServiceClient) Answer(ctx context.Context, in *AnswerRequest, opts ...grpc.CallOption) (*AnswerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AnswerResponse)
+	err := c.cc.Invoke(ctx, AgentService_Answer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AgentServiceServer is the server API for AgentService service.
 // All implementations must embed UnimplementedAgentServiceServer
 // for forward compatibility.
@@ -73,6 +86,8 @@ type AgentServiceServer interface {
 	Memorize(context.Context, *MemorizeRequest) (*MemorizeResponse, error)
 	// Finds what a bank knows about a question; what is not memorized yet comes back marked pending.
 	Recall(context.Context, *RecallRequest) (*RecallResponse, error)
+	// Has a reader answer a question from what a bank knows. UNIMPLEMENTED if the reader is no model.
+	Answer(context.Context, *AnswerRequest) (*AnswerResponse, error)
 	mustEmbedUnimplementedAgentServiceServer()
 }
 
@@ -88,6 +103,9 @@ func (UnimplementedAgentServiceServer) Memorize(context.Context, *MemorizeReques
 }
 func (UnimplementedAgentServiceServer) Recall(context.Context, *RecallRequest) (*RecallResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Recall not implemented")
+}
+func (UnimplementedAgentServiceServer) Answer(context.Context, *AnswerRequest) (*AnswerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Answer not implemented")
 }
 func (UnimplementedAgentServiceServer) mustEmbedUnimplementedAgentServiceServer() {}
 func (UnimplementedAgentServiceServer) testEmbeddedByValue()                      {}
@@ -146,6 +164,24 @@ func _AgentService_Recall_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AgentService_Answer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AnswerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AgentServiceServer).Answer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AgentService_Answer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AgentServiceServer).Answer(ctx, req.(*AnswerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AgentService_ServiceDesc is the grpc.ServiceDesc for AgentService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -160,6 +196,10 @@ var AgentService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Recall",
 			Handler:    _AgentService_Recall_Handler,
+		},
+		{
+			MethodName: "Answer",
+			Handler:    _AgentService_Answer_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from memalpha.api.memory.v1alpha1 import memory_pb2 as memalpha_dot_api_dot_memory_dot_v1alpha1_dot_memory__pb2
 from memalpha.api.memory.v1alpha1 import memory_service_pb2 as memalpha_dot_api_dot_memory_dot_v1alpha1_dot_memory__service__pb2
+from memalpha.api.policy.v1alpha1 import policy_service_pb2 as memalpha_dot_api_dot_policy_dot_v1alpha1_dot_policy__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/memalpha/api/agent/v1alpha1/agent_service.proto\x12\x1bmemalpha.api.agent.v1alpha1\x1a)memalpha/api/memory/v1alpha1/memory.proto\x1a\x31memalpha/api/memory/v1alpha1/memory_service.proto\"\xde\x01\n\x0cMemorizeItem\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0f\n\x07speaker\x18\x03 \x01(\t\x12\x12\n\nevent_time\x18\x04 \x01(\t\x12\x0e\n\x06source\x18\x05 \x01(\t\x12I\n\x08metadata\x18\x06 \x03(\x0b\x32\x37.memalpha.api.agent.v1alpha1.MemorizeItem.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x7f\n\x0fMemorizeRequest\x12\x0f\n\x07\x62\x61nk_id\x18\x01 \x01(\t\x12\x38\n\x05items\x18\x02 \x03(\x0b\x32).memalpha.api.agent.v1alpha1.MemorizeItem\x12\x13\n\x0b\x63reate_bank\x18\x03 \x01(\x08\x12\x0c\n\x04wait\x18\x04 \x01(\x08\"\x82\x01\n\x0c\x43hunkReceipt\x12\x10\n\x08\x63hunk_id\x18\x01 \x01(\t\x12\x10\n\x08position\x18\x02 \x01(\x04\x12\x16\n\x0e\x61lready_stored\x18\x03 \x01(\x08\x12\x36\n\x05state\x18\x04 \x01(\x0e\x32\'.memalpha.api.agent.v1alpha1.ChunkState\"g\n\x10MemorizeResponse\x12;\n\x08receipts\x18\x01 \x03(\x0b\x32).memalpha.api.agent.v1alpha1.ChunkReceipt\x12\x16\n\x0epending_chunks\x18\x02 \x01(\x04\"\xce\x01\n\rRecallRequest\x12\x0f\n\x07\x62\x61nk_id\x18\x01 \x01(\t\x12\r\n\x05query\x18\x02 \x01(\t\x12\x12\n\x05limit\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x19\n\x0ctoken_budget\x18\x04 \x01(\x05H\x01\x88\x01\x01\x12\x17\n\x0finclude_sources\x18\x05 \x01(\x08\x12:\n\x06method\x18\x06 \x01(\x0e\x32*.memalpha.api.memory.v1alpha1.SearchMethodB\x08\n\x06_limitB\x0f\n\r_token_budget\"\xf9\x01\n\tRecallHit\x12\x36\n\x06memory\x18\x01 \x01(\x0b\x32$.memalpha.api.memory.v1alpha1.MemoryH\x00\x12\x36\n\x07pending\x18\x02 \x01(\x0b\x32#.memalpha.api.memory.v1alpha1.ChunkH\x00\x12\r\n\x05score\x18\x03 \x01(\x01\x12\x12\n\nin_context\x18\x04 \x01(\x08\x12\x17\n\nwords_rank\x18\x05 \x01(\x05H\x01\x88\x01\x01\x12\x18\n\x0bvector_rank\x18\x06 \x01(\x05H\x02\x88\x01\x01\x42\x07\n\x05\x66oundB\r\n\x0b_words_rankB\x0e\n\x0c_vector_rank\"\xc6\x02\n\x0eRecallResponse\x12\x32\n\x04\x63ore\x18\x01 \x01(\x0b\x32$.memalpha.api.memory.v1alpha1.Memory\x12\x34\n\x04hits\x18\x02 \x03(\x0b\x32&.memalpha.api.agent.v1alpha1.RecallHit\x12\x0f\n\x07\x63ontext\x18\x03 \x01(\t\x12\x16\n\x0e\x63ontext_tokens\x18\x04 \x01(\r\x12\x10\n\x08revision\x18\x05 \x01(\x04\x12\x16\n\x0epending_chunks\x18\x06 \x01(\x04\x12\x34\n\x07sources\x18\x07 \x03(\x0b\x32#.memalpha.api.memory.v1alpha1.Chunk\x12\x41\n\rsearch_method\x18\x08 \x01(\x0e\x32*.memalpha.api.memory.v1alpha1.SearchMethod*u\n\nChunkState\x12\x1b\n\x17\x43HUNK_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43HUNK_STATE_PENDING\x10\x01\x12\x19\n\x15\x43HUNK_STATE_MEMORIZED\x10\x02\x12\x16\n\x12\x43HUNK_STATE_PARKED\x10\x03\x32\xda\x01\n\x0c\x41gentService\x12g\n\x08Memorize\x12,.memalpha.api.agent.v1alpha1.MemorizeRequest\x1a-.memalpha.api.agent.v1alpha1.MemorizeResponse\x12\x61\n\x06Recall\x12*.memalpha.api.agent.v1alpha1.RecallRequest\x1a+.memalpha.api.agent.v1alpha1.RecallResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/memalpha/api/agent/v1alpha1/agent_service.proto\x12\x1bmemalpha.api.agent.v1alpha1\x1a)memalpha/api/memory/v1alpha1/memory.proto\x1a\x31memalpha/api/memory/v1alpha1/memory_service.proto\x1a\x31memalpha/api/policy/v1alpha1/policy_service.proto\"\xde\x01\n\x0cMemorizeItem\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0f\n\x07speaker\x18\x03 \x01(\t\x12\x12\n\nevent_time\x18\x04 \x01(\t\x12\x0e\n\x06source\x18\x05 \x01(\t\x12I\n\x08metadata\x18\x06 \x03(\x0b\x32\x37.memalpha.api.agent.v1alpha1.MemorizeItem.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x7f\n\x0fMemorizeRequest\x12\x0f\n\x07\x62\x61nk_id\x18\x01 \x01(\t\x12\x38\n\x05items\x18\x02 \x03(\x0b\x32).memalpha.api.agent.v1alpha1.MemorizeItem\x12\x13\n\x0b\x63reate_bank\x18\x03 \x01(\x08\x12\x0c\n\x04wait\x18\x04 \x01(\x08\"\x82\x01\n\x0c\x43hunkReceipt\x12\x10\n\x08\x63hunk_id\x18\x01 \x01(\t\x12\x10\n\x08position\x18\x02 \x01(\x04\x12\x16\n\x0e\x61lready_stored\x18\x03 \x01(\x08\x12\x36\n\x05state\x18\x04 \x01(\x0e\x32\'.memalpha.api.agent.v1alpha1.ChunkState\"g\n\x10MemorizeResponse\x12;\n\x08receipts\x18\x01 \x03(\x0b\x32).memalpha.api.agent.v1alpha1.ChunkReceipt\x12\x16\n\x0epending_chunks\x18\x02 \x01(\x04\"\xce\x01\n\rRecallRequest\x12\x0f\n\x07\x62\x61nk_id\x18\x01 \x01(\t\x12\r\n\x05query\x18\x02 \x01(\t\x12\x12\n\x05limit\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x19\n\x0ctoken_budget\x18\x04 \x01(\x05H\x01\x88\x01\x01\x12\x17\n\x0finclude_sources\x18\x05 \x01(\x08\x12:\n\x06method\x18\x06 \x01(\x0e\x32*.memalpha.api.memory.v1alpha1.SearchMethodB\x08\n\x06_limitB\x0f\n\r_token_budget\"\xf9\x01\n\tRecallHit\x12\x36\n\x06memory\x18\x01 \x01(\x0b\x32$.memalpha.api.memory.v1alpha1.MemoryH\x00\x12\x36\n\x07pending\x18\x02 \x01(\x0b\x32#.memalpha.api.memory.v1alpha1.ChunkH\x00\x12\r\n\x05score\x18\x03 \x01(\x01\x12\x12\n\nin_context\x18\x04 \x01(\x08\x12\x17\n\nwords_rank\x18\x05 \x01(\x05H\x01\x88\x01\x01\x12\x18\n\x0bvector_rank\x18\x06 \x01(\x05H\x02\x88\x01\x01\x42\x07\n\x05\x66oundB\r\n\x0b_words_rankB\x0e\n\x0c_vector_rank\"\xc6\x02\n\x0eRecallResponse\x12\x32\n\x04\x63ore\x18\x01 \x01(\x0b\x32$.memalpha.api.memory.v1alpha1.Memory\x12\x34\n\x04hits\x18\x02 \x03(\x0b\x32&.memalpha.api.agent.v1alpha1.RecallHit\x12\x0f\n\x07\x63ontext\x18\x03 \x01(\t\x12\x16\n\x0e\x63ontext_tokens\x18\x04 \x01(\r\x12\x10\n\x08revision\x18\x05 \x01(\x04\x12\x16\n\x0epending_chunks\x18\x06 \x01(\x04\x12\x34\n\x07sources\x18\x07 \x03(\x0b\x32#.memalpha.api.memory.v1alpha1.Chunk\x12\x41\n\rsearch_method\x18\x08 \x01(\x0e\x32*.memalpha.api.memory.v1alpha1.SearchMethod\"\xf0\x01\n\rAnswerRequest\x12\x0f\n\x07\x62\x61nk_id\x18\x01 \x01(\t\x12\x10\n\x08question\x18\x02 \x01(\t\x12\x0e\n\x06prefix\x18\x03 \x01(\t\x12\x12\n\x05limit\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x19\n\x0ctoken_budget\x18\x05 \x01(\x05H\x01\x88\x01\x01\x12:\n\x06method\x18\x06 \x01(\x0e\x32*.memalpha.api.memory.v1alpha1.SearchMethod\x12\x17\n\nmax_tokens\x18\x07 \x01(\x05H\x02\x88\x01\x01\x42\x08\n\x06_limitB\x0f\n\r_token_budgetB\r\n\x0b_max_tokens\"\xa1\x01\n\x08\x45vidence\x12\x36\n\x06memory\x18\x01 \x01(\x0b\x32$.memalpha.api.memory.v1alpha1.MemoryH\x00\x12\x36\n\x07pending\x18\x02 \x01(\x0b\x32#.memalpha.api.memory.v1alpha1.ChunkH\x00\x12\r\n\x05\x61lias\x18\x03 \x01(\t\x12\r\n\x05\x63ited\x18\x04 \x01(\x08\x42\x07\n\x05shown\"\xc4\x03\n\x0e\x41nswerResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x37\n\x08\x65vidence\x18\x02 \x03(\x0b\x32%.memalpha.api.agent.v1alpha1.Evidence\x12\x32\n\x04\x63ore\x18\x03 \x01(\x0b\x32$.memalpha.api.memory.v1alpha1.Memory\x12\x41\n\rfinish_reason\x18\x04 \x01(\x0e\x32*.memalpha.api.policy.v1alpha1.FinishReason\x12<\n\x06reader\x18\x05 \x01(\x0b\x32,.memalpha.api.policy.v1alpha1.PolicyIdentity\x12\x32\n\x05usage\x18\x06 \x01(\x0b\x32#.memalpha.api.policy.v1alpha1.Usage\x12\x15\n\rprompt_digest\x18\x07 \x01(\t\x12\x10\n\x08revision\x18\x08 \x01(\x04\x12\x16\n\x0epending_chunks\x18\t \x01(\x04\x12\x41\n\rsearch_method\x18\n \x01(\x0e\x32*.memalpha.api.memory.v1alpha1.SearchMethod*u\n\nChunkState\x12\x1b\n\x17\x43HUNK_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43HUNK_STATE_PENDING\x10\x01\x12\x19\n\x15\x43HUNK_STATE_MEMORIZED\x10\x02\x12\x16\n\x12\x43HUNK_STATE_PARKED\x10\x03\x32\xbd\x02\n\x0c\x41gentService\x12g\n\x08Memorize\x12,.memalpha.api.agent.v1alpha1.MemorizeRequest\x1a-.memalpha.api.agent.v1alpha1.MemorizeResponse\x12\x61\n\x06Recall\x12*.memalpha.api.agent.v1alpha1.RecallRequest\x1a+.memalpha.api.agent.v1alpha1.RecallResponse\x12\x61\n\x06\x41nswer\x12*.memalpha.api.agent.v1alpha1.AnswerRequest\x1a+.memalpha.api.agent.v1alpha1.AnswerResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,24 +36,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MEMORIZEITEM_METADATAENTRY']._loaded_options = None
   _globals['_MEMORIZEITEM_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_CHUNKSTATE']._serialized_start=1556
-  _globals['_CHUNKSTATE']._serialized_end=1673
-  _globals['_MEMORIZEITEM']._serialized_start=175
-  _globals['_MEMORIZEITEM']._serialized_end=397
-  _globals['_MEMORIZEITEM_METADATAENTRY']._serialized_start=350
-  _globals['_MEMORIZEITEM_METADATAENTRY']._serialized_end=397
-  _globals['_MEMORIZEREQUEST']._serialized_start=399
-  _globals['_MEMORIZEREQUEST']._serialized_end=526
-  _globals['_CHUNKRECEIPT']._serialized_start=529
-  _globals['_CHUNKRECEIPT']._serialized_end=659
-  _globals['_MEMORIZERESPONSE']._serialized_start=661
-  _globals['_MEMORIZERESPONSE']._serialized_end=764
-  _globals['_RECALLREQUEST']._serialized_start=767
-  _globals['_RECALLREQUEST']._serialized_end=973
-  _globals['_RECALLHIT']._serialized_start=976
-  _globals['_RECALLHIT']._serialized_end=1225
-  _globals['_RECALLRESPONSE']._serialized_start=1228
-  _globals['_RECALLRESPONSE']._serialized_end=1554
-  _globals['_AGENTSERVICE']._serialized_start=1676
-  _globals['_AGENTSERVICE']._serialized_end=1894
+  _globals['_CHUNKSTATE']._serialized_start=2469
+  _globals['_CHUNKSTATE']._serialized_end=2586
+  _globals['_MEMORIZEITEM']._serialized_start=226
+  _globals['_MEMORIZEITEM']._serialized_end=448
+  _globals['_MEMORIZEITEM_METADATAENTRY']._serialized_start=401
+  _globals['_MEMORIZEITEM_METADATAENTRY']._serialized_end=448
+  _globals['_MEMORIZEREQUEST']._serialized_start=450
+  _globals['_MEMORIZEREQUEST']._serialized_end=577
+  _globals['_CHUNKRECEIPT']._serialized_start=580
+  _globals['_CHUNKRECEIPT']._serialized_end=710
+  _globals['_MEMORIZERESPONSE']._serialized_start=712
+  _globals['_MEMORIZERESPONSE']._serialized_end=815
+  _globals['_RECALLREQUEST']._serialized_start=818
+  _globals['_RECALLREQUEST']._serialized_end=1024
+  _globals['_RECALLHIT']._serialized_start=1027
+  _globals['_RECALLHIT']._serialized_end=1276
+  _globals['_RECALLRESPONSE']._serialized_start=1279
+  _globals['_RECALLRESPONSE']._serialized_end=1605
+  _globals['_ANSWERREQUEST']._serialized_start=1608
+  _globals['_ANSWERREQUEST']._serialized_end=1848
+  _globals['_EVIDENCE']._serialized_start=1851
+  _globals['_EVIDENCE']._serialized_end=2012
+  _globals['_ANSWERRESPONSE']._serialized_start=2015
+  _globals['_ANSWERRESPONSE']._serialized_end=2467
+  _globals['_AGENTSERVICE']._serialized_start=2589
+  _globals['_AGENTSERVICE']._serialized_end=2906
 # @@protoc_insertion_point(module_scope)

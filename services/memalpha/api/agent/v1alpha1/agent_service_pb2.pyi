@@ -10,6 +10,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from memalpha.api.memory.v1alpha1 import memory_pb2 as _memory_pb2
 from memalpha.api.memory.v1alpha1 import memory_service_pb2 as _memory_service_pb2
+from memalpha.api.policy.v1alpha1 import policy_service_pb2 as _policy_service_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -374,3 +375,168 @@ class RecallResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RecallResponse: _TypeAlias = RecallResponse  # noqa: Y015
+
+@_typing.final
+class AnswerRequest(_message.Message):
+    """Request for Answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BANK_ID_FIELD_NUMBER: _builtins.int
+    QUESTION_FIELD_NUMBER: _builtins.int
+    PREFIX_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    TOKEN_BUDGET_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    MAX_TOKENS_FIELD_NUMBER: _builtins.int
+    bank_id: _builtins.str
+    """The bank's id."""
+    question: _builtins.str
+    """The question; with `prefix` at most 64 KiB."""
+    prefix: _builtins.str
+    """Put before the question in the prompt, such as how to write the answer; not searched for."""
+    limit: _builtins.int
+    """At most this many memories of each type; unset means 20. 1 to 1000."""
+    token_budget: _builtins.int
+    """Most o200k tokens of what the reader is shown of the memory; unset means 4096. 64 to 1000000. Less if the reader's
+    context is short. An agent that retrieves as the paper does goes by `limit` alone.
+    """
+    method: _memory_service_pb2.SearchMethod.ValueType
+    """How to rank memories; as in RecallRequest."""
+    max_tokens: _builtins.int
+    """Most new tokens; unset means the agent's setting. From 1."""
+    def __init__(
+        self,
+        *,
+        bank_id: _builtins.str = ...,
+        question: _builtins.str = ...,
+        prefix: _builtins.str = ...,
+        limit: _builtins.int | None = ...,
+        token_budget: _builtins.int | None = ...,
+        method: _memory_service_pb2.SearchMethod.ValueType = ...,
+        max_tokens: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "_max_tokens", b"_max_tokens", "_token_budget", b"_token_budget", "limit", b"limit", "max_tokens", b"max_tokens", "token_budget", b"token_budget"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "_max_tokens", b"_max_tokens", "_token_budget", b"_token_budget", "bank_id", b"bank_id", "limit", b"limit", "max_tokens", b"max_tokens", "method", b"method", "prefix", b"prefix", "question", b"question", "token_budget", b"token_budget"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__limit: _TypeAlias = _typing.Literal["limit"]  # noqa: Y015
+    _WhichOneofArgType__limit: _TypeAlias = _typing.Literal["_limit", b"_limit"]  # noqa: Y015
+    _WhichOneofReturnType__max_tokens: _TypeAlias = _typing.Literal["max_tokens"]  # noqa: Y015
+    _WhichOneofArgType__max_tokens: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__token_budget: _TypeAlias = _typing.Literal["token_budget"]  # noqa: Y015
+    _WhichOneofArgType__token_budget: _TypeAlias = _typing.Literal["_token_budget", b"_token_budget"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__limit) -> _WhichOneofReturnType__limit | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_tokens) -> _WhichOneofReturnType__max_tokens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__token_budget) -> _WhichOneofReturnType__token_budget | None: ...
+
+Global___AnswerRequest: _TypeAlias = AnswerRequest  # noqa: Y015
+
+@_typing.final
+class Evidence(_message.Message):
+    """Something the reader was shown."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMORY_FIELD_NUMBER: _builtins.int
+    PENDING_FIELD_NUMBER: _builtins.int
+    ALIAS_FIELD_NUMBER: _builtins.int
+    CITED_FIELD_NUMBER: _builtins.int
+    alias: _builtins.str
+    """What it was called there, in brackets."""
+    cited: _builtins.bool
+    """True if the answer names it."""
+    @_builtins.property
+    def memory(self) -> _memory_pb2.Memory:
+        """A memory."""
+
+    @_builtins.property
+    def pending(self) -> _memory_pb2.Chunk:
+        """A chunk that is stored, but not memorized yet; of a long one, a passage was shown."""
+
+    def __init__(
+        self,
+        *,
+        memory: _memory_pb2.Memory | None = ...,
+        pending: _memory_pb2.Chunk | None = ...,
+        alias: _builtins.str = ...,
+        cited: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["memory", b"memory", "pending", b"pending", "shown", b"shown"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "cited", b"cited", "memory", b"memory", "pending", b"pending", "shown", b"shown"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_shown: _TypeAlias = _typing.Literal["memory", "pending"]  # noqa: Y015
+    _WhichOneofArgType_shown: _TypeAlias = _typing.Literal["shown", b"shown"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_shown) -> _WhichOneofReturnType_shown | None: ...
+
+Global___Evidence: _TypeAlias = Evidence  # noqa: Y015
+
+@_typing.final
+class AnswerResponse(_message.Message):
+    """Response of Answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    CORE_FIELD_NUMBER: _builtins.int
+    FINISH_REASON_FIELD_NUMBER: _builtins.int
+    READER_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    PROMPT_DIGEST_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    PENDING_CHUNKS_FIELD_NUMBER: _builtins.int
+    SEARCH_METHOD_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """The answer, without the reader's thoughts; aliases in brackets stand for `evidence`."""
+    finish_reason: _policy_service_pb2.FinishReason.ValueType
+    """Why the answer ended: LENGTH if it was cut."""
+    prompt_digest: _builtins.str
+    """Digest of the prompt pack."""
+    revision: _builtins.int
+    """The revision that was searched."""
+    pending_chunks: _builtins.int
+    """The bank's chunks still to memorize."""
+    search_method: _memory_service_pb2.SearchMethod.ValueType
+    """How memories were ranked."""
+    @_builtins.property
+    def evidence(self) -> _containers.RepeatedCompositeFieldContainer[Global___Evidence]:
+        """What the reader was shown besides core memory, in order."""
+
+    @_builtins.property
+    def core(self) -> _memory_pb2.Memory:
+        """Core memory; shown if it is not empty."""
+
+    @_builtins.property
+    def reader(self) -> _policy_service_pb2.PolicyIdentity:
+        """What wrote it."""
+
+    @_builtins.property
+    def usage(self) -> _policy_service_pb2.Usage:
+        """What it cost."""
+
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        evidence: _abc.Iterable[Global___Evidence] | None = ...,
+        core: _memory_pb2.Memory | None = ...,
+        finish_reason: _policy_service_pb2.FinishReason.ValueType = ...,
+        reader: _policy_service_pb2.PolicyIdentity | None = ...,
+        usage: _policy_service_pb2.Usage | None = ...,
+        prompt_digest: _builtins.str = ...,
+        revision: _builtins.int = ...,
+        pending_chunks: _builtins.int = ...,
+        search_method: _memory_service_pb2.SearchMethod.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["core", b"core", "reader", b"reader", "usage", b"usage"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["core", b"core", "evidence", b"evidence", "finish_reason", b"finish_reason", "pending_chunks", b"pending_chunks", "prompt_digest", b"prompt_digest", "reader", b"reader", "revision", b"revision", "search_method", b"search_method", "text", b"text", "usage", b"usage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AnswerResponse: _TypeAlias = AnswerResponse  # noqa: Y015

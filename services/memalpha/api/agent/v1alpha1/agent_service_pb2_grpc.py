@@ -45,6 +45,11 @@ class AgentServiceStub:
                 request_serializer=memalpha_dot_api_dot_agent_dot_v1alpha1_dot_agent__service__pb2.RecallRequest.SerializeToString,
                 response_deserializer=memalpha_dot_api_dot_agent_dot_v1alpha1_dot_agent__service__pb2.RecallResponse.FromString,
                 _registered_method=True)
+        self.Answer = channel.unary_unary(
+                '/memalpha.api.agent.v1alpha1.AgentService/Answer',
+                request_serializer=memalpha_dot_api_dot_agent_dot_v1alpha1_dot_agent__service__pb2.AnswerRequest.SerializeToString,
+                response_deserializer=memalpha_dot_api_dot_agent_dot_v1alpha1_dot_agent__service__pb2.AnswerResponse.FromString,
+                _registered_method=True)
 
 
 class AgentServiceServicer:
@@ -65,6 +70,13 @@ class AgentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Answer(self, request, context):
+        """Has a reader answer a question from what a bank knows. UNIMPLEMENTED if the reader is no model.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AgentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -77,6 +89,11 @@ def add_AgentServiceServicer_to_server(servicer, server):
                     servicer.Recall,
                     request_deserializer=memalpha_dot_api_dot_agent_dot_v1alpha1_dot_agent__service__pb2.RecallRequest.FromString,
                     response_serializer=memalpha_dot_api_dot_agent_dot_v1alpha1_dot_agent__service__pb2.RecallResponse.SerializeToString,
+            ),
+            'Answer': grpc.unary_unary_rpc_method_handler(
+                    servicer.Answer,
+                    request_deserializer=memalpha_dot_api_dot_agent_dot_v1alpha1_dot_agent__service__pb2.AnswerRequest.FromString,
+                    response_serializer=memalpha_dot_api_dot_agent_dot_v1alpha1_dot_agent__service__pb2.AnswerResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +151,33 @@ class AgentService:
             '/memalpha.api.agent.v1alpha1.AgentService/Recall',
             memalpha_dot_api_dot_agent_dot_v1alpha1_dot_agent__service__pb2.RecallRequest.SerializeToString,
             memalpha_dot_api_dot_agent_dot_v1alpha1_dot_agent__service__pb2.RecallResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Answer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/memalpha.api.agent.v1alpha1.AgentService/Answer',
+            memalpha_dot_api_dot_agent_dot_v1alpha1_dot_agent__service__pb2.AnswerRequest.SerializeToString,
+            memalpha_dot_api_dot_agent_dot_v1alpha1_dot_agent__service__pb2.AnswerResponse.FromString,
             options,
             channel_credentials,
             insecure,

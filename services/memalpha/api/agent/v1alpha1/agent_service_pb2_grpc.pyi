@@ -37,6 +37,8 @@ class AgentServiceStub:
     """Stores text durably and has the policy memorize it, in order."""
     Recall: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.RecallRequest, _agent_service_pb2.RecallResponse]
     """Finds what a bank knows about a question; what is not memorized yet comes back marked pending."""
+    Answer: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.AnswerRequest, _agent_service_pb2.AnswerResponse]
+    """Has a reader answer a question from what a bank knows. UNIMPLEMENTED if the reader is no model."""
 
 @_typing.type_check_only
 class AgentServiceAsyncStub(AgentServiceStub):
@@ -47,6 +49,8 @@ class AgentServiceAsyncStub(AgentServiceStub):
     """Stores text durably and has the policy memorize it, in order."""
     Recall: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.RecallRequest, _agent_service_pb2.RecallResponse]  # type: ignore[assignment]
     """Finds what a bank knows about a question; what is not memorized yet comes back marked pending."""
+    Answer: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.AnswerRequest, _agent_service_pb2.AnswerResponse]  # type: ignore[assignment]
+    """Has a reader answer a question from what a bank knows. UNIMPLEMENTED if the reader is no model."""
 
 class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
     """Turns text into memory, and questions into the memories that answer them."""
@@ -66,5 +70,13 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_agent_service_pb2.RecallResponse, _abc.Awaitable[_agent_service_pb2.RecallResponse]]:
         """Finds what a bank knows about a question; what is not memorized yet comes back marked pending."""
+
+    @_abc_1.abstractmethod
+    def Answer(
+        self,
+        request: _agent_service_pb2.AnswerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_agent_service_pb2.AnswerResponse, _abc.Awaitable[_agent_service_pb2.AnswerResponse]]:
+        """Has a reader answer a question from what a bank knows. UNIMPLEMENTED if the reader is no model."""
 
 def add_AgentServiceServicer_to_server(servicer: AgentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -2,7 +2,7 @@
 
 import pytest
 
-from memalpha_evals.stats import paired_difference
+from memalpha.tasks.stats import normalised, paired_difference
 
 
 def difference(ours, theirs, clusters, seed=0):
@@ -57,3 +57,39 @@ def test_the_same_seed_gives_the_same_interval_and_another_one_does_not() -> Non
 def test_scores_that_are_not_paired_are_refused() -> None:
     with pytest.raises(ValueError, match="there are 2, 1 of 2 questions"):
         difference([1, 0], [1], ["a", "b"])
+
+
+def placed(scores, floor, ceiling, clusters):
+    return normalised(scores, floor, ceiling, clusters, samples=2000, confidence=0.95, seed=0)
+
+
+def test_floor_is_nought_ceiling_is_one_and_half_way_is_a_half() -> None:
+    floor, ceiling, clusters = [0.2] * 10, [1.0] * 10, list("abcde") * 2
+    assert placed(floor, floor, ceiling, clusters).mean == 0
+    assert placed(ceiling, floor, ceiling, clusters).mean == 1
+    assert placed([0.6] * 10, floor, ceiling, clusters).mean == pytest.approx(0.5)
+    assert placed([0.0] * 10, floor, ceiling, clusters).mean == pytest.approx(-0.25)
+
+
+def test_a_scale_is_of_means_and_not_of_single_questions() -> None:
+    # gained 1 + 0, possible 1 + 0.5: 1 / 1.5, where the mean of the questions' own shares would be 1/2
+    assert placed([1, 0], [0, 0], [1, 0.5], ["a", "b"]).mean == pytest.approx(2 / 3)
+
+
+def test_the_interval_knows_that_the_ceiling_is_an_estimate() -> None:
+    clusters, floor = list("abcdef"), [0.0] * 6
+    scores, ceiling = [0.5, 0.4, 0.6, 0.5, 0.4, 0.6], [1.0, 0.8, 1.2, 1.0, 0.8, 1.2]
+    exact = placed(scores, floor, ceiling, clusters).interval
+    loose = placed(scores, floor, [1.0] * 6, clusters).interval
+    assert exact is not None
+    assert loose is not None
+    # every stream reaches exactly half of its own ceiling, so nothing is left to chance
+    assert exact.high - exact.low < 1e-9
+    assert loose.high - loose.low > 0.05
+
+
+def test_a_scale_without_length_is_refused() -> None:
+    with pytest.raises(ValueError, match="floor and ceiling must differ"):
+        placed([1, 0], [0.5, 0.5], [0.5, 0.5], ["a", "b"])
+    with pytest.raises(ValueError, match="there are 1, 2, 2 of 2 questions"):
+        placed([1], [0, 0], [1, 1], ["a", "b"])

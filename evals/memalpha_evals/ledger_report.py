@@ -1,0 +1,222 @@
+"""A run of the ledger as a table, a JSON document and a page of documentation; all three say the same."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from memalpha.errors import InvalidInputError, make
+from memalpha.tasks.ledger import KINDS, READERS
+from memalpha.tasks.stats import Interval
+from memalpha_evals.ledger import (
+    BOOTSTRAP_SAMPLES,
+    COMPARED,
+    CONFIDENCE,
+    DISTANCES,
+    ROWS,
+    Asked,
+    Cell,
+    Result,
+)
+
+DOCS = Path(__file__).parents[2] / "docs"
+_BEGIN = "<!-- ledger:begin, written by just ledger --write-docs -->"
+_END = "<!-- ledger:end -->"
+
+
+def document(result: Result, date: str) -> dict[str, Any]:
+    """The JSON document of a run; shares from 0 to 1."""
+    return {
+        "date": date,
+        "seed": result.seed,
+        "streams": result.streams,
+        "lengths": list(result.lengths),
+        "confidence": CONFIDENCE,
+        "bootstrap_samples": BOOTSTRAP_SAMPLES,
+        "cells": [_cell(result, cell) for cell in result.cells],
+        "differences": [
+            _difference(result, first, second, units, reader)
+            for units in result.lengths
+            for first, second in COMPARED
+            for reader in READERS
+        ],
+    }
+
+
+def _cell(result: Result, cell: Cell) -> dict[str, Any]:
+    return {
+        "row": cell.row.name,
+        "view": cell.row.view,
+        "units": cell.units,
+        "memory_tokens": cell.memory_tokens,
+        "stream_tokens": cell.stream_tokens,
+        "operations": cell.operations,
+        "operations_applied": cell.applied,
+        "readers": {reader: _read(result, cell, reader) for reader in READERS},
+    }
+
+
+def _read(result: Result, cell: Cell, reader: str) -> dict[str, Any]:
+    asked, found = cell.asked[reader], result.normalised(cell.row.name, cell.units, reader)
+    return {
+        "normalised": found.mean,
+        "interval": _bounds(found.interval),
+        "accuracy": _accuracy(asked),
+        "kinds": {kind: _accuracy([each for each in asked if each.kind == kind]) for kind in KINDS},
+        "distances": _by_distance(asked),
+    }
+
+
+def _by_distance(asked: Sequence[Asked]) -> dict[str, dict[str, float]]:
+    """Accuracy by chunks since the last write that matters, keyed by the most chunks of a group."""
+    groups, low = dict[str, dict[str, float]](), -1
+    for high in DISTANCES:
+        some = [each for each in asked if low < each.distance <= high]
+        if some:
+            groups[str(high)] = {"questions": len(some), "accuracy": _accuracy(some)}
+        low = high
+    return groups
+
+
+def _difference(result: Result, first: str, second: str, units: int, reader: str) -> dict[str, Any]:
+    found = result.difference(first, second, units, reader)
+    return {
+        "of": first,
+        "minus": second,
+        "units": units,
+        "reader": reader,
+        "mean": found.mean,
+        "interval": _bounds(found.interval),
+        "questions_better": found.better,
+        "questions_worse": found.worse,
+    }
+
+
+def _bounds(interval: Interval | None) -> list[float] | None:
+    return None if interval is None else [interval.low, interval.high]
+
+
+def _accuracy(asked: Sequence[Asked]) -> float:
+    return sum(each.score for each in asked) / len(asked)
+
+
+def show(content: dict[str, Any], out: Console) -> None:
+    """Prints the tables of a document; `out` should neither wrap nor mark up."""
+    for title, header, rows in _tables(content):
+        table = Table(
+            box=SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, title=title, title_justify="left"
+        )
+        for name in header:
+            table.add_column(name, justify="left" if name == header[0] else "right", no_wrap=True)
+        for row in rows:
+            table.add_row(*row)
+        out.print(table)
+    for row in ROWS:
+        out.print(f"{row.name}: {row.about}")
+
+
+def write_docs(content: dict[str, Any]) -> Path:
+    """Writes `docs/ledger/DATE.json` and the part between the markers of `docs/ledger.md`.
+
+    Raises:
+        InvalidInputError: `NO_MARKER`; nothing is written.
+    """
+    page = DOCS / "ledger.md"
+    text = page.read_text()
+    for marker in (_BEGIN, _END):
+        if marker not in text:
+            message = f"{page.name} must hold the line {marker}"
+            raise make(InvalidInputError, "NO_MARKER", message, page=page.name, marker=marker)
+    path = DOCS / "ledger" / f"{content['date']}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + "\n")
+    before, _, rest = text.partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    page.write_text(f"{before}{_BEGIN}\n\n{_markdown(content, path)}\n{_END}{after}")
+    return path
+
+
+def _markdown(content: dict[str, Any], path: Path) -> str:
+    head = (
+        f"{content['date']}, {content['streams']} streams of each length, seed {content['seed']}; "
+        f"{content['confidence']:.0%} intervals that draw whole streams "
+        f"([all numbers]({path.relative_to(DOCS)}))."
+    )
+    parts = [head]
+    for title, header, rows in _tables(content):
+        lines = [_line(header), _line(["---"] * len(header)), *map(_line, rows)]
+        parts.append(f"### {title}\n\n" + "\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+_Tables = tuple[str, list[str], list[list[str]]]
+
+
+def _tables(content: dict[str, Any]) -> list[_Tables]:
+    lengths: list[int] = content["lengths"]
+    scores = [
+        (
+            f"Normalised accuracy, {reader} reader",
+            ["writer", *(f"{units}x" for units in lengths)],
+            _by_row(content, lambda cell, reader=reader: _scored(cell["readers"][reader])),
+        )
+        for reader in READERS
+    ]
+    kinds = (
+        f"Accuracy by kind at {lengths[-1]}x, literal reader",
+        ["writer", *KINDS],
+        [
+            [cell["row"], *(f"{cell['readers']['literal']['kinds'][kind]:.2f}" for kind in KINDS)]
+            for cell in content["cells"]
+            if cell["units"] == lengths[-1]
+        ],
+    )
+    tokens = (
+        "Stored tokens (of the stream's)",
+        ["writer", *(f"{units}x" for units in lengths)],
+        _by_row(content, lambda cell: f"{cell['memory_tokens']:.0f} of {cell['stream_tokens']:.0f}"),
+    )
+    raw = (
+        "Accuracy as it is, literal reader",
+        ["writer", *(f"{units}x" for units in lengths)],
+        _by_row(content, lambda cell: f"{cell['readers']['literal']['accuracy']:.3f}"),
+    )
+    return [*scores, raw, kinds, tokens, _differences(content)]
+
+
+def _by_row(content: dict[str, Any], text: Callable[[dict[str, Any]], str]) -> list[list[str]]:
+    """A row for each writer, a cell for each length."""
+    return [[row.name, *(text(cell) for cell in content["cells"] if cell["row"] == row.name)] for row in ROWS]
+
+
+def _scored(read: dict[str, Any]) -> str:
+    return f"{read['normalised']:.2f}{_range(read['interval'])}"
+
+
+def _differences(content: dict[str, Any]) -> _Tables:
+    lengths: list[int] = content["lengths"]
+    found = [each for each in content["differences"] if each["reader"] == "literal"]
+    rows = [
+        [
+            f"{first} − {second}",
+            *(
+                f"{each['mean']:+.2f}{_range(each['interval'])}"
+                for each in found
+                if (each["of"], each["minus"]) == (first, second)
+            ),
+        ]
+        for first, second in COMPARED
+    ]
+    return "Paired differences in accuracy, literal reader", ["rows", *(f"{each}x" for each in lengths)], rows
+
+
+def _range(bounds: list[float] | None) -> str:
+    return "" if bounds is None else f" ({bounds[0]:.2f} to {bounds[1]:.2f})"

@@ -1,0 +1,68 @@
+"""Whether a policy and an agent belong together.
+
+A model writes well only what it was trained to write, for the prompts it was trained on. An agent that would
+ask it otherwise refuses it before it writes anything: chunks stay pending until one of the two is changed.
+"""
+
+from __future__ import annotations
+
+from memalpha.agent import wire
+from memalpha.agent.packs import PromptPack
+from memalpha.agent.prompts import core_limit, is_readable
+from memalpha.agent.settings import AgentSettings
+from memalpha.api.memory.v1alpha1.memory_pb2 import Bank
+from memalpha.api.policy.v1alpha1.policy_service_pb2 import GetPolicyResponse
+from memalpha.errors import UnsupportedError, make
+
+
+def check_policy(description: GetPolicyResponse, settings: AgentSettings, pack: PromptPack) -> None:
+    """Checks a policy against what the agent would ask it.
+
+    Raises:
+        InvalidInputError: UNKNOWN_WIRE_FORMAT.
+        UnsupportedError: WIRE_FORMAT_MISMATCH, PROMPT_PACK_MISMATCH or POLICY_TRAINED_OTHERWISE.
+    """
+    form = wire.get(description.wire_format)
+    policy = description.policy.policy_id
+    if settings.wire_format and form.name != settings.wire_format:
+        message = f"policy {policy} writes wire format {form.name}, this agent reads {settings.wire_format}"
+        raise _unfit("WIRE_FORMAT_MISMATCH", message, policy)
+    if form.name not in pack.manifest.wire_formats:
+        goes_with = ", ".join(pack.manifest.wire_formats)
+        message = (
+            f"policy {policy} writes wire format {form.name}, "
+            f"prompt pack {pack.manifest.name} goes with {goes_with}"
+        )
+        raise _unfit("PROMPT_PACK_MISMATCH", message, policy)
+    if description.model_free and not is_readable(pack):
+        message = (
+            f"policy {policy} is no model and reads the default pack's user message only, "
+            f"which prompt pack {pack.manifest.name} does not have"
+        )
+        raise _unfit("PROMPT_PACK_MISMATCH", message, policy)
+    trained = description.trained_with
+    _same(policy, "wire_format", trained.wire_format, form.name)
+    _same(policy, "prompt_digest", trained.prompt_digest, pack.digest(form))
+    _same(policy, "view", trained.view, settings.view_name)
+
+
+def check_bank(description: GetPolicyResponse, bank: Bank) -> None:
+    """Checks a policy against a bank.
+
+    Raises:
+        UnsupportedError: POLICY_TRAINED_OTHERWISE.
+    """
+    trained = description.trained_with.core_token_limit
+    policy, here = description.policy.policy_id, core_limit(bank)
+    _same(policy, "core_token_limit", str(trained or ""), str(here), f"bank {bank.bank_id}")
+
+
+def _same(policy: str, name: str, trained: str, here: str, where: str = "this agent") -> None:
+    """Refuses what differs; what is not known of the training is not compared."""
+    if trained and trained != here:
+        message = f"policy {policy} was trained with {name} {trained}, {where} has {here}"
+        raise _unfit("POLICY_TRAINED_OTHERWISE", message, policy, name=name, trained=trained, here=here)
+
+
+def _unfit(reason: str, message: str, policy: str, **metadata: str) -> UnsupportedError:
+    return make(UnsupportedError, reason, message, policy=policy, **metadata)

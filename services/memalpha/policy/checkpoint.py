@@ -1,0 +1,157 @@
+"""What a checkpoint's folder says of itself: `memalpha.json`, written last.
+
+A model writes well only under the prompt, wire format, view and core limit that it was trained with, and with
+its own tokenizer. The file names all of them, with the SHA-256 of every other file of the folder, so that a
+folder that is torn, mixed up or changed is refused instead of served. A folder without the file is not whole
+yet: the file comes by rename, after everything else is on disk. This module knows no torch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import asdict, dataclass
+from hashlib import file_digest, sha256
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from memalpha.api.policy.v1alpha1 import policy_service_pb2 as pb
+from memalpha.errors import CorruptionError, InvalidInputError, UnsupportedError, make
+
+MANIFEST = "memalpha.json"
+TOKENIZER = "tokenizer.json"
+_HASH = r"^[0-9a-f]{64}$"
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What a model was trained with; see `TrainedWith` in the API."""
+
+    prompt_digest: str
+    wire_format: str
+    view: str
+    core_token_limit: int
+
+    def message(self) -> pb.TrainedWith:
+        """As the API has it."""
+        return pb.TrainedWith(**asdict(self))
+
+
+class Manifest(BaseModel):
+    """The file's content."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal[1] = 1
+    # Number of the weights, counted by whoever trains them.
+    policy_version: int = Field(default=1, ge=1)
+    # SHA-256 of tokenizer and chat template; see `tokenizer_digest`.
+    tokenizer_digest: str = Field(pattern=_HASH)
+    trained_with: Training
+    # SHA-256 of every other file, by its name.
+    files: dict[str, str] = Field(min_length=1)
+
+
+def seal(folder: Path, training: Training, *, policy_version: int = 1, tokenizer: str = "") -> Manifest:
+    """Makes a folder a checkpoint: hashes its files and writes `memalpha.json`, durably and at once.
+
+    Args:
+        folder: With all other files in place; folders inside of it are left alone.
+        training: What its model was trained with.
+        policy_version: Number of the weights, from 1.
+        tokenizer: Digest of the tokenizer, for a folder that holds weights alone.
+
+    Raises:
+        InvalidInputError: CHECKPOINT_NOT_SEALABLE: there is nothing to seal, or no tokenizer.
+    """
+    names = sorted(path.name for path in folder.iterdir() if path.is_file() and path.name != MANIFEST)
+    digest = tokenizer_digest(folder) or tokenizer
+    if not names or not re.fullmatch(_HASH, digest):
+        message = f"folder {folder} must hold files, and {TOKENIZER} unless the tokenizer's digest is given"
+        raise make(InvalidInputError, "CHECKPOINT_NOT_SEALABLE", message, path=folder)
+    manifest = Manifest(
+        policy_version=policy_version,
+        tokenizer_digest=digest,
+        trained_with=training,
+        files={name: _digest(folder / name, sync=True) for name in names},
+    )
+    _replace(folder / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
+    return manifest
+
+
+def verified(folder: Path) -> Manifest | None:
+    """A folder's manifest, after all that it says was checked; None if there is none.
+
+    Raises:
+        CorruptionError: CHECKPOINT_DAMAGED: a file is missing or not the one that was sealed.
+        UnsupportedError: CHECKPOINT_NOT_UNDERSTOOD: the manifest is no such file.
+    """
+    manifest = _read(folder / MANIFEST)
+    if manifest is None:
+        return None
+    for name, digest in manifest.files.items():
+        if Path(name).name != name or not (folder / name).is_file() or _digest(folder / name) != digest:
+            message = f"checkpoint {folder}: {name!r} is missing or not the file that {MANIFEST} names"
+            raise make(CorruptionError, "CHECKPOINT_DAMAGED", message, path=folder, file=name)
+    found = tokenizer_digest(folder)
+    if found not in ("", manifest.tokenizer_digest):
+        message = f"checkpoint {folder}: its tokenizer is {found}, not {manifest.tokenizer_digest}"
+        raise make(CorruptionError, "CHECKPOINT_DAMAGED", message, path=folder, file=TOKENIZER)
+    return manifest
+
+
+def tokenizer_digest(folder: Path) -> str:
+    """SHA-256 (hex) of a folder's tokenizer and its chat template; empty if it holds no tokenizer."""
+    if not (folder / TOKENIZER).is_file():
+        return ""
+    digest = sha256()
+    for part in ((folder / TOKENIZER).read_bytes(), _template(folder)):
+        digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()
+
+
+def _template(folder: Path) -> bytes:
+    for name, key in (("chat_template.jinja", None), ("tokenizer_config.json", "chat_template")):
+        if (folder / name).is_file():
+            data = (folder / name).read_bytes()
+            value = data if key is None else json.loads(data).get(key)
+            if value:
+                return value if isinstance(value, bytes) else json.dumps(value).encode()
+    return b""
+
+
+def _read(path: Path) -> Manifest | None:
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else None
+        where = ".".join(map(str, first["loc"])) if first else ""
+        reason = f"{where}: {first['msg']}" if first else str(error)
+        message = f"{path} is no manifest of a checkpoint: {reason}"
+        raise make(UnsupportedError, "CHECKPOINT_NOT_UNDERSTOOD", message, path=path) from None
+
+
+def _digest(path: Path, *, sync: bool = False) -> str:
+    with path.open("rb") as file:
+        if sync:
+            os.fsync(file.fileno())
+        return file_digest(file, "sha256").hexdigest()
+
+
+def _replace(path: Path, text: str) -> None:
+    draft = path.with_suffix(".draft")
+    with draft.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

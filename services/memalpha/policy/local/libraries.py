@@ -1,0 +1,45 @@
+"""The model libraries, loaded at their first use: importing memalpha costs no torch and needs none."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from memalpha.errors import InvalidInputError, make
+
+
+class _Library:
+    """Stands for a module until something of it is used."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(import_module(self._name), attribute)
+
+
+torch: Any = _Library("torch")
+transformers: Any = _Library("transformers")
+tokenizers: Any = _Library("tokenizers")
+safetensors: Any = _Library("safetensors.torch")
+
+
+def prepare(threads: int) -> None:
+    """Makes the libraries ready: that many threads, and nothing printed.
+
+    Raises:
+        InvalidInputError: ENGINE_NOT_INSTALLED.
+    """
+    for name in ("torch", "transformers"):
+        if find_spec(name) is None:
+            message = f"policy engine transformers needs {name}: pip install 'memalpha[transformers]'"
+            raise make(InvalidInputError, "ENGINE_NOT_INSTALLED", message, library=name)
+    # Spinning threads of several processes on few cores cost ten times what they bring. OpenMP reads this
+    # when torch is loaded.
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    torch.set_num_threads(threads)
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()

@@ -1,0 +1,204 @@
+"""Weights that are exchanged, and those that are refused while the old ones are served on."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memalpha.api.policy.v1alpha1 import policy_service_pb2 as pb
+from memalpha.errors import (
+    ConflictError,
+    CorruptionError,
+    InvalidInputError,
+    MemalphaError,
+    UnsupportedError,
+)
+from memalpha.policy.checkpoint import MANIFEST, Training, seal
+
+from .conftest import TRAINING
+from .engines import Service, local
+
+torch: Any = pytest.importorskip("torch", reason="needs torch: pip install 'memalpha[transformers]'")
+safetensors: Any = pytest.importorskip("safetensors.torch")
+
+ROWS = [[5, 9, 77, 300], [8, 8, 8]]
+
+
+def sequences() -> list[pb.TokenizedPrompt]:
+    return [pb.TokenizedPrompt(token_ids=row) for row in ROWS]
+
+
+async def scores(service: Service) -> list[pb.SequenceScore]:
+    return list((await service.client.score(pb.ScoreRequest(sequences=sequences()))).scores)
+
+
+def copied(folder: Path, out: Path, change: Any = None, *, training: Training = TRAINING) -> Path:
+    """A sealed copy whose tensors were changed."""
+    shutil.copytree(folder, out)
+    tensors = safetensors.load_file(out / "model.safetensors")
+    if change is not None:
+        change(tensors)
+    safetensors.save_file(tensors, out / "model.safetensors", metadata={"format": "pt"})
+    seal(out, training, policy_version=2)
+    return out
+
+
+def load(version: int = 2, path: str = "new", probe: pb.WeightProbe | None = None) -> pb.LoadWeightsRequest:
+    return pb.LoadWeightsRequest(policy_version=version, path=path, probe=probe)
+
+
+async def refused(service: Service, made: pb.LoadWeightsRequest) -> MemalphaError:
+    """The error of a load, after which the old weights are served as before."""
+    before = await scores(service)
+    with pytest.raises(MemalphaError) as caught:
+        await service.client.load_weights(made)
+    assert await scores(service) == before
+    assert (await service.client.describe()).policy.policy_version == 1
+    return caught.value
+
+
+async def test_new_weights_are_served_under_their_number(tiny_folder, tmp_path) -> None:
+    copied(tiny_folder(seed=1), tmp_path / "new")
+    async with local(tiny_folder(seed=1)) as expected:
+        wanted = await scores(expected)
+    async with local(tiny_folder(), weights_root=tmp_path) as service:
+        before = await scores(service)
+        reply = await service.client.load_weights(load(version=5))
+        after = await scores(service)
+        assert reply.policy.policy_version == 5
+        assert (await service.client.describe()).policy.policy_version == 5
+        # Again: nothing is read, so that the folder may be gone.
+        shutil.rmtree(tmp_path / "new")
+        assert (await service.client.load_weights(load(version=5))).policy.policy_version == 5
+        with pytest.raises(UnsupportedError, match="version 5 is served") as caught:
+            await service.client.load_weights(load(version=4))
+    assert caught.value.reason == "POLICY_VERSION_OLD"
+    assert after == wanted != before
+
+
+@pytest.mark.parametrize("tied", [True, False])
+async def test_weights_alone_are_enough(tiny_folder, tmp_path, tied) -> None:
+    folder = tiny_folder(tied=tied)
+    (tmp_path / "new").mkdir()
+    shutil.copy(folder / "model.safetensors", tmp_path / "new")
+    async with local(folder, weights_root=tmp_path) as service:
+        seal(tmp_path / "new", TRAINING, tokenizer=service.described.tokenizer_digest)
+        before = await scores(service)
+        await service.client.load_weights(load())
+        assert await scores(service) == before
+
+
+async def test_a_probe_that_holds_says_how_well(tiny_folder, tmp_path) -> None:
+    copied(tiny_folder(seed=1), tmp_path / "new")
+    async with local(tiny_folder(seed=1)) as expected:
+        probe = pb.WeightProbe(sequences=sequences(), scores=await scores(expected), tolerance=1e-4)
+    async with local(tiny_folder(), weights_root=tmp_path) as service:
+        reply = await service.client.load_weights(load(probe=probe))
+    assert reply.probe_error <= 1e-4
+    assert reply.HasField("pause")
+
+
+async def test_weights_that_fail_the_probe_are_not_served(tiny_folder, tmp_path) -> None:
+    copied(tiny_folder(seed=1), tmp_path / "new")
+    async with local(tiny_folder(), weights_root=tmp_path) as service:
+        stale = pb.WeightProbe(sequences=sequences(), scores=await scores(service))
+        error = await refused(service, load(probe=stale))
+        short = pb.WeightProbe(sequences=sequences(), scores=stale.scores[:1], tolerance=100)
+        assert (await refused(service, load(probe=short))).reason == "PROBE_FAILED"
+    assert isinstance(error, ConflictError)
+    assert error.reason == "PROBE_FAILED"
+
+
+@pytest.mark.parametrize("path", ["", "..", "/", "missing", "link"])
+async def test_a_path_that_is_no_folder_below_the_root_is_refused(tiny_folder, tmp_path, path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "link").symlink_to(copied(tiny_folder(seed=1), tmp_path / "outside"))
+    async with local(tiny_folder(), weights_root=root) as service:
+        error = await refused(service, load(path=path))
+    assert isinstance(error, InvalidInputError)
+    assert error.reason == "PATH_OUTSIDE_ROOT"
+
+
+def drop(name: str) -> Any:
+    return lambda tensors: tensors.pop(name)
+
+
+def put(name: str, value: Any) -> Any:
+    return lambda tensors: tensors.__setitem__(name, value)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (drop("model.norm.weight"), "names or shapes differ"),
+        (put("model.extra.weight", torch.zeros(2)), "names or shapes differ"),
+        (put("model.norm.weight", torch.zeros(3)), "names or shapes differ"),
+        (put("model.norm.weight", torch.full((64,), torch.nan)), "not finite"),
+        (put("lm_head.weight", torch.zeros(512, 64)), "to which it is tied"),
+    ],
+)
+async def test_weights_of_another_form_are_refused(tiny_folder, tmp_path, change, said) -> None:
+    copied(tiny_folder(), tmp_path / "new", change)
+    async with local(tiny_folder(), weights_root=tmp_path) as service:
+        error = await refused(service, load())
+    assert error.reason == "MODEL_NOT_LOADED"
+    assert said in str(error)
+
+
+async def test_a_torn_folder_is_refused(tiny_folder, tmp_path) -> None:
+    copied(tiny_folder(seed=1), tmp_path / "new")
+    data = (tmp_path / "new" / "model.safetensors").read_bytes()
+    (tmp_path / "new" / "model.safetensors").write_bytes(data[:-100])
+    async with local(tiny_folder(), weights_root=tmp_path) as service:
+        assert isinstance(await refused(service, load()), CorruptionError)
+
+
+@pytest.mark.parametrize("what", ["no manifest", "tokenizer", "wire format"])
+async def test_a_checkpoint_of_another_kind_is_refused(tiny_folder, tmp_path, what) -> None:
+    training = Training("d" * 64, "hermes", "", 0) if what == "wire format" else TRAINING
+    copied(tiny_folder(seed=1), tmp_path / "new", training=training)
+    if what == "no manifest":
+        (tmp_path / "new" / MANIFEST).unlink()
+    if what == "tokenizer":
+        (tmp_path / "new" / "chat_template.jinja").write_text("other")
+        seal(tmp_path / "new", training)
+    async with local(tiny_folder(), weights_root=tmp_path) as service:
+        error = await refused(service, load())
+    assert error.reason == ("WIRE_FORMAT_DIFFERS" if what == "wire format" else "TOKENIZER_DIFFERS")
+
+
+async def test_a_model_is_not_served_under_another_wire_format(tiny_folder) -> None:
+    with pytest.raises(InvalidInputError, match=r"writes 'lines'; wire_format must be that, not 'hermes'"):
+        async with local(tiny_folder(), wire_format="hermes"):
+            pass
+
+
+async def test_a_folder_that_is_no_checkpoint_is_refused(tiny_folder, tmp_path) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        async with local(tmp_path):
+            pass
+    assert caught.value.reason == "MODEL_NOT_FOUND"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"architectures": ["GPT2LMHeadModel"]}, "architecture must be one of"),
+        ({"num_hidden_layers": 3}, "missing"),
+    ],
+)
+async def test_a_model_that_cannot_be_served_as_it_is_is_refused(tiny_folder, tmp_path, change, said) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_folder(), folder)
+    config = json.loads((folder / "config.json").read_text())
+    if "num_hidden_layers" in change:
+        config["layer_types"] = ["full_attention"] * 3
+    (folder / "config.json").write_text(json.dumps(config | change))
+    seal(folder, TRAINING)
+    with pytest.raises(UnsupportedError, match=said) as caught:
+        async with local(folder):
+            pass
+    assert caught.value.reason == "MODEL_NOT_LOADED"

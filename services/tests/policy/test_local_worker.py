@@ -1,0 +1,83 @@
+"""The thread that generates, when it is short of rows, when a pass fails, and when it ends."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from memalpha.api.policy.v1alpha1 import policy_service_pb2 as pb
+from memalpha.config import PolicySettings
+from memalpha.errors import InternalError, UnavailableError
+from memalpha.policy.engine import InProcessPolicy, opened
+from memalpha.policy.local.model import Model
+
+from .engines import local
+
+torch: Any = pytest.importorskip("torch", reason="needs torch: pip install 'memalpha[transformers]'")
+
+
+def asked(seed: int, *, most: int = 30) -> pb.GenerateRequest:
+    return pb.GenerateRequest(
+        tokens=pb.TokenizedPrompt(token_ids=range(5, 40 + seed)),
+        sampling=pb.SamplingParams(seed=seed, temperature=1, max_tokens=most),
+        return_tokens=True,
+    )
+
+
+async def test_more_completions_than_rows_take_turns(tiny_folder) -> None:
+    async with local(tiny_folder(), rows=3) as service:
+        found = await asyncio.gather(*(service.client.generate(asked(n)) for n in range(20)))
+    async with local(tiny_folder(), rows=20) as service:
+        at_once = await asyncio.gather(*(service.client.generate(asked(n)) for n in range(20)))
+    assert [each.token_ids for each in found] == [each.token_ids for each in at_once]
+
+
+@pytest.mark.parametrize("passes", [0, 3], ids=["while reading prompts", "between two steps"])
+async def test_a_pass_that_fails_ends_its_completions_and_nothing_else(
+    tiny_folder, monkeypatch, passes
+) -> None:
+    states, left = Model.states, passes
+
+    def failing(self: Model, *arguments: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left == -1:
+            raise RuntimeError("out of memory")
+        return states(self, *arguments)
+
+    async with local(tiny_folder(), rows=4) as service:
+        expected = (await service.client.generate(asked(1))).token_ids
+        monkeypatch.setattr(Model, "states", failing)
+        replies = await asyncio.gather(
+            *(service.client.generate(asked(n)) for n in range(4)), return_exceptions=True
+        )
+        failed = [each for each in replies if isinstance(each, InternalError)]
+        assert failed
+        assert {each.reason for each in failed} == {"GENERATION_FAILED"}
+        assert (await service.client.generate(asked(1))).token_ids == expected
+
+
+async def test_closing_ends_what_is_in_work_and_what_waits(tiny_folder) -> None:
+    settings = PolicySettings.model_validate({"model": str(tiny_folder()), "rows": 1, "device": "cpu"})
+    async with opened("transformers", wire_format="lines", settings=settings) as engine:
+        policy = InProcessPolicy(engine)
+        running = [asyncio.create_task(policy.generate(asked(n, most=3000))) for n in range(3)]
+        while engine.load != (1, 2):  # type: ignore[attr-defined]
+            await asyncio.sleep(0.01)
+    replies = await asyncio.gather(*running, return_exceptions=True)
+    assert [type(each) for each in replies] == [UnavailableError] * 3
+    with pytest.raises(UnavailableError, match="closing"):
+        await policy.generate(asked(1))
+
+
+async def test_an_end_token_ends_a_completion_and_is_counted_but_not_said(tiny_folder) -> None:
+    async with local(tiny_folder()) as service:
+        tokenizer = service.engine._tokenizer  # type: ignore[attr-defined]
+        service.engine._ends = frozenset(range(3, 200))  # type: ignore[attr-defined]
+        found = [await service.client.generate(asked(n, most=60)) for n in range(6)]
+    ended = [each for each in found if each.finish_reason == pb.FINISH_REASON_STOP]
+    assert ended
+    for each in ended:
+        assert each.token_ids[-1] in range(3, 200)
+        assert not set(each.token_ids[:-1]) & set(range(3, 200))
+        assert each.text == tokenizer.text(each.token_ids[:-1])
