@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from peers import Source, System
-from work import Ready, adds, counter, opening, rpc, synced, vectors, words
+from work import Ready, adds, counter, floors, opening, rpc, synced, vectors, words
 from workload import Workload
 
 # One core holds this many memories in the rows without a size of their own.
@@ -81,6 +81,7 @@ def groups(sizes: Sequence[int], full: bool) -> list[list[Row]]:
         _batched(),
         _counter(),
         _opening(1_000_000 if full else _LARGE),
+        _floors(),
     ]
 
 
@@ -229,4 +230,14 @@ def _opening(memories: int) -> list[Row]:
     return [
         Row(f"open a store of {banks}", memories, _STORE, opening.open_store, target=1e6),
         Row(f"first search of a bank, of {banks}", memories, _STORE, opening.first_search, target=1e4),
+    ]
+
+
+def _floors() -> list[Row]:
+    bytes_read = Source("numpy, a sum over the bytes", "numpy_f32", "numpy")
+    return [
+        Row("floor: a search in an empty bank", 1_000, _WORDS, floors.call),
+        Row("floor: tokens of a memory", 1_000, _WORDS, floors.tokens),
+        Row("floor: a byte per dimension, read", 1_000, bytes_read, floors.read),
+        Row("floor: a byte per dimension, read", _HELD, bytes_read, floors.read),
     ]
