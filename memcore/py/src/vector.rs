@@ -42,5 +42,9 @@ fn floats(
 }
 
 fn packed(numbers: &[f32]) -> Embedding {
-    Embedding(numbers.iter().flat_map(|number| number.to_le_bytes()).collect())
+    let mut bytes = vec![0; size_of_val(numbers)];
+    for (bytes, number) in bytes.as_chunks_mut().0.iter_mut().zip(numbers) {
+        *bytes = number.to_le_bytes();
+    }
+    Embedding(bytes.into())
 }
