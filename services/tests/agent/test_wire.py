@@ -112,6 +112,9 @@ def test_what_is_rendered_is_parsed_back_whatever_it_holds(name: str, written: l
 @example("✿ARGS✿: {}\n✿FUNCTION✿:\n✿ARGS✿: {}")
 @example('[{"function": ' * 20_000)
 @example('[{"name": "x", "arguments": "' + "[" * 20_000 + '"}]')
+@example('<tool_call>{"```json[```</tool_call>')
+@example('✿FUNCTION✿: x\n✿ARGS✿: {"```json[```\n✿RESULT✿')
+@example('[{"```json[```}]')
 def test_no_text_makes_a_parser_raise_and_errors_say_where_they_are(name: str, text: str) -> None:
     for each in wire.get(name).parse(text):
         assert each.text in text
@@ -273,6 +276,8 @@ def test_after_a_thousand_calls_reading_stops_with_an_error_that_says_so() -> No
         '<tool_call>{"' * 100_000,
         "<tool_call>{" + " " * 1_000_000,
         '<tool_call>{"name": "x", "arguments": {"content": "' + 'say "so" and ' * 80_000 + '"}}</tool_call>',
+        "<tool_call>" + '{"' * 8_000 + "</tool_call>",
+        "✿FUNCTION✿: x\n✿ARGS✿: " + '{"' * 8_000 + "\n✿RESULT✿",
         "```" * 300_000,
         "✿FUNCTION✿: x ✿ARGS✿: " * 40_000,
         '✿ARGS✿: {"' * 100_000,
@@ -357,6 +362,7 @@ NATIVE = {"type": "function", "function": {"name": "new_memory_insert", "argumen
         f"Here you are: {json.dumps([NATIVE])} Done.",
         f"```json\n{json.dumps([NATIVE])}\n```",
         f"<think>[{{}}]</think>{json.dumps([NATIVE])}",
+        f"The list was [] before.\n{json.dumps([NATIVE])}",
     ],
 )
 def test_openai_reads_native_calls_and_what_models_make_of_them(text: str) -> None:

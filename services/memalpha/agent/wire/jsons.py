@@ -25,8 +25,9 @@ _ESCAPED = re.compile(r"\\.", re.DOTALL)
 _QUOTE = re.compile(r"[\"']")
 # In strings between apostrophes models leave others unescaped: then only what stands before the end tells.
 _APOSTROPHE_ENDS = re.compile(r"(?<![\\:,\[{\s])'[\s\]}]*[\]}]\s*\Z")
-# json_repair takes time quadratic in the number of unescaped quotes; 16 KiB stays below a tenth of a second.
+# json_repair takes time quadratic in unescaped quotes and in openers; so many stay below a tenth of a second.
 _LONGEST_REPAIR = 16_384
+_MOST_OPENERS = 32
 # Tried first: json_repair takes some escapes for text.
 _FORGOTTEN = ("}", "}}", "]", "}]")
 _DECODER = json.JSONDecoder(strict=False)
@@ -81,7 +82,7 @@ def arguments(value: object) -> dict[str, object] | None:
     """A call's arguments, given as an object or as its JSON; None if they are neither."""
     if isinstance(value, str):
         whole = decoded(value, skipped(LEAD, value, 0))
-        value = whole[0] if whole else _repaired(value) if len(value) <= _LONGEST_REPAIR else None
+        value = whole[0] if whole else _repaired(value) if _is_mendable(value) else None
     return value if isinstance(value, dict) else None
 
 
@@ -106,7 +107,7 @@ def _mended(text: str, start: int, end: int, closed: bool, read: Reader) -> Foun
         yield ParseError(span, "a call must be a JSON object", start, end)
     elif not closed and _breaks_off(span):
         yield ParseError(span, "the text ends before the call's JSON does", start, end)
-    elif len(span) > _LONGEST_REPAIR:
+    elif not _is_mendable(span):
         yield ParseError(span, "the call is no valid JSON", start, end)
     else:
         yield from read(_repaired(span), text, start, end)
@@ -120,13 +121,17 @@ def _breaks_off(span: str) -> bool:
     return inside or span.rstrip()[-1] not in "]}"
 
 
+def _is_mendable(span: str) -> bool:
+    return len(span) <= _LONGEST_REPAIR and span.count("{") + span.count("[") <= _MOST_OPENERS
+
+
 def _repaired(span: str) -> object:
     for closers in _FORGOTTEN:
         if whole := decoded(span + closers, 0):
             return whole[0]
     try:
         return json_repair.loads(span, skip_json_loads=True)
-    except (ValueError, RecursionError):
+    except Exception:  # noqa: BLE001 - garbage runs into its assertions as well
         return None
 
 

@@ -51,12 +51,11 @@ def _dumped(call: ToolCall) -> str:
 
 
 def _finds(text: str, start: int) -> Iterator[ToolCall | ParseError]:
-    found = _BEGIN.search(text, start)
-    if found is None:
-        return
-    begin = found.end()
-    if not text.startswith("]", begin):
-        yield from jsons.values(text, begin, _end(text, found.start()), False, _read)
+    for found in _BEGIN.finditer(text, start):
+        # An empty array may be prose: "the list was [] before".
+        if not text.startswith("]", found.end()):
+            yield from jsons.values(text, found.end(), _end(text, found.start()), False, _read)
+            return
 
 
 def _end(text: str, start: int) -> int:
