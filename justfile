@@ -113,6 +113,11 @@ bench *ARGS:
 ledger *ARGS:
     {{ run }} evals ledger {{ ARGS }}
 
+# What writers keep per stored token: just construct locomo --data FILE
+[group('measure')]
+construct *ARGS:
+    {{ run }} evals construct {{ ARGS }}
+
 # Evidence recall of one data set: just eval-store locomo --data FILE
 [group('measure')]
 eval-store *ARGS:

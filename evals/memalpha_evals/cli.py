@@ -4,6 +4,7 @@ Exit code 0 means that the evaluation ran, 2 that its input was not usable.
 """
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from memalpha.client import AgentClient
 from memalpha.config import load
 from memalpha.errors import MemalphaError
 from memalpha.tasks.ledger.stream import MOST_UNITS
-from memalpha_evals import fusion, ledger, ledger_report
+from memalpha_evals import construct, construct_report, fusion, ledger, ledger_report
 from memalpha_evals.datasets import READERS, Dataset, DatasetError, beam, locomo
 from memalpha_evals.first_look import look, markdown
 from memalpha_evals.report import Report, document, show
@@ -39,7 +40,13 @@ store_app = typer.Typer(
     help="Retrieval alone, without a model: does a search find the evidence?",
     no_args_is_help=True,
 )
+construct_app = typer.Typer(
+    name="construct",
+    help="What writers keep of the evidence for the tokens they store; without a model or a reader.",
+    no_args_is_help=True,
+)
 app.add_typer(store_app)
+app.add_typer(construct_app)
 
 Data = Annotated[Path, typer.Option(help="The official file, whole or in part, gzip allowed.")]
 Systems = Annotated[
@@ -48,9 +55,15 @@ Systems = Annotated[
 Places = Annotated[str, typer.Option("--k", help="Places at which recall is taken.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document (keys: evals/README.md).")]
 
+Budgets = Annotated[str, typer.Option(help="Most tokens to write, as shares of what is read.")]
+Seed = Annotated[int, typer.Option(min=0, max=1_000_000, help="Of what is drawn at random.")]
+WriteDocs = Annotated[bool, typer.Option("--write-docs", help="Tables and numbers into docs/.")]
+
+DEFAULT_BUDGETS = "0.1,0.25,0.5,1"
 DEFAULT_SYSTEMS = "words,vectors,fused,hybrid"
 DEFAULT_PLACES = "1,5,10,20,50"
 
+_SHARE = re.compile(r"[01](\.[0-9]+)?|\.[0-9]+")
 _WIDEST = 240
 """Columns of the output."""
 
@@ -272,6 +285,63 @@ def ledger_table(
         ledger_report.show(content, _plain())
     if write_docs:
         print(f"written: {ledger_report.write_docs(content)}", file=sys.stderr)
+
+
+@construct_app.command("locomo")
+def construct_locomo(
+    data: Data,
+    budgets: Budgets = DEFAULT_BUDGETS,
+    seed: Seed = 0,
+    write_docs: WriteDocs = False,
+    as_json: AsJson = False,
+) -> None:
+    """Evidence kept per stored token on LoCoMo, without the adversarial questions.
+
+    Example: evals construct locomo --data locomo10.json
+    """
+    _construct(lambda: locomo.read(data), data.name, budgets, seed, write_docs, as_json)
+
+
+@construct_app.command("beam")
+def construct_beam(
+    data: Annotated[Path, typer.Option(help="The folder of chats as published, such as chats/100K.")],
+    chats: Annotated[str, typer.Option(help="Numbers of chats, such as 13,14,15,16; all unless given.")] = "",
+    budgets: Budgets = DEFAULT_BUDGETS,
+    seed: Seed = 0,
+    write_docs: WriteDocs = False,
+    as_json: AsJson = False,
+) -> None:
+    """Evidence kept per stored token on BEAM.
+
+    Example: evals construct beam --data chats/100K --budgets 0.1,0.25
+    """
+    numbers = _numbers(chats, "chats", 1, 10_000) if chats else None
+    _construct(lambda: beam.read(data, numbers), data.name, budgets, seed, write_docs, as_json)
+
+
+def _construct(
+    read: Callable[[], Dataset], file: str, budgets: str, seed: int, write_docs: bool, as_json: bool
+) -> None:
+    shares = _shares(budgets)
+    dataset = read()
+    with _progress(construct.chunks(dataset, shares)) as advance:
+        result = construct.run(dataset, shares, seed, advance)
+    content = construct_report.document(result, file, date.today().isoformat())
+    if as_json:
+        print(json.dumps(content))
+    else:
+        construct_report.show(content, _plain())
+    if write_docs:
+        print(f"written: {construct_report.write_docs(content)}", file=sys.stderr)
+
+
+def _shares(text: str) -> list[float]:
+    """Reads `0.1,1`: different shares, returned in ascending order."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(_SHARE.fullmatch(part) and 0 < float(part) <= 1 for part in parts):
+        rule = "must be shares above 0 and at most 1, separated by commas"
+        raise typer.BadParameter(f"{rule}, not {text!r}", param_hint="--budgets")
+    return sorted({float(part) for part in parts})
 
 
 def main() -> None:

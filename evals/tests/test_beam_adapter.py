@@ -44,9 +44,9 @@ def test_messages_of_all_groups_follow_one_another_with_their_batch_date(tmp_pat
     (conversation,) = beam.read(published(tmp_path, 3, SMALL)).conversations
     assert conversation.id == "3"
     assert conversation.turns == (
-        Turn("0", "I bought a kayak. ", "2024-03-05"),
-        Turn("1", "Great!", "2024-03-05"),
-        Turn("2", "It leaks.", "2024-03-05"),
+        Turn("0", "I bought a kayak. ", "2024-03-05", "user"),
+        Turn("1", "Great!", "2024-03-05", "user"),
+        Turn("2", "It leaks.", "2024-03-05", "user"),
     )
 
 

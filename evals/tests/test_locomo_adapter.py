@@ -30,7 +30,7 @@ def test_turns_carry_speaker_caption_and_time_of_their_session() -> None:
     assert conversation.id == "conv-1"
     assert [turn.id for turn in conversation.turns] == ["D1:1", "D1:2", "D1:3", "D2:1", "D2:2"]
     text = "Bo: We adopted a greyhound. [shares a dog on a sofa]"
-    assert conversation.turns[1] == Turn("D1:2", text, "2023-05-08T13:56")
+    assert conversation.turns[1] == Turn("D1:2", text, "2023-05-08T13:56", "Bo")
     assert conversation.turns[3].time == "2023-06-09T10:00"
 
 

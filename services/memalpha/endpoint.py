@@ -146,6 +146,6 @@ def _code(body: bytes) -> str:
     try:
         error = json.loads(body)["error"]
         found = error.get("code") or error.get("type")
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
         return ""
     return f" ({found})" if isinstance(found, str) and _CODE.fullmatch(found) else ""

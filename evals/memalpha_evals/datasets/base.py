@@ -7,11 +7,15 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One turn, message or passage. `text` is what a memory holds of it; `time` is ISO 8601 or empty."""
+    """One turn, message or passage. `text` is what a memory holds of it; `time` is ISO 8601 or empty.
+
+    `speaker` is who said it, or empty; some adapters put it before the text too.
+    """
 
     id: str
     text: str
     time: str
+    speaker: str = ""
 
 
 @dataclass(frozen=True, slots=True)

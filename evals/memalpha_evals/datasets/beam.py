@@ -32,7 +32,7 @@ def read(path: Path, numbers: Collection[int] | None = None) -> Dataset:
 
 
 def _conversation(chat: Chat) -> Conversation:
-    turns = tuple(Turn(message.id, message.text, message.time) for message in chat.messages)
+    turns = tuple(Turn(message.id, message.text, message.time, message.role) for message in chat.messages)
     ids = frozenset(turn.id for turn in turns)
     return Conversation(str(chat.number), turns, tuple(_question(probe, ids) for probe in chat.probes))
 

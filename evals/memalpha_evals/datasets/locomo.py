@@ -77,7 +77,7 @@ def _turn(turn: object, time: str, where: str) -> Turn:
     caption = fields.get("blip_caption")
     picture = f" [shares {caption}]" if caption else ""
     shown = encodable(f"{speaker}: {text}{picture}", where)
-    return Turn(id=_canonical(id_) or id_, text=shown, time=time)
+    return Turn(id=_canonical(id_) or id_, text=shown, time=time, speaker=encodable(speaker, where))
 
 
 def _question(entry: object, turn_ids: frozenset[str], where: str) -> Question:

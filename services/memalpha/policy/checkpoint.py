@@ -14,7 +14,7 @@ import re
 from dataclasses import asdict, dataclass
 from hashlib import file_digest, sha256
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -23,6 +23,8 @@ from memalpha.errors import CorruptionError, InvalidInputError, UnsupportedError
 
 MANIFEST = "memalpha.json"
 TOKENIZER = "tokenizer.json"
+# What model libraries read numbers from.
+_WEIGHTS = (".safetensors", ".bin")
 _HASH = r"^[0-9a-f]{64}$"
 
 
@@ -86,8 +88,9 @@ def verified(folder: Path) -> Manifest | None:
     """A folder's manifest, after all that it says was checked; None if there is none.
 
     Raises:
-        CorruptionError: CHECKPOINT_DAMAGED: a file is missing or not the one that was sealed.
-        UnsupportedError: CHECKPOINT_NOT_UNDERSTOOD: the manifest is no such file.
+        CorruptionError: CHECKPOINT_DAMAGED: a file is missing or not the one that was sealed, or weights were
+            added.
+        UnsupportedError: CHECKPOINT_NOT_UNDERSTOOD: the manifest is no such file; MODEL_NOT_LOADED.
     """
     manifest = _read(folder / MANIFEST)
     if manifest is None:
@@ -96,6 +99,10 @@ def verified(folder: Path) -> Manifest | None:
         if Path(name).name != name or not (folder / name).is_file() or _digest(folder / name) != digest:
             message = f"checkpoint {folder}: {name!r} is missing or not the file that {MANIFEST} names"
             raise make(CorruptionError, "CHECKPOINT_DAMAGED", message, path=folder, file=name)
+    for path in folder.iterdir():
+        if path.suffix in _WEIGHTS and path.name not in manifest.files:
+            message = f"checkpoint {folder}: {path.name!r} holds weights that {MANIFEST} does not name"
+            raise make(CorruptionError, "CHECKPOINT_DAMAGED", message, path=folder, file=path.name)
     found = tokenizer_digest(folder)
     if found not in ("", manifest.tokenizer_digest):
         message = f"checkpoint {folder}: its tokenizer is {found}, not {manifest.tokenizer_digest}"
@@ -104,7 +111,11 @@ def verified(folder: Path) -> Manifest | None:
 
 
 def tokenizer_digest(folder: Path) -> str:
-    """SHA-256 (hex) of a folder's tokenizer and its chat template; empty if it holds no tokenizer."""
+    """SHA-256 (hex) of a folder's tokenizer and its chat template; empty if it holds no tokenizer.
+
+    Raises:
+        UnsupportedError: MODEL_NOT_LOADED: the tokenizer's configuration is no JSON object.
+    """
     if not (folder / TOKENIZER).is_file():
         return ""
     digest = sha256()
@@ -114,13 +125,19 @@ def tokenizer_digest(folder: Path) -> str:
 
 
 def _template(folder: Path) -> bytes:
-    for name, key in (("chat_template.jinja", None), ("tokenizer_config.json", "chat_template")):
-        if (folder / name).is_file():
-            data = (folder / name).read_bytes()
-            value = data if key is None else json.loads(data).get(key)
-            if value:
-                return value if isinstance(value, bytes) else json.dumps(value).encode()
-    return b""
+    template, config = folder / "chat_template.jinja", folder / "tokenizer_config.json"
+    data = template.read_bytes() if template.is_file() else b""
+    value = _configured(config) if config.is_file() and not data else None
+    return json.dumps(value).encode() if value else data
+
+
+def _configured(path: Path) -> Any:
+    """The chat template in a tokenizer's configuration."""
+    try:
+        return json.loads(path.read_bytes()).get("chat_template")
+    except (AttributeError, RecursionError, ValueError):
+        message = f"model {path.parent} cannot be served: {path.name} is no JSON object"
+        raise make(UnsupportedError, "MODEL_NOT_LOADED", message, path=path) from None
 
 
 def _read(path: Path) -> Manifest | None:

@@ -12,6 +12,8 @@ from memalpha.errors import InvalidInputError, MemalphaError, OutOfRangeError, U
 # The reason of calls that an engine has no way to answer; the service gives them gRPC's code of that name.
 UNIMPLEMENTED = "UNIMPLEMENTED"
 MOST_STOPS = 16
+# Below 1e-5, with room for a float32's rounding, sampling is greedy: logits over less leave float32's range.
+LEAST_TEMPERATURE = 9.99e-6
 MOST_SEQUENCES = 256
 ROLES: dict[pb.Role.ValueType, str] = {
     pb.ROLE_SYSTEM: "system",
@@ -56,8 +58,8 @@ def checked_score(request: pb.ScoreRequest, policy: pb.GetPolicyResponse) -> pb.
     if not policy.scores:
         raise unimplemented(f"engine {policy.engine}: has no logprobs")
     _check_version(request, policy)
-    if request.HasField("temperature") and not 0 < request.temperature <= 2:
-        raise _invalid("temperature", "must be above 0 and at most 2", request.temperature)
+    if request.HasField("temperature") and not LEAST_TEMPERATURE <= request.temperature <= 2:
+        raise _invalid("temperature", "must be from 0.00001 to 2", request.temperature)
     check_sequences(request.sequences)
     return request
 
@@ -96,7 +98,7 @@ def tools(tools_json: str) -> list[Any]:
     """
     try:
         found = json.loads(tools_json)
-    except ValueError:
+    except (RecursionError, ValueError):
         found = None
     if not isinstance(found, list):
         raise make(InvalidInputError, "INVALID_PROMPT", "chat.tools_json must be a JSON array")

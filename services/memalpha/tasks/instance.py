@@ -30,6 +30,7 @@ class Chunk:
         """Refuses a blank text and a time that is none."""
         if not self.text.strip():
             _refuse("chunk.text", "must not be empty or blank", self.text)
+        _require_utf8("chunk.text", self.text)
         _require_time("chunk.event_time", self.event_time)
 
     def to_dict(self) -> dict[str, Any]:
@@ -74,6 +75,12 @@ class Question:
         if list(self.evidence) != sorted({each for each in self.evidence if each >= 0}):
             _refuse("question.evidence", "must be ascending chunk indexes from 0", self.evidence)
         _require_time("question.time", self.time)
+        for name, texts in (
+            ("question", (self.question,)),
+            ("answers", self.answers),
+            ("kind", (self.kind,)),
+        ):
+            _require_utf8(f"question.{name}", *texts)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as JSON has them."""
@@ -119,6 +126,7 @@ class Instance:
         for name, value in (("instance_id", self.instance_id), ("source", self.source)):
             if not value.strip():
                 _refuse(f"instance.{name}", "must not be empty or blank", value)
+            _require_utf8(f"instance.{name}", value)
         for name, value in (("chunks", self.chunks), ("questions", self.questions)):
             if not value:
                 _refuse(f"instance.{name}", "must not be empty", value)
@@ -163,11 +171,22 @@ def _refuse(field: str, rule: str, value: object) -> NoReturn:
 
 
 def _require_time(field: str, value: str) -> None:
+    _require_utf8(field, value)  # it may stand between date and time, where any character may
     try:
         if value:
             datetime.fromisoformat(value)
     except ValueError:
         _refuse(field, "must be an ISO 8601 date or date-time, or empty", value)
+
+
+def _require_utf8(field: str, *texts: str) -> None:
+    """Refuses what no file or memory can hold."""
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            rule = "must be text that UTF-8 can hold, without half a surrogate pair"
+            _refuse(field, rule, text[max(0, error.start - 20) : error.end + 20])
 
 
 def _require_keys(name: str, raw: object, keys: set[str]) -> None:

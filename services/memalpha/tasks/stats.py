@@ -38,7 +38,11 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Normalised:
-    """A mean between floor (0) and ceiling (1); `interval` is None below `FEWEST_CLUSTERS` clusters."""
+    """A mean between floor (0) and ceiling (1).
+
+    `interval` is None below `FEWEST_CLUSTERS` clusters, and where a draw's ceiling is not above its floor:
+    a scale that chance can turn over tells no place on it.
+    """
 
     mean: float
     interval: Interval | None
@@ -126,13 +130,17 @@ def normalised(
     return Normalised(
         mean=float(gained.sum() / possible.sum()),
         interval=_interval(
-            lambda drawn: gained[drawn].sum() / possible[drawn].sum(),
+            lambda drawn: _place(gained[drawn].sum(), possible[drawn].sum()),
             len(gained),
             samples=samples,
             confidence=confidence,
             seed=seed,
         ),
     )
+
+
+def _place(gained: float, possible: float) -> float:
+    return gained / possible if possible > 0 else np.nan
 
 
 def _by_cluster(clusters: Sequence[Hashable], values: np.ndarray) -> np.ndarray:
@@ -144,13 +152,15 @@ def _by_cluster(clusters: Sequence[Hashable], values: np.ndarray) -> np.ndarray:
 def _interval(
     statistic: Callable[[np.ndarray], float], clusters: int, *, samples: int, confidence: float, seed: int
 ) -> Interval | None:
-    """Percentile interval of a statistic of clusters drawn with replacement."""
+    """Percentile interval of a statistic of clusters drawn with replacement; None if it is undefined once."""
     if clusters < FEWEST_CLUSTERS:
         return None
     generator = np.random.default_rng(seed)
     drawn = np.empty(samples)
     for sample in range(samples):  # one at a time: all draws of thousands of clusters would fill the memory
         drawn[sample] = statistic(generator.integers(clusters, size=clusters))
+    if np.isnan(drawn).any():
+        return None
     tail = (1 - confidence) / 2
     low, high = np.quantile(drawn, [tail, 1 - tail])
     return Interval(low=float(low), high=float(high))

@@ -93,3 +93,23 @@ def test_weights_alone_are_sealed_with_the_digest_of_the_tokenizer_they_go_with(
         seal(tmp_path, TRAINING)
     assert caught.value.reason == "CHECKPOINT_NOT_SEALABLE"
     assert seal(tmp_path, TRAINING, tokenizer="a" * 64) == verified(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["other.safetensors", "pytorch_model.bin"])
+def test_weights_that_were_added_after_sealing_are_found(folder: Path, name: str) -> None:
+    seal(folder, TRAINING)
+    (folder / "notes.txt").write_text("what is no weights is nobody's business")
+    assert verified(folder) is not None
+    (folder / name).write_bytes(b"weights")
+    with pytest.raises(CorruptionError, match=name) as caught:
+        verified(folder)
+    assert caught.value.reason == "CHECKPOINT_DAMAGED"
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "\udcff", "[" * 100_000])
+def test_a_tokenizers_configuration_that_is_no_json_object_is_refused(folder: Path, text: str) -> None:
+    (folder / "chat_template.jinja").unlink()
+    (folder / "tokenizer_config.json").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(UnsupportedError, match=r"tokenizer_config\.json is no JSON object") as caught:
+        tokenizer_digest(folder)
+    assert caught.value.reason == "MODEL_NOT_LOADED"

@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 
+from memalpha.api.policy.v1alpha1 import policy_service_pb2 as pb
+from memalpha.errors import InvalidInputError
+from memalpha.policy.checks import checked_score
 from memalpha.policy.local.sampling import Sampling, draw, logprobs
 
 torch: Any = pytest.importorskip("torch", reason="needs torch: pip install 'memalpha[transformers]'")
@@ -78,3 +81,20 @@ def test_the_same_generator_draws_the_same_tokens_and_greedy_rows_need_none() ->
     assert drawn(1) == drawn(1) != drawn(2)
     greedy = [Sampling(temperature=0.0)]
     assert draw(torch.tensor([LOGITS]), greedy, [torch.Generator()]) == ([1], [pytest.approx(math.log(0.4))])
+
+
+def test_a_temperature_next_to_none_is_greedy() -> None:
+    # 5 / 1e-38 is beyond float32, and infinity less infinity no number.
+    logits = torch.tensor([[5.0, 5.5, 1.0]])
+    found = draw(logits, [Sampling(temperature=1e-38)], [torch.Generator()])
+    assert found == draw(logits, [Sampling(temperature=0.0)], [torch.Generator()])
+    assert not Sampling(temperature=torch.tensor(1e-5).item()).greedy
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1e-38, 9e-6, math.nan])
+def test_scores_at_no_temperature_are_refused(temperature) -> None:
+    policy = pb.GetPolicyResponse(scores=True)
+    sequences = [pb.TokenizedPrompt(token_ids=[1])]
+    with pytest.raises(InvalidInputError, match=r"temperature: must be from 0\.00001 to 2"):
+        checked_score(pb.ScoreRequest(sequences=sequences, temperature=temperature), policy)
+    checked_score(pb.ScoreRequest(sequences=sequences, temperature=1e-5), policy)

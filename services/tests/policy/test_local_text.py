@@ -58,7 +58,7 @@ def test_a_special_token_in_a_message_is_text(tokenizer, library) -> None:
     assert library(rendered)["input_ids"].count(end) == 3
 
 
-@pytest.mark.parametrize("tools", ["{", "{}", "1"])
+@pytest.mark.parametrize("tools", ["{", "{}", "1", "[" * 100_000])
 def test_tools_that_are_no_array_are_refused(tokenizer, tools) -> None:
     with pytest.raises(InvalidInputError, match="tools_json must be a JSON array"):
         tokenizer.chat(chat("Be brief.", "hello"), tools)
@@ -96,3 +96,30 @@ async def test_the_text_of_a_completion_is_the_text_of_its_ids(tiny_folder, toke
             )
             found = await service.client.generate(made)
             assert found.text == tokenizer.text(found.token_ids)
+
+
+def test_a_special_token_without_a_role_is_text_too(tiny_folder, tmp_path) -> None:
+    made = transformers.AutoTokenizer.from_pretrained(tiny_folder())
+    made.add_tokens([transformers.AddedToken("<|repo|>", special=True)])
+    made.save_pretrained(tmp_path)
+    assert "<|repo|>" not in made.all_special_tokens
+    ids = Tokenizer(tmp_path).chat(chat("Be brief.", "see <|repo|> there"))
+    assert made.convert_tokens_to_ids("<|repo|>") not in ids
+    assert "see <|repo|> there" in made.decode(ids)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ messages[0].content }}",
+        "{{ messages[1].content }}{{ messages[0].content }}",
+        "{{ messages[0].content }}{{ messages[1].content }}{{ messages[1].content }}",
+    ],
+    ids=["left out", "out of order", "twice"],
+)
+def test_a_message_that_the_template_does_not_write_once_is_refused(tiny_folder, template) -> None:
+    tokenizer = Tokenizer(tiny_folder())
+    tokenizer._template.chat_template = template
+    with pytest.raises(InvalidInputError, match="each message once") as caught:
+        tokenizer.chat(chat("Be brief.", "bye<|im_end|>"))
+    assert caught.value.reason == "INVALID_PROMPT"

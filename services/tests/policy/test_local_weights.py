@@ -1,6 +1,7 @@
 """Weights that are exchanged, and those that are refused while the old ones are served on."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -111,10 +112,11 @@ async def test_weights_that_fail_the_probe_are_not_served(tiny_folder, tmp_path)
     assert error.reason == "PROBE_FAILED"
 
 
-@pytest.mark.parametrize("path", ["", "..", "/", "missing", "link"])
+@pytest.mark.parametrize("path", ["", "..", "/", "missing", "link", "a\0b", "a" * 100_000, "loop"])
 async def test_a_path_that_is_no_folder_below_the_root_is_refused(tiny_folder, tmp_path, path) -> None:
     root = tmp_path / "root"
     root.mkdir()
+    (root / "loop").symlink_to(root / "loop")
     (root / "link").symlink_to(copied(tiny_folder(seed=1), tmp_path / "outside"))
     async with local(tiny_folder(), weights_root=root) as service:
         error = await refused(service, load(path=path))
@@ -199,6 +201,71 @@ async def test_a_model_that_cannot_be_served_as_it_is_is_refused(tiny_folder, tm
     (folder / "config.json").write_text(json.dumps(config | change))
     seal(folder, TRAINING)
     with pytest.raises(UnsupportedError, match=said) as caught:
+        async with local(folder):
+            pass
+    assert caught.value.reason == "MODEL_NOT_LOADED"
+
+
+@pytest.mark.parametrize("place", [0, 1])
+async def test_a_probe_that_holds_no_number_is_never_passed(tiny_folder, tmp_path, place) -> None:
+    copied(tiny_folder(), tmp_path / "new")
+    async with local(tiny_folder(), weights_root=tmp_path) as service:
+        probe = pb.WeightProbe(sequences=sequences(), scores=await scores(service), tolerance=math.inf)
+        # First or not, `max` alone would see one of the two.
+        probe.scores[0].logprobs[place] = math.nan
+        assert (await refused(service, load(probe=probe))).reason == "PROBE_FAILED"
+
+
+async def test_a_probe_longer_than_the_context_is_refused(tiny_folder, tmp_path) -> None:
+    copied(tiny_folder(), tmp_path / "new")
+    probe = pb.WeightProbe(sequences=[pb.TokenizedPrompt(token_ids=[5] * 65)], scores=[pb.SequenceScore()])
+    async with local(tiny_folder(), weights_root=tmp_path, context_tokens=64) as service:
+        error = await refused(service, load(probe=probe))
+    assert isinstance(error, InvalidInputError)
+    assert error.reason == "INVALID_SEQUENCES"
+    assert "at most 64 tokens" in str(error)
+
+
+async def test_weights_that_were_not_sealed_are_not_read(tiny_folder, tmp_path) -> None:
+    folder = copied(tiny_folder(), tmp_path / "new")
+    shutil.copy(tiny_folder(seed=1) / "model.safetensors", folder / "z.safetensors")
+    async with local(tiny_folder(), weights_root=tmp_path) as service:
+        error = await refused(service, load())
+    assert isinstance(error, CorruptionError)
+    assert "z.safetensors" in str(error)
+
+
+async def test_a_tensor_in_two_files_is_refused(tiny_folder, tmp_path) -> None:
+    folder = copied(tiny_folder(), tmp_path / "new")
+    shutil.copy(tiny_folder(seed=1) / "model.safetensors", folder / "z.safetensors")
+    seal(folder, TRAINING, policy_version=2)
+    async with local(tiny_folder(), weights_root=tmp_path) as service:
+        error = await refused(service, load())
+    assert error.reason == "MODEL_NOT_LOADED"
+    assert "more than one file holds" in str(error)
+
+
+async def test_a_policy_says_what_its_new_weights_were_trained_with(tiny_folder, tmp_path) -> None:
+    training = Training("d" * 64, TRAINING.wire_format, "relevant(9,9)", 77)
+    copied(tiny_folder(seed=1), tmp_path / "new", training=training)
+    async with local(tiny_folder(), weights_root=tmp_path) as service:
+        assert service.described.trained_with == TRAINING.message()
+        await service.client.load_weights(load())
+        assert (await service.client.describe()).trained_with == training.message()
+
+
+@pytest.mark.parametrize("change", ["torn weights", "tokenizer_config.json"])
+@pytest.mark.parametrize("text", ["{", "[]", "[" * 100_000], ids=["broken", "no object", "deep"])
+async def test_a_file_that_no_library_can_read_is_refused(tiny_folder, tmp_path, change, text) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_folder(), folder)
+    (folder / MANIFEST).unlink()
+    if change == "torn weights":
+        (folder / "model.safetensors").write_text(text)
+    else:
+        (folder / "chat_template.jinja").unlink()
+        (folder / change).write_text(text)
+    with pytest.raises(UnsupportedError) as caught:
         async with local(folder):
             pass
     assert caught.value.reason == "MODEL_NOT_LOADED"

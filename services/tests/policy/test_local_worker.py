@@ -9,6 +9,8 @@ from memalpha.api.policy.v1alpha1 import policy_service_pb2 as pb
 from memalpha.config import PolicySettings
 from memalpha.errors import InternalError, UnavailableError
 from memalpha.policy.engine import InProcessPolicy, opened
+from memalpha.policy.local.batch import Batch, _passes
+from memalpha.policy.local.job import Job
 from memalpha.policy.local.model import Model
 
 from .engines import local
@@ -81,3 +83,32 @@ async def test_an_end_token_ends_a_completion_and_is_counted_but_not_said(tiny_f
         assert each.token_ids[-1] in range(3, 200)
         assert not set(each.token_ids[:-1]) & set(range(3, 200))
         assert each.text == tokenizer.text(each.token_ids[:-1])
+
+
+async def test_a_completion_that_nobody_waits_for_is_never_read(tiny_folder, monkeypatch) -> None:
+    admitted: list[Job] = []
+    admit = Batch.admit
+    monkeypatch.setattr(Batch, "admit", lambda self, jobs: (admitted.extend(jobs), admit(self, jobs)))
+    async with local(tiny_folder(), rows=1) as service:
+        engine: Any = service.engine
+        gone, kept = (engine._job(asked(n, most=2), [5, 6, 7]) for n in range(2))
+        engine._worker.submit(kept)
+        assert [piece.reason async for piece in kept.pieces()][-1]
+        # Once in line, a job is looked at by the worker alone.
+        gone.cancel()
+        engine._worker._waiting.append(gone)
+        with engine._worker._changed:
+            engine._worker._changed.notify()
+        while engine.load[1]:
+            await asyncio.sleep(0.01)
+    assert admitted == [kept]
+
+
+async def test_rows_that_are_read_again_count_with_what_they_wrote(tiny_folder) -> None:
+    async with local(tiny_folder()) as service:
+        engine: Any = service.engine
+        jobs = [engine._job(asked(0), [5] * 10) for _ in range(3)]
+    for job, new in zip(jobs, (0, 5000, 4000), strict=True):
+        job.new = [5] * new
+    # 5010 twice is more than 8192, and so is 4010 three times; twice it is not.
+    assert list(_passes(jobs)) == [[jobs[1]], [jobs[2], jobs[0]]]

@@ -21,8 +21,9 @@ from memalpha.errors import (
     UnsupportedError,
 )
 from memalpha.policy.openai.engine import OpenAIEngine, written
+from memalpha.policy.openai.events import Answer
 
-from .engines import Endpoint, behind, chunk, says, streams
+from .engines import Endpoint, Step, behind, chunk, says, streams
 
 DONE = b"data: [DONE]\n\n"
 SAID = (chunk({"content": "S+ Ann "}), chunk({"content": "bakes\n"}), chunk({}, "stop"))
@@ -296,3 +297,63 @@ async def test_a_schema_becomes_the_endpoints_response_format() -> None:
 def test_a_model_without_a_name_is_refused() -> None:
     with pytest.raises(InvalidInputError, match=r"policy\.model must be the endpoint's name"):
         OpenAIEngine(PolicySettings.model_validate({}), "lines")
+
+
+async def test_what_is_asked_for_is_sent_even_if_it_is_the_usual_default() -> None:
+    endpoint = Endpoint([streams(*SAID, DONE)])
+    async with behind(endpoint) as service:
+        await service.client.generate(asked(temperature=1, top_p=1, top_k=0))
+    # An endpoint may have other defaults of its own; `min_p` nobody asked for.
+    assert {"temperature": 1, "top_p": 1, "top_k": 0}.items() <= endpoint.bodies[0].items()
+    assert "min_p" not in endpoint.bodies[0]
+
+
+def part(index: int | None, known_as: str | None, name: str | None, arguments: str) -> dict[str, object]:
+    function = {"name": name, "arguments": arguments}
+    call = {"index": index, "id": known_as, "function": function}
+    return {"tool_calls": [{key: value for key, value in call.items() if value is not None}]}
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [(0, "x", "f", '{"a"'), (0, None, None, ": 1}"), (1, "y", "g", "{}")],
+        [(1, "y", "g", "{}"), (0, "x", "f", '{"a"'), (0, "x", None, ": 1}")],
+        [(0, "x", "f", '{"a"'), (0, None, None, ": 1}"), (0, "y", "g", "{}")],
+        [(None, "x", "f", '{"a"'), (None, None, None, ": 1}"), (None, "y", "g", "{}")],
+        [(None, "x", "f", '{"a"'), (None, "y", "g", "{}"), (None, "x", None, ": 1}")],
+        [(None, None, "f", '{"a": 1}'), (None, None, "g", "{}")],
+    ],
+    ids=["indices", "out of order", "one index", "no index", "ids alone", "names alone"],
+)
+def test_native_calls_are_told_apart_as_endpoints_number_them(parts) -> None:
+    answer = Answer()
+    for each in parts:
+        answer.add({"choices": [{"index": 0, "delta": part(*each)}]})
+    assert list(answer.native_calls()) == [("f", {"a": 1}), ("g", {})]
+
+
+async def test_json_that_is_nested_without_end_is_no_json() -> None:
+    deep = "[" * 100_000
+    event = f"data: {deep}\n\n".encode()
+    call = chunk(called(0, "forget_all", deep))
+    endpoint = Endpoint([streams(event), streams(call, chunk({}, "tool_calls"), DONE), deep_error(deep)])
+    async with behind(endpoint, attempts=1) as service:
+        with pytest.raises(UnavailableError, match="an event is no JSON"):
+            await service.client.generate(asked())
+        assert deep in (await service.client.generate(asked())).text
+        with pytest.raises(UnavailableError, match=r"answers 500$"):
+            await service.client.generate(asked())
+        with pytest.raises(InvalidInputError, match="json_schema must be JSON"):
+            await service.client.generate(asked(json_schema=deep))
+        made = asked()
+        made.chat.tools_json = deep
+        with pytest.raises(InvalidInputError, match="tools_json must be a JSON array"):
+            await service.client.generate(made)
+
+
+def deep_error(text: str) -> Step:
+    async def step(_request: web.Request) -> web.StreamResponse:
+        return web.Response(status=500, text=text, content_type="application/json")
+
+    return step

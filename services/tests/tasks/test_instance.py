@@ -92,3 +92,21 @@ def test_json_of_another_form_is_refused(raw: Any, message: str) -> None:
 def test_evidence_must_be_whole_numbers() -> None:
     with pytest.raises(InvalidInputError, match=r"question.evidence must be a list of numbers, not \[True\]"):
         Question.from_dict({"question": "Where?", "answers": ["Oslo"], "metric": "f1", "evidence": [True]})
+
+
+@pytest.mark.parametrize(
+    ("make", "field"),
+    [
+        (lambda: Chunk("Ada \ud83d lives."), "chunk.text"),
+        (lambda: question(question="Where \udc00?"), "question.question"),
+        (lambda: question(answers=("Oslo", "\ud83d")), "question.answers"),
+        (lambda: question(kind="\ud83d"), "question.kind"),
+        (lambda: Chunk("Ada", "2024-05-01\ud83d10:00"), "chunk.event_time"),
+        (lambda: instance(instance_id="\ud83d"), "instance.instance_id"),
+    ],
+)
+def test_half_a_surrogate_pair_is_refused_when_it_comes_in(make: Any, field: str) -> None:
+    with pytest.raises(InvalidInputError, match=f"{field} must be text that UTF-8 can hold") as refused:
+        make()
+    str(refused.value).encode()  # the complaint itself can be printed
+    assert Chunk("Ada 😀 lives.").text

@@ -88,6 +88,16 @@ def test_the_interval_knows_that_the_ceiling_is_an_estimate() -> None:
     assert loose.high - loose.low > 0.05
 
 
+def test_a_scale_that_a_draw_can_turn_over_has_no_interval() -> None:
+    clusters, floor = list("abcde"), [0.0] * 5
+    # a third of the draws, (4/5)^5, are without the only conversation that spans a scale
+    flat = placed([0.5, 0, 0, 0, 0], floor, [1.0, 0, 0, 0, 0], clusters)
+    assert (flat.mean, flat.interval) == (0.5, None)
+    turned = placed([0.5] * 5, floor, [1.0, 1.0, 1.0, -1.0, -1.0], clusters)
+    assert (turned.mean, turned.interval) == (2.5, None)
+    assert placed([0.5] * 5, floor, [1.0, 1.0, 1.0, 0.1, 0.1], clusters).interval is not None
+
+
 def test_a_scale_without_length_is_refused() -> None:
     with pytest.raises(ValueError, match="floor and ceiling must differ"):
         placed([1, 0], [0.5, 0.5], [0.5, 0.5], ["a", "b"])

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import sys
 
 import pytest
@@ -57,6 +58,21 @@ def test_a_failed_build_leaves_the_old_file(tmp_path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["f.jsonl"]
     with pytest.raises(DatasetError, match="cannot write"):
         files.write(tmp_path / "none" / "f.jsonl", [RICH])
+
+
+def test_a_file_has_the_rights_that_the_umask_leaves(tmp_path) -> None:
+    before = os.umask(0o027)
+    try:
+        files.write(tmp_path / "f.jsonl", [RICH])
+    finally:
+        os.umask(before)
+    assert (tmp_path / "f.jsonl").stat().st_mode & 0o777 == 0o640
+
+
+def test_half_a_surrogate_pair_is_refused_with_its_line(tmp_path) -> None:
+    broken = {**RICH.to_dict(), "source": "\ud83d"}
+    with pytest.raises(DatasetError, match=r"line 1 is no instance: instance\.source .* surrogate"):
+        list(files.read(lines(tmp_path / "f.jsonl", broken)))
 
 
 def test_a_line_that_is_no_instance_is_named(tmp_path) -> None:

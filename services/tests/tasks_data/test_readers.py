@@ -1,12 +1,15 @@
 """Readers of official forms: what a row becomes, and which files are refused with their place."""
 
 import gzip
+import io
 import json
+import sys
 
 import pytest
 
 from memalpha.tasks.data import DatasetError
 from memalpha.tasks.data.readers import beam, labels, longmemeval, passages, perltqa, stories
+from memalpha.tasks.data.readers import files as reading
 from memalpha.tasks.data.readers.files import read_rows
 
 from .support import document, history, lines, multihop, session, squad
@@ -14,7 +17,7 @@ from .support import document, history, lines, multihop, session, squad
 
 def test_an_array_is_read_row_by_row_however_it_is_spaced(tmp_path) -> None:
     # one element is longer than the block that is read at once
-    rows = [{"a": "x" * 200_000}, {"b": [1, {"c": "]"}]}, {}]
+    rows = [{"a": "x" * 3_000_000}, {"b": [1, {"c": "]"}]}, {}]
     path = tmp_path / "rows.json"
     for text in (json.dumps(rows), json.dumps(rows, indent=3), "\n\n" + json.dumps(rows) + "\n"):
         path.write_text(text)
@@ -44,6 +47,49 @@ def test_a_broken_file_is_refused_with_its_place(tmp_path, text, complaint) -> N
         list(read_rows(path))
     assert complaint in str(raised.value)
     assert "rows.json" in str(raised.value)
+
+
+class Counting(io.StringIO):
+    """A file that knows how much of it was asked for at once, and how much has been read."""
+
+    most = 0
+
+    def read(self, size: int | None = -1) -> str:
+        self.most = max(self.most, size if size and size >= 0 else sys.maxsize)
+        return super().read(size)
+
+    def readline(self, size: int = -1) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]
+        self.most = sys.maxsize
+        return super().readline(size)
+
+
+def test_an_array_on_one_line_is_read_in_blocks_and_each_character_is_copied_once_or_twice(
+    monkeypatch,
+) -> None:
+    rows = [{"n": n, "text": "x" * 90} for n in range(400)]
+    file = Counting(json.dumps(rows))
+    monkeypatch.setattr(reading, "_BLOCK", 1000)
+    values = reading._values(file, "rows.json")  # pyright: ignore[reportArgumentType]
+    assert next(values) == ("rows.json, row 1", rows[0])
+    assert (file.tell() < 1100, file.most) == (True, 1000)
+    assert [value for _, value in values] == rows[1:]
+    assert file.most == 1000
+
+
+def test_an_error_deep_in_a_one_line_array_names_its_row(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(reading, "_BLOCK", 100)
+    path = tmp_path / "rows.json"
+    good = json.dumps([{"n": n} for n in range(500)])[:-1]
+    for rest, complaint in (
+        (", {]", "row 501 is not JSON"),
+        (' {"n": 1}]', "a comma is missing before row 501"),
+        ("] {}", "there is more after the end"),
+        (f", {'[' * 100_000}", "row 501 is not JSON: it is nested too deeply"),
+    ):
+        path.write_text(good + rest)
+        with pytest.raises(DatasetError, match=complaint) as raised:
+            list(read_rows(path))
+        assert "rows.json" in str(raised.value)
 
 
 def test_damaged_gzip_and_a_missing_file_are_named(tmp_path) -> None:

@@ -74,6 +74,23 @@ def test_clinc_takes_its_split_from_inside_the_file(tmp_path) -> None:
     assert "train sentence" not in str(dev.to_dict())
 
 
+def test_files_of_nq_are_one_set_that_is_trained_on_and_has_no_other_side(tmp_path) -> None:
+    row = {
+        "question": "Where does Ada live?",
+        "answers": ["Oslo"],
+        "ctxs": [{"title": "Ada", "text": "Ada lives in Oslo.", "isgold": True}],
+    }
+    names = ("nq-open-oracle.jsonl", "nq-open-20_total_documents_gold_at_0.jsonl")
+    for name in names:
+        path = lines(tmp_path / name, row)
+        assert len(list(build("nq", path, limits=SMALL))) == 1
+        with pytest.raises(DatasetError, match="is no dev file of nq: the set has no such files"):
+            list(build("nq", path, split="dev"))
+    # both ask the same: one is read
+    (made,) = build("nq", tmp_path, limits=SMALL.with_(chunks=(1, 1)))
+    assert len(made.questions) == 1
+
+
 def test_a_missing_folder_is_named(tmp_path) -> None:
     with pytest.raises(DatasetError, match="there is no such file or folder"):
         list(build("squad", tmp_path / "none"))

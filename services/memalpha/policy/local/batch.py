@@ -16,7 +16,7 @@ from memalpha.policy.local.libraries import torch
 from memalpha.policy.local.model import Model, padded
 from memalpha.policy.local.sampling import draw
 
-# Tokens of prompts in one pass, padding included: what bounds its memory.
+# Tokens that are read in one pass, padding included: what bounds its memory.
 _PASS_TOKENS = 8192
 
 
@@ -96,10 +96,14 @@ class Batch:
 def _passes(jobs: Sequence[Job]) -> Iterator[list[Job]]:
     """Jobs that are read together: of like length, and not too many tokens with their padding."""
     chosen: list[Job] = []
-    for job in sorted(jobs, key=lambda job: -len(job.prompt)):
-        if chosen and len(chosen[0].prompt) * (len(chosen) + 1) > _PASS_TOKENS:
+    for job in sorted(jobs, key=_length, reverse=True):
+        if chosen and _length(chosen[0]) * (len(chosen) + 1) > _PASS_TOKENS:
             yield chosen
             chosen = []
         chosen.append(job)
     if chosen:
         yield chosen
+
+
+def _length(job: Job) -> int:
+    return len(job.prompt) + len(job.new)

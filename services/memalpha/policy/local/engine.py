@@ -31,6 +31,8 @@ from memalpha.policy.stops import StopWatch
 
 # What a probe may be off where it does not say; float32 on other hardware stays a tenth of it below.
 _TOLERANCE = 1e-3
+# Characters of a path that an error repeats.
+_SHOWN_PATH = 200
 
 
 class TransformersEngine:
@@ -128,7 +130,7 @@ class TransformersEngine:
         """See `LoadingEngine`.
 
         Raises:
-            InvalidInputError: PATH_OUTSIDE_ROOT, INVALID_PROMPT or INVALID_SEQUENCES.
+            InvalidInputError: PATH_OUTSIDE_ROOT, WIRE_FORMAT_DIFFERS, INVALID_PROMPT or INVALID_SEQUENCES.
             UnsupportedError: POLICY_VERSION_OLD, or a folder that cannot be served in this model's place.
             CorruptionError: CHECKPOINT_DAMAGED.
             ConflictError: PROBE_FAILED.
@@ -151,9 +153,9 @@ class TransformersEngine:
                 raise make(UnsupportedError, "POLICY_VERSION_OLD", message, served=self._version)
             folder = self._below_root(request.path)
             run = asyncio.get_running_loop().run_in_executor
-            model, error = await run(self._beside, self._checked_weights, folder, request.probe)
+            manifest, model, error = await run(self._beside, self._checked_weights, folder, request.probe)
             pause = await asyncio.wrap_future(self._worker.exchange(model, wanted))
-            self._model, self._version = model, wanted
+            self._manifest, self._model, self._version = manifest, model, wanted
             return pb.LoadWeightsResponse(
                 policy=self._identity(wanted), pause=_duration(pause), probe_error=error
             )
@@ -202,14 +204,16 @@ class TransformersEngine:
     def _below_root(self, path: str) -> Path:
         assert self._root is not None
         root = self._root.expanduser().resolve()
-        folder = (root / path).resolve()
-        if not path or not folder.is_relative_to(root) or not folder.is_dir():
-            message = f"path must be a folder below {root}; it is {path!r}"
-            raise make(InvalidInputError, "PATH_OUTSIDE_ROOT", message, path=path, root=root)
+        folder = _folder(root, path)
+        if folder is None:
+            # An error travels in a header, which has little room.
+            shown = path[:_SHOWN_PATH]
+            message = f"path must be a folder below {root}; it is {shown!r}"
+            raise make(InvalidInputError, "PATH_OUTSIDE_ROOT", message, path=shown, root=root)
         return folder
 
-    def _checked_weights(self, folder: Path, probe: pb.WeightProbe) -> tuple[Model, float]:
-        """A model with a folder's weights, and how far it is from the probe."""
+    def _checked_weights(self, folder: Path, probe: pb.WeightProbe) -> tuple[Manifest, Model, float]:
+        """What a folder says of itself, a model with its weights, and how far that is from the probe."""
         manifest = verified(folder)
         if manifest is None or manifest.tokenizer_digest != self._digest:
             found = manifest.tokenizer_digest if manifest else "without a memalpha.json"
@@ -219,16 +223,21 @@ class TransformersEngine:
             raise make(UnsupportedError, "TOKENIZER_DIFFERS", message, path=folder)
         _check_wire_format(folder, manifest, self._wire_format)
         model = self._model.with_weights(folder)
-        return model, self._probe_error(model, probe)
+        return manifest, model, self._probe_error(model, probe)
 
     def _probe_error(self, model: Model, probe: pb.WeightProbe) -> float:
         if not probe.sequences:
             return 0.0
         checks.check_sequences(probe.sequences)
+        longest = max(len(each.token_ids) for each in probe.sequences)
+        if longest > self._context:
+            message = f"probe: at most {self._context} tokens a sequence; there is one of {longest}"
+            raise make(InvalidInputError, "INVALID_SEQUENCES", message, limit=self._context, actual=longest)
         found = model.score([self._known(each.token_ids) for each in probe.sequences])
         error = _distance(found, [list(each.logprobs) for each in probe.scores])
         allowed = probe.tolerance or _TOLERANCE
-        if not error <= allowed:
+        # What cannot be compared is off, whatever is allowed.
+        if not error <= allowed or math.isinf(error):
             message = f"the new weights are off the probe by {error:.3g}; allowed is {allowed:.3g}"
             raise make(ConflictError, "PROBE_FAILED", message, error=error, tolerance=allowed)
         return error
@@ -251,16 +260,27 @@ def _check_wire_format(folder: Path, manifest: Manifest | None, wire_format: str
     raise make(InvalidInputError, "WIRE_FORMAT_DIFFERS", message, trained=trained, wire_format=wire_format)
 
 
+def _folder(root: Path, path: str) -> Path | None:
+    """The folder at a path below a root; None if there is none."""
+    try:
+        folder = (root / path).resolve()
+        return folder if path and folder.is_relative_to(root) and folder.is_dir() else None
+    except (OSError, RuntimeError, ValueError):  # no file can have this name, or its links go in circles
+        return None
+
+
 def _device(wanted: str) -> str:
     return ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
 
 
 def _distance(found: list[list[float]], expected: list[list[float]]) -> float:
-    """Largest difference; infinite if the shapes differ."""
+    """Largest difference; infinite if the shapes differ or something is no number."""
     if [len(each) for each in found] != [len(each) for each in expected]:
         return math.inf
     pairs = (pair for rows in zip(found, expected, strict=True) for pair in zip(*rows, strict=True))
-    return max((abs(one - other) for one, other in pairs), default=0.0)
+    off = [abs(one - other) for one, other in pairs]
+    # Of NaN, `max` would keep or drop it by its place.
+    return math.inf if any(map(math.isnan, off)) else max(off, default=0.0)
 
 
 def _duration(seconds: float) -> Duration:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from memalpha.errors import UnsupportedError, make
+from memalpha.errors import MemalphaError, UnsupportedError, make
 from memalpha.policy.local.cache import Cache
 from memalpha.policy.local.libraries import safetensors, torch, transformers
 from memalpha.policy.local.sampling import Sampling, logprobs
@@ -39,7 +40,7 @@ class Model:
         Raises:
             UnsupportedError: MODEL_NOT_LOADED.
         """
-        try:
+        with _loading(folder):
             config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
             _check_architecture(folder, config)
             network, found = transformers.AutoModelForCausalLM.from_pretrained(
@@ -50,8 +51,6 @@ class Model:
                 local_files_only=True,
                 output_loading_info=True,
             )
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-            raise _not_loaded(folder, f"{type(error).__name__}: {error}") from error
         off = {kind: sorted(map(str, names)) for kind, names in found.items() if names}
         if off:
             raise _not_loaded(folder, "; ".join(f"{kind} {names[:3]}" for kind, names in off.items()))
@@ -167,10 +166,15 @@ def _tensors(folder: Path) -> dict[str, Any]:
     paths = sorted(folder.glob("*.safetensors"))
     if not paths:
         raise _not_loaded(folder, "it holds no *.safetensors")
-    try:
-        return {name: tensor for path in paths for name, tensor in safetensors.load_file(path).items()}
-    except Exception as error:  # safetensors' own error derives from nothing else
-        raise _not_loaded(folder, f"{type(error).__name__}: {error}") from error
+    tensors: dict[str, Any] = {}
+    for path in paths:
+        with _loading(folder):
+            found = safetensors.load_file(path)
+        twice = sorted(tensors.keys() & found.keys())
+        if twice:
+            raise _not_loaded(folder, f"more than one file holds {twice[:3]}")
+        tensors |= found
+    return tensors
 
 
 def _tied(network: Any) -> bool:
@@ -191,6 +195,17 @@ def _check_finite(folder: Path, tensors: dict[str, Any]) -> None:
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             raise _not_loaded(folder, f"{name} holds a number that is not finite")
+
+
+@contextmanager
+def _loading(folder: Path) -> Iterator[None]:
+    """Whatever the libraries raise inside becomes MODEL_NOT_LOADED."""
+    try:
+        yield
+    except MemalphaError:
+        raise
+    except Exception as error:  # safetensors' own error derives from nothing else
+        raise _not_loaded(folder, f"{type(error).__name__}: {error}") from error
 
 
 def _not_loaded(folder: Path, reason: str) -> UnsupportedError:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from memalpha.policy.checks import LEAST_TEMPERATURE
 from memalpha.policy.local.libraries import torch
 
 
@@ -28,7 +29,7 @@ class Sampling:
     @property
     def greedy(self) -> bool:
         """Whether the likeliest token is taken."""
-        return self.temperature == 0
+        return self.temperature < LEAST_TEMPERATURE
 
     @property
     def truncated(self) -> bool:
@@ -42,7 +43,7 @@ def logprobs(logits: Any, rows: Sequence[Sampling]) -> Any:
     Temperature first, then the `top_k` likeliest, then the nucleus of what is left, then `min_p`, as in
     transformers. A greedy row is given the model's own distribution, at temperature 1.
     """
-    divisors = torch.tensor([row.temperature or 1.0 for row in rows], device=logits.device)
+    divisors = torch.tensor([1.0 if row.greedy else row.temperature for row in rows], device=logits.device)
     scaled = torch.log_softmax(logits.float() / divisors[:, None], dim=-1)
     for place, row in enumerate(rows):
         if row.truncated:

@@ -43,7 +43,7 @@ class Tokenizer:
             raise make(UnsupportedError, "TOKENIZER_NOT_LOADED", message, path=folder)
         self._template = loaded
         self._thinking = thinking
-        self._special = [str(token) for token in loaded.all_special_tokens]
+        self._special = [str(token) for token in loaded.added_tokens_decoder.values() if token.special]
         self._trusting = copy.deepcopy(loaded.backend_tokenizer)
         self._literal = copy.deepcopy(loaded.backend_tokenizer)
         self._literal.encode_special_tokens = True
@@ -52,7 +52,8 @@ class Tokenizer:
         """Ids of a conversation, up to where the model's answer begins.
 
         Raises:
-            InvalidInputError: INVALID_PROMPT: the tools are no JSON array, or the template refuses the roles.
+            InvalidInputError: INVALID_PROMPT: the tools are no JSON array, the template refuses the roles, or
+                it does not write each message once where one holds a special token.
         """
         tools = checks.tools(tools_json) if tools_json else None
         if not any(token in message["content"] for message in messages for token in self._special):
@@ -88,7 +89,12 @@ class Tokenizer:
         for place, content in places.items():
             before, found, rendered = rendered.partition(place)
             ids += self._trusting.encode(before, add_special_tokens=False).ids
-            ids += self.literal(content) if found else []
+            if not found or place in rendered:
+                message = (
+                    "the model's chat template must write each message once and in order where one holds"
+                )
+                raise make(InvalidInputError, "INVALID_PROMPT", f"{message} a special token")
+            ids += self.literal(content)
         return ids + self._trusting.encode(rendered, add_special_tokens=False).ids
 
 

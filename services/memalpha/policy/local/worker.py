@@ -121,7 +121,9 @@ class Worker:
         arrived: list[Job] = []
         with self._changed:
             while self._waiting and len(arrived) < free:
-                arrived.append(self._waiting.popleft())
+                job = self._waiting.popleft()
+                if not job.cancelled:
+                    arrived.append(job)
         return arrived
 
     def _exchange_now(self) -> None:

@@ -15,7 +15,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 
@@ -209,11 +209,15 @@ class OpenAIEngine:
         return body | self._sampling(request.sampling)
 
     def _sampling(self, sampling: pb.SamplingParams) -> dict[str, Any]:
-        """What is not the endpoint's own default; some endpoints refuse fields that they do not know."""
+        """What was asked for or is not the usual default; some endpoints refuse what they do not know."""
         neutral = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0}
         settings = self._settings
         asked = {name: checks.chosen(sampling, name, getattr(settings, name)) for name in neutral}
-        body = {name: value for name, value in asked.items() if value != neutral[name]}
+        body = {
+            name: value
+            for name, value in asked.items()
+            if sampling.HasField(cast(Any, name)) or value != neutral[name]
+        }
         most = checks.chosen(sampling, "max_tokens", settings.max_tokens)
         body[settings.max_tokens_name] = most
         if sampling.HasField("seed"):
@@ -248,7 +252,7 @@ def _rendered(calls: list[ToolCall], form: WireFormat) -> str | None:
     """Calls as the format writes them, if it reads the same ones back."""
     try:
         text = form.render(calls)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, RecursionError, TypeError, ValueError):
         return None
     read = [each for each in form.parse(text) if isinstance(each, ToolCall)]
     same = [(each.name, _told(each)) for each in read] == [(each.name, _told(each)) for each in calls]
@@ -266,7 +270,7 @@ def _told(call: ToolCall) -> dict[str, object]:
 def _response_format(json_schema: str) -> dict[str, Any]:
     try:
         schema = json.loads(json_schema)
-    except ValueError:
+    except (RecursionError, ValueError):
         message = "sampling.json_schema must be JSON"
         raise make(InvalidInputError, "INVALID_SAMPLING", message) from None
     return {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}

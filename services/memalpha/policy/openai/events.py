@@ -6,6 +6,7 @@ Reads `text/event-stream` (HTML standard, section 9.2), of which endpoints use `
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,12 +40,22 @@ async def events(chunks: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:
 
 
 @dataclass(slots=True)
+class Call:
+    """A tool that is called in the endpoint's own way, as far as it has come."""
+
+    index: int
+    id: str
+    name: str = ""
+    arguments: str = ""
+
+
+@dataclass(slots=True)
 class Answer:
     """What the chunks of one completion add up to, but for the text, which is handed on at once."""
 
     finish: str = ""
     usage: dict[str, Any] = field(default_factory=dict)
-    calls: dict[int, tuple[str, str]] = field(default_factory=dict)
+    calls: list[Call] = field(default_factory=list)
 
     def add(self, event: dict[str, Any]) -> str:
         """Takes a chunk; returns its text.
@@ -60,24 +71,31 @@ class Answer:
 
     def native_calls(self) -> Iterator[tuple[str, dict[str, object]]]:
         """Names and arguments of the tools that were called; what is no JSON object stays as text."""
-        for _, (name, text) in sorted(self.calls.items()):
+        for call in sorted(self.calls, key=lambda call: call.index):
             try:
-                arguments = json.loads(text or "{}")
-            except ValueError:
+                arguments = json.loads(call.arguments or "{}")
+            except (RecursionError, ValueError):
                 arguments = None
-            yield name, arguments if isinstance(arguments, dict) else {"arguments": text}
+            yield call.name, arguments if isinstance(arguments, dict) else {"arguments": call.arguments}
 
     def _choice(self, choice: dict[str, Any]) -> str:
-        self.finish = choice.get("finish_reason") or self.finish
+        self.finish = "" + (choice.get("finish_reason") or self.finish)
         delta = choice.get("delta") or {}
-        for call in delta.get("tool_calls") or ():
-            name, arguments = self.calls.get(call["index"], ("", ""))
-            function = call.get("function") or {}
-            self.calls[call["index"]] = (
-                name + (function.get("name") or ""),
-                arguments + (function.get("arguments") or ""),
-            )
+        for part in delta.get("tool_calls") or ():
+            function = part.get("function") or {}
+            call = self._call(part.get("index"), part.get("id") or "", named=bool(function.get("name")))
+            call.name += function.get("name") or ""
+            call.arguments += function.get("arguments") or ""
         return "" + (delta.get("content") or "")
+
+    def _call(self, index: int | None, known_as: str, *, named: bool) -> Call:
+        """The call that a part belongs to. Some endpoints give all calls index 0, or none."""
+        for call in reversed(self.calls):
+            here = index == call.index if index is not None else known_as or not named
+            if here and known_as in ("", call.id):
+                return call
+        self.calls.append(Call(operator.index(len(self.calls) if index is None else index), known_as))
+        return self.calls[-1]
 
 
 async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
@@ -95,7 +113,7 @@ async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
 def _object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
-    except ValueError:
+    except (RecursionError, ValueError):
         raise BrokenStream("an event is no JSON") from None
     if not isinstance(value, dict):
         raise BrokenStream("an event is no JSON object")

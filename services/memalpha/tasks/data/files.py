@@ -6,9 +6,9 @@ Instances are read one at a time, and a file appears whole or not at all.
 import gzip
 import json
 import os
+import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import BinaryIO
 
 from memalpha.errors import InvalidInputError
@@ -41,9 +41,10 @@ def write(path: Path, instances: Iterable[Instance]) -> int:
     Raises:
         DatasetError: there are none, or the file cannot be written; nothing is left behind.
     """
+    # not by tempfile, whose files only their owner may read
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
+        temporary.touch(exist_ok=False)
     except OSError as error:
         raise DatasetError(f"cannot write {path}: {error.strerror}") from error
     try:

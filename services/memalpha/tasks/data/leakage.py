@@ -4,19 +4,22 @@
   line of a training chunk. Of questions that are answered by a label the words alone count, as labels are
   renamed from instance to instance.
 - **context**: a line that holds the answer of a test question stands, more or less word by word, in a
-  training chunk. Where answers are not copied from the text, half of the evidence has to stand in one
-  instance: a phrase of politeness is no leak.
+  training chunk, however the lines are broken there. Where answers are not copied from the text, half of
+  the evidence has to stand in one instance: a phrase of politeness is no leak.
 - **composition**: the test's questions were composed of questions of a source that is trained on.
 
 Alike are texts that share most of their shingles, which are runs of words: of two words for questions
-(Jaccard resemblance), of five for contexts (containment). Only the test is held in memory; training is
-streamed. Frames are not data and count for nothing.
+(Jaccard resemblance), of five for contexts (containment). Of scripts that put no spaces between words, each
+character counts as one. Only the test is held in memory; training is streamed, and what is told depends on
+the two files alone. Frames are not data and count for nothing.
 """
 
 import re
+import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from math import ceil
 from typing import Literal
 
@@ -28,7 +31,7 @@ from memalpha.tasks.instance import Instance, Question
 RESEMBLANCE = 0.8
 """Of two questions: the share of their two-word runs that both have."""
 CONTAINMENT = 0.5
-"""Of an answering line: the share of its five-word runs that one training line has; and of evidence that
+"""Of an answering line: the share of its five-word runs that one training chunk has; and of evidence that
 answers only as a whole: the share of its words that stand in such lines."""
 SHORTEST_CONTEXT = 8
 """Words of a line that can tell anything of its own."""
@@ -36,8 +39,17 @@ SHORTEST_CONTEXT = 8
 _SHARED_BY = 3
 """A line that so many questions of one instance end in is an instruction."""
 _ROLE = re.compile(r"^(?:<[^>]{1,40}>|(?:User|Assistant|System|Sentence):)\s*")
-_NOT_DATA = re.compile(r"\[|Labels?:")
-_WORD = re.compile(r"\w+")
+_HEADERS = r"Conversation on |What happened to |Dialogue (?:between|at) |Event happened on "
+_NOT_DATA = re.compile(rf"\[(?:(?:{_HEADERS})[^\]]*|[\d\s:/.-]+)\]$|Labels?:")
+"""Headers of frames, here and in the official data, of one line each; and labels."""
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
+    "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
+)
+"""Thai, Lao, Burmese, Khmer, Japanese and Chinese: no space says where a word ends."""
+_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
+_RUN = 5
+"""Words of a context's shingle."""
 _COPIED = ("substring", "strict", "exact_match", "f1", "parts")
 
 Words = tuple[str, ...]
@@ -101,51 +113,58 @@ class Test:
         """Every test question that training has seen, once for each kind, as training is read."""
         told: set[tuple[Kind, str]] = set()
         for instance in train:
-            for leak in self._of_instance(instance):
+            for leak in chain(self._composed(instance), self._of_instance(instance)):
                 if (leak.kind, leak.test) not in told:
                     told.add((leak.kind, leak.test))
                     yield leak
 
     def sees(self, lines: Iterable[str]) -> bool:
         """Whether an instance that says these lines would leak."""
-        return any(True for _ in self._of_lines(("", line) for line in lines))
+        return any(True for _ in self._of_chunks([("", list(lines))]))
+
+    def leaks_into(self, instance: Instance) -> bool:
+        """Whether an instance says or asks what would leak, whatever the test was composed of."""
+        return any(True for _ in self._of_instance(instance))
 
     def _add(self, instance: Instance, question: Question, place: str, common: set[str]) -> None:
         pairs = _shingles(_words(_core(question.question, common)), 2)
-        answers = frozenset(answer.strip().lower() for answer in question.answers)
+        answers = frozenset(map(_plain, question.answers))
         for pair in pairs:
             self._by_pair[pair].append(len(self._asked))
         self._asked.append(_Asked(place, pairs, answers, question.metric == "label"))
-        lines = {line for line in map(_words, _evidence(instance, question)) if len(line) >= SHORTEST_CONTEXT}
+        found = map(_words, _evidence(instance, question))
+        lines = sorted({line for line in found if len(line) >= SHORTEST_CONTEXT})
         for line in lines:
             if line not in self._answering:
-                for run in _shingles(line, 5):
+                for run in _shingles(line, _RUN):
                     self._by_run[run].append(line)
             self._answering[line].append(len(self._evidence))
         is_copied = question.metric in _COPIED
         self._evidence.append(_Evidence(place, 0 if is_copied else sum(map(len, lines))))
 
-    def _of_instance(self, instance: Instance) -> Iterator[Leak]:
-        for test in self.sources:
+    def _composed(self, instance: Instance) -> Iterator[Leak]:
+        for test in sorted(self.sources):
             if instance.source in COMPOSED_OF.get(test, ()):
                 yield Leak("composition", test, instance.source, 1.0, "")
+
+    def _of_instance(self, instance: Instance) -> Iterator[Leak]:
         common = _instructions(instance.questions)
         for number, question in enumerate(instance.questions, start=1):
-            answers = {answer.strip().lower() for answer in question.answers}
+            answers = set(map(_plain, question.answers))
             place = f"{instance.instance_id}, question {number}"
             yield from self._as_question(_core(question.question, common), place, answers)
-        yield from self._of_lines(
-            (f"{instance.instance_id}, chunk {number}", line)
+        yield from self._of_chunks(
+            (f"{instance.instance_id}, chunk {number}", list(_lines(chunk.text)))
             for number, chunk in enumerate(instance.chunks)
-            for line in _lines(chunk.text)
         )
 
-    def _of_lines(self, lines: Iterable[tuple[str, str]]) -> Iterator[Leak]:
-        """Leaks of one instance's lines, each with its place."""
+    def _of_chunks(self, chunks: Iterable[tuple[str, Sequence[str]]]) -> Iterator[Leak]:
+        """Leaks of one instance's chunks, each with its place and its lines."""
         seen: dict[int, set[Words]] = defaultdict(set)
-        for place, line in lines:
-            yield from self._as_question(line, place, None)
-            for found, alike in self._alike(line):
+        for place, lines in chunks:
+            for line in lines:
+                yield from self._as_question(line, place, None)
+            for found, alike, line in self._alike(lines):
                 for number in self._answering[found]:
                     evidence = self._evidence[number]
                     seen[number].add(found)
@@ -166,13 +185,18 @@ class Test:
             if alike >= RESEMBLANCE and is_same_answer:
                 yield Leak("question", asked.place, place, alike, text)
 
-    def _alike(self, line: str) -> Iterator[tuple[Words, float]]:
-        """Answering lines that a line contains, and how much of each."""
-        hits = Counter(found for run in _shingles(_words(line), 5) for found in self._by_run.get(run, ()))
-        for found, shared in hits.items():
-            alike = shared / len(_shingles(found, 5))
+    def _alike(self, lines: Sequence[str]) -> Iterator[tuple[Words, float, str]]:
+        """Answering lines that a chunk's lines contain together, how much of each, and the line with most."""
+        words = [(word, line) for line in lines for word in _words(line)]
+        hits: dict[Words, dict[Words, str]] = defaultdict(dict)
+        for start in range(len(words) - _RUN + 1):
+            run = tuple(word for word, _ in words[start : start + _RUN])
+            for found in self._by_run.get(run, ()):
+                hits[found].setdefault(run, words[start][1])
+        for found, runs in sorted(hits.items()):
+            alike = len(runs) / len(_shingles(found, _RUN))
             if alike >= CONTAINMENT:
-                yield found, alike
+                yield found, alike, Counter(runs.values()).most_common(1)[0][0]
 
 
 def _evidence(instance: Instance, question: Question) -> Iterator[str]:
@@ -183,10 +207,10 @@ def _evidence(instance: Instance, question: Question) -> Iterator[str]:
     if question.metric == "label":
         return
     places = question.evidence or range(len(instance.chunks))
-    answers = [answer.lower() for answer in question.answers]
+    answers = [_plain(answer) for answer in question.answers]
     for place in places:
         for line in _lines(instance.chunks[place].text):
-            if question.metric not in _COPIED or any(answer in line.lower() for answer in answers):
+            if question.metric not in _COPIED or any(answer in _plain(line) for answer in answers):
                 yield line
 
 
@@ -210,7 +234,12 @@ def _core(question: str, common: set[str]) -> str:
 
 
 def _words(text: str) -> Words:
-    return tuple(_WORD.findall(text.lower()))
+    return tuple(_WORD.findall(_plain(text)))
+
+
+def _plain(text: str) -> str:
+    """A text as it is compared: the same letters are the same characters."""
+    return unicodedata.normalize("NFC", text.strip().lower())
 
 
 def _shingles(words: Words, size: int) -> frozenset[Words]:

@@ -64,7 +64,7 @@ def build(
         split: `train`, or `dev` for files that are never trained on.
         seed: Of every draw.
         limits: Instead of the source's own.
-        apart: Rows that would leak this test are left out.
+        apart: Rows that would leak this test are left out, and instances that a row gave no sign of.
 
     Raises:
         DatasetError: the source is unknown or only reports, or a file is not of the split or not readable.
@@ -72,7 +72,8 @@ def build(
     chosen = source_named(source)
     used = limits or chosen.limits
     rows = (row for row in chosen.rows(path, split) if apart is None or not apart.sees(row.lines()))
-    found = chosen.build(rows, Job(source, split, used, seed))
+    made = chosen.build(rows, Job(source, split, used, seed))
+    found = (instance for instance in made if apart is None or not apart.leaks_into(instance))
     return islice(found, used.instances or None)
 
 
@@ -91,6 +92,11 @@ def source_named(name: str) -> Source:
 
 def _read(source: str, names: Names, reader: Callable[[Path], Iterable[Row]]) -> _Rows:
     return lambda path, split: chain.from_iterable(map(reader, files(source, names, path, split)))
+
+
+def _nq(path: Path, split: Split) -> Iterator[asked.PassageQuestion]:
+    """One file: the others ask the same questions with the same gold passages, and differ in distractors."""
+    return asked.nq(files("nq", _NQ, path, split)[0])
 
 
 def _nlu(path: Path) -> Iterator[labelled.Example]:
@@ -132,7 +138,7 @@ def _source(
 
 
 _SQUAD = Names(("train-v*.json", "xquad.en*.json"), ("dev-v*.json",))
-_NQ = Names(("nq-open-oracle*.jsonl",), ("nq-open-*_total_documents_*.jsonl",))
+_NQ = Names(("nq-open-*.jsonl",), ())
 _HOTPOTQA = Names(("hotpot_train*.json*",), ("hotpot_dev*.json*",))
 _TWOWIKI = Names(("2wiki_train*.json*", "train.json*"), ("2wiki_dev*.json*", "dev.json*"))
 _MUSIQUE = Names(("musique_*train*.json*",), ("musique_*dev*.json*",))
@@ -144,7 +150,7 @@ _SESSIONS = Names(("lme_train*.json*",), ("longmemeval_[smo]*.json*",))
 
 SOURCES: Mapping[str, Source] = {
     "squad": _source("squad", _SQUAD, asked.squad, passages.build, sizes.SQUAD),
-    "nq": _source("nq", _NQ, asked.nq, passages.build, sizes.SQUAD),
+    "nq": Source(_nq, passages.build, sizes.SQUAD, "nq-open-*.jsonl"),
     "hotpotqa": _source("hotpotqa", _HOTPOTQA, asked.hotpotqa, passages.build, sizes.HOTPOTQA),
     "2wiki": _source("2wiki", _TWOWIKI, asked.twowiki, passages.build, sizes.HOTPOTQA),
     "musique": _source("musique", _MUSIQUE, asked.musique, passages.build, sizes.HOTPOTQA),

@@ -90,8 +90,9 @@ fn okapi_scores_are_those_of_its_formula_and_floor() {
 #[test]
 fn a_norm_that_single_precision_cannot_hold_loses_nobody() {
     // Enough documents for the frequent word's list to be dense; every eighth holds the rare one.
-    let text =
-        |n: u64| ["", "common "][n as usize % 2].to_owned() + ["", "rare"][usize::from(n % 8 == 0)] + " x";
+    let text = |n: u64| {
+        ["", "common "][n as usize % 2].to_owned() + ["", "rare"][usize::from(n.is_multiple_of(8))] + " x"
+    };
     let texts: Vec<String> = (0..64).map(text).collect();
     let documents: Vec<(u64, &str)> = (0..64).zip(texts.iter().map(String::as_str)).collect();
     let (index, stats) = index_of(&documents);

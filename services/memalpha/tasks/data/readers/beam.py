@@ -67,6 +67,8 @@ class Chat:
         """What instances would say of it."""
         for message in self.messages:
             yield from message.text.split("\n")
+        for probe in self.probes:
+            yield probe.text
 
 
 def find(folder: Path, numbers: Collection[int] | None = None) -> list[Files]:

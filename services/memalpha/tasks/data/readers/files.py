@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import io
 import json
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,10 @@ from memalpha.sources.files import SourceError, load
 from memalpha.sources.structured import kind_of, parse_json
 
 _GZIP_MAGIC = b"\x1f\x8b"
-_BLOCK = 1 << 16
+_BLOCK = 1 << 20
+"""Characters that are read at once."""
+_DECODER = json.JSONDecoder()
+_TEXT = re.compile(r"\S")
 
 
 class DatasetError(SourceError):
@@ -107,17 +111,18 @@ def check_unique(names: Iterable[str], what: str) -> None:
 
 def _values(file: io.TextIOWrapper, name: str) -> Iterator[tuple[str, Any]]:
     """Values of an array, numbered as rows, or of lines; which of them, the first character tells."""
-    head, number = file.readline(), 1
-    while head and not head.strip():
-        head, number = file.readline(), number + 1
-    if head.lstrip().startswith("["):
-        yield from _elements(head.lstrip()[1:], file, name)
+    number, head = 1, file.read(1)
+    while head.isspace():
+        number, head = number + (head == "\n"), file.read(1)
+    if head == "[":
+        yield from _elements(_Window(file), name)
         return
-    while head:
-        if head.strip():
+    line = head + file.readline()
+    while line:
+        if line.strip():
             where = f"{name}, line {number}"
-            yield where, _parsed(head, where)
-        head, number = file.readline(), number + 1
+            yield where, _parsed(line, where)
+        line, number = file.readline(), number + 1
 
 
 def _parsed(text: str, where: str) -> Any:
@@ -127,26 +132,62 @@ def _parsed(text: str, where: str) -> Any:
         raise DatasetError(str(error)) from error
 
 
-def _elements(buffer: str, file: io.TextIOWrapper, name: str) -> Iterator[tuple[str, Any]]:
+class _Window:
+    """The part of a text that is being decoded: what lies behind `_at` is dropped when more is read."""
+
+    def __init__(self, file: io.TextIOWrapper) -> None:
+        self._file = file
+        self._text = ""
+        self._at = 0
+
+    def next(self) -> str:
+        """The next character that is no space, or nothing at the end."""
+        while True:
+            if found := _TEXT.search(self._text, self._at):
+                self._at = found.start()
+                return found.group()
+            self._at = len(self._text)
+            if not self._refill():
+                return ""
+
+    def skip(self) -> None:
+        """Goes past the character that `next` has shown."""
+        self._at += 1
+
+    def value(self, where: str) -> Any:
+        """The JSON value that begins at the next character."""
+        self.next()
+        while True:
+            try:
+                value, self._at = _DECODER.raw_decode(self._text, self._at)
+            except RecursionError as error:
+                raise DatasetError(f"{where} is not JSON: it is nested too deeply") from error
+            except ValueError as error:
+                if not self._refill():
+                    told = error.msg if isinstance(error, json.JSONDecodeError) else error
+                    raise DatasetError(f"{where} is not JSON: {told}") from error
+            else:
+                return value
+
+    def _refill(self) -> bool:
+        """Reads a block, or as much as is held: a value is tried again for each doubling, not each block."""
+        rest = self._text[self._at :]
+        block = self._file.read(max(_BLOCK, len(rest)))
+        self._text, self._at = rest + block, 0
+        return bool(block)
+
+
+def _elements(window: _Window, name: str) -> Iterator[tuple[str, Any]]:
     """Elements of an array whose opening bracket has been read; little more than one is held at a time."""
-    decoder = json.JSONDecoder()
-    number, more, first = 1, True, True
-    while True:
-        buffer = buffer.lstrip()
-        rest = buffer if first else buffer.removeprefix(",").lstrip()
+    number = 1
+    while (following := window.next()) != "]":
         where = f"{name}, row {number}"
-        if buffer.startswith("]") and not (buffer[1:] + file.read()).strip():
-            return
-        try:
-            if not first and buffer[:1] not in ("", ","):
+        if number > 1 and following:
+            if following != ",":
                 raise DatasetError(f"{name} is not JSON: a comma is missing before row {number}")
-            value, end = decoder.raw_decode(rest)
-        except (json.JSONDecodeError, RecursionError) as error:
-            block = file.read(max(_BLOCK, len(buffer))) if more else ""
-            more = bool(block)
-            if not more:
-                raise DatasetError(f"{where} is not JSON: {error}") from error
-            buffer += block
-            continue
-        yield where, value
-        buffer, number, first = rest[end:], number + 1, False
+            window.skip()
+        yield where, window.value(where)
+        number += 1
+    window.skip()
+    if window.next():
+        raise DatasetError(f"{name} is not JSON: there is more after the end of its array")

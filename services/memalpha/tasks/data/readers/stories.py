@@ -34,7 +34,7 @@ class Story:
                 yield " ".join(paragraph.split())
 
     def lines(self) -> Iterator[str]:
-        """What an instance would say of it."""
+        """What an instance would say of it; not its questions, which are the same for many stories."""
         yield from self.paragraphs()
 
 

@@ -1,0 +1,199 @@
+"""A run of `construct` as tables, a JSON document and a part of a page of documentation; all say the same."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from memalpha.errors import InvalidInputError, make
+from memalpha.tasks.stats import Difference
+from memalpha_evals.construct import (
+    BOOTSTRAP_SAMPLES,
+    CONFIDENCE,
+    EXTRACTIVE,
+    MEASURES,
+    READER_TOKENS,
+    SCRIPTED,
+    WRITERS,
+    Cell,
+    Result,
+)
+
+DOCS = Path(__file__).parents[2] / "docs"
+COMPARED = ("found", "stored")
+
+
+def document(result: Result, file: str, date: str) -> dict[str, Any]:
+    """The JSON document of a run; shares from 0 to 1."""
+    dataset = result.dataset
+    return {
+        "date": date,
+        "dataset": {"name": dataset.name, "file": file, "sha256": dataset.sha256},
+        "conversations": [each.id for each in dataset.conversations],
+        "questions": len(result.cells[0].asked),
+        "reader_tokens": READER_TOKENS,
+        "budgets": list(result.budgets),
+        "seed": result.seed,
+        "confidence": CONFIDENCE,
+        "bootstrap_samples": BOOTSTRAP_SAMPLES,
+        "cells": [_cell(cell, result.seed) for cell in result.cells],
+        "whole": _cell(result.whole, result.seed),
+        "differences": [
+            {"of": EXTRACTIVE, "minus": writer, "budget": budget, "measure": measure}
+            | _difference(result.difference(writer, budget, measure))
+            for budget in result.budgets
+            for writer in SCRIPTED
+            for measure in COMPARED
+        ],
+    }
+
+
+def _cell(cell: Cell, seed: int) -> dict[str, Any]:
+    return {
+        "writer": cell.writer,
+        "budget": cell.budget,
+        "stored_tokens": cell.stored_tokens,
+        "stream_tokens": cell.stream_tokens,
+        "memories": cell.memories,
+        "measures": {
+            measure: {
+                "score": _scored(cell.score(measure, seed)),
+                "chance": cell.chance(measure),
+                "canary": _scored(cell.canary(measure, seed)),
+            }
+            for measure in MEASURES
+        },
+        "categories": _categories(cell),
+    }
+
+
+def _categories(cell: Cell) -> dict[str, dict[str, float]]:
+    """Found beyond chance, by category of the question."""
+    names = dict.fromkeys(each.category for each in cell.asked)
+    groups = {name: [each for each in cell.asked if each.category == name] for name in names}
+    return {
+        name: {
+            "questions": len(some),
+            "found": sum(each.held["found"] - each.chance["found"] for each in some) / len(some),
+        }
+        for name, some in groups.items()
+    }
+
+
+def _scored(found: Difference) -> dict[str, Any]:
+    interval = found.interval
+    return {"mean": found.mean, "interval": None if interval is None else [interval.low, interval.high]}
+
+
+def _difference(found: Difference) -> dict[str, Any]:
+    return _scored(found) | {"questions_better": found.better, "questions_worse": found.worse}
+
+
+def show(content: dict[str, Any], out: Console) -> None:
+    """Prints the tables of a document; `out` should neither wrap nor mark up."""
+    for title, header, rows in _tables(content):
+        table = Table(
+            box=SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, title=title, title_justify="left"
+        )
+        for name in header:
+            table.add_column(name, justify="left" if name == header[0] else "right", no_wrap=True)
+        for row in rows:
+            table.add_row(*row)
+        out.print(table)
+
+
+def write_docs(content: dict[str, Any]) -> Path:
+    """Writes `docs/construct/DATE-SET.json` and the set's part between its markers in `docs/construct.md`.
+
+    Raises:
+        InvalidInputError: `NO_MARKER`; nothing is written.
+    """
+    page, name = DOCS / "construct.md", content["dataset"]["name"]
+    begin = f"<!-- construct {name}:begin, written by evals construct {name} --write-docs -->"
+    end = f"<!-- construct {name}:end -->"
+    text = page.read_text()
+    for marker in (begin, end):
+        if marker not in text:
+            message = f"{page.name} must hold the line {marker}"
+            raise make(InvalidInputError, "NO_MARKER", message, page=page.name, marker=marker)
+    path = DOCS / "construct" / f"{content['date']}-{name}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + "\n")
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    page.write_text(f"{before}{begin}\n\n{_markdown(content, path)}\n{end}{after}")
+    return path
+
+
+def _markdown(content: dict[str, Any], path: Path) -> str:
+    parts = [
+        f"{content['date']}, {content['dataset']['file']}, {len(content['conversations'])} conversations, "
+        f"{content['questions']} questions, seed {content['seed']} ([all numbers]({path.relative_to(DOCS)}))."
+    ]
+    for title, header, rows in _tables(content):
+        lines = [_line(header), _line(["---"] * len(header)), *map(_line, rows)]
+        parts.append(f"### {title}\n\n" + "\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+_Tables = tuple[str, list[str], list[list[str]]]
+
+
+def _tables(content: dict[str, Any]) -> list[_Tables]:
+    """One column for each budget in all but the last."""
+    header = ["writer", *(f"{budget:g}" for budget in content["budgets"])]
+    tables = [
+        (
+            f"{name}, % beyond chance, by budget",
+            header,
+            _by_writer(content, lambda cell, name=name: _percent(cell["measures"][name]["score"])),
+        )
+        for name in COMPARED
+    ]
+    tables += [(f"{name}, extractive minus", header, _differences(content, name)) for name in COMPARED]
+    chances = _by_writer(
+        content, lambda cell: " / ".join(f"{100 * cell['measures'][each]['chance']:.1f}" for each in MEASURES)
+    )
+    canaries = _by_writer(content, lambda cell: _percent(cell["measures"]["found"]["canary"]))
+    sizes = _by_writer(
+        content, lambda cell: f"{cell['stored_tokens']} of {cell['stream_tokens']} in {cell['memories']}"
+    )
+    return [
+        *tables,
+        (f"chance, % ({' / '.join(MEASURES)})", header, chances),
+        ("canary: found of shuffled evidence, % beyond chance", header, canaries),
+        ("stored tokens of the stream's, in memories", header, sizes),
+        (
+            "all turns stored, % beyond chance",
+            ["measure", "score"],
+            [[name, _percent(content["whole"]["measures"][name]["score"])] for name in COMPARED],
+        ),
+    ]
+
+
+def _by_writer(content: dict[str, Any], text: Callable[[dict[str, Any]], str]) -> list[list[str]]:
+    return [
+        [writer, *(text(cell) for cell in content["cells"] if cell["writer"] == writer)] for writer in WRITERS
+    ]
+
+
+def _differences(content: dict[str, Any], measure: str) -> list[list[str]]:
+    found = [each for each in content["differences"] if each["measure"] == measure]
+    return [
+        [writer, *(_percent(each, signed=True) for each in found if each["minus"] == writer)]
+        for writer in SCRIPTED
+    ]
+
+
+def _percent(score: dict[str, Any], *, signed: bool = False) -> str:
+    mean, bounds = 100 * score["mean"], score["interval"]
+    around = "" if bounds is None else f" ({100 * bounds[0]:.1f} to {100 * bounds[1]:.1f})"
+    return f"{mean:+.1f}{around}" if signed else f"{mean:.1f}{around}"
