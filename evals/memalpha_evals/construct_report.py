@@ -1,16 +1,13 @@
 """A run of `construct` as tables, a JSON document and a part of a page of documentation; all say the same."""
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
-from memalpha.errors import InvalidInputError, make
 from memalpha.tasks.stats import Difference
+from memalpha_evals import pages
 from memalpha_evals.construct import (
     BOOTSTRAP_SAMPLES,
     CONFIDENCE,
@@ -22,8 +19,8 @@ from memalpha_evals.construct import (
     Cell,
     Result,
 )
+from memalpha_evals.pages import Page, Titled
 
-DOCS = Path(__file__).parents[2] / "docs"
 COMPARED = ("found", "stored")
 
 
@@ -95,15 +92,7 @@ def _difference(found: Difference) -> dict[str, Any]:
 
 def show(content: dict[str, Any], out: Console) -> None:
     """Prints the tables of a document; `out` should neither wrap nor mark up."""
-    for title, header, rows in _tables(content):
-        table = Table(
-            box=SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, title=title, title_justify="left"
-        )
-        for name in header:
-            table.add_column(name, justify="left" if name == header[0] else "right", no_wrap=True)
-        for row in rows:
-            table.add_row(*row)
-        out.print(table)
+    pages.show(_tables(content), out)
 
 
 def write_docs(content: dict[str, Any]) -> Path:
@@ -112,42 +101,21 @@ def write_docs(content: dict[str, Any]) -> Path:
     Raises:
         InvalidInputError: `NO_MARKER`; nothing is written.
     """
-    page, name = DOCS / "construct.md", content["dataset"]["name"]
-    begin = f"<!-- construct {name}:begin, written by evals construct {name} --write-docs -->"
-    end = f"<!-- construct {name}:end -->"
-    text = page.read_text()
-    for marker in (begin, end):
-        if marker not in text:
-            message = f"{page.name} must hold the line {marker}"
-            raise make(InvalidInputError, "NO_MARKER", message, page=page.name, marker=marker)
-    path = DOCS / "construct" / f"{content['date']}-{name}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n")
-    before, _, rest = text.partition(begin)
-    _, _, after = rest.partition(end)
-    page.write_text(f"{before}{begin}\n\n{_markdown(content, path)}\n{end}{after}")
-    return path
-
-
-def _markdown(content: dict[str, Any], path: Path) -> str:
-    parts = [
+    name = content["dataset"]["name"]
+    page = Page(
+        "construct.md",
+        f"<!-- construct {name}:begin, written by evals construct {name} --write-docs -->",
+        f"<!-- construct {name}:end -->",
+        Path("construct") / f"{content['date']}-{name}.json",
+    )
+    head = (
         f"{content['date']}, {content['dataset']['file']}, {len(content['conversations'])} conversations, "
-        f"{content['questions']} questions, seed {content['seed']} ([all numbers]({path.relative_to(DOCS)}))."
-    ]
-    for title, header, rows in _tables(content):
-        lines = [_line(header), _line(["---"] * len(header)), *map(_line, rows)]
-        parts.append(f"### {title}\n\n" + "\n".join(lines))
-    return "\n\n".join(parts) + "\n"
+        f"{content['questions']} questions, seed {content['seed']}"
+    )
+    return pages.write(page, content, head, _tables(content))
 
 
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-_Tables = tuple[str, list[str], list[list[str]]]
-
-
-def _tables(content: dict[str, Any]) -> list[_Tables]:
+def _tables(content: dict[str, Any]) -> list[Titled]:
     """One column for each budget in all but the last."""
     header = ["writer", *(f"{budget:g}" for budget in content["budgets"])]
     tables = [

@@ -1,17 +1,14 @@
 """A run of the ledger as a table, a JSON document and a page of documentation; all three say the same."""
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
-from memalpha.errors import InvalidInputError, make
 from memalpha.tasks.ledger import KINDS, READERS
 from memalpha.tasks.stats import Interval
+from memalpha_evals import pages
 from memalpha_evals.ledger import (
     BOOTSTRAP_SAMPLES,
     COMPARED,
@@ -22,8 +19,8 @@ from memalpha_evals.ledger import (
     Cell,
     Result,
 )
+from memalpha_evals.pages import Page, Titled
 
-DOCS = Path(__file__).parents[2] / "docs"
 _BEGIN = "<!-- ledger:begin, written by just ledger --write-docs -->"
 _END = "<!-- ledger:end -->"
 
@@ -106,15 +103,7 @@ def _accuracy(asked: Sequence[Asked]) -> float:
 
 def show(content: dict[str, Any], out: Console) -> None:
     """Prints the tables of a document; `out` should neither wrap nor mark up."""
-    for title, header, rows in _tables(content):
-        table = Table(
-            box=SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, title=title, title_justify="left"
-        )
-        for name in header:
-            table.add_column(name, justify="left" if name == header[0] else "right", no_wrap=True)
-        for row in rows:
-            table.add_row(*row)
-        out.print(table)
+    pages.show(_tables(content), out)
     for row in ROWS:
         out.print(f"{row.name}: {row.about}")
 
@@ -125,42 +114,15 @@ def write_docs(content: dict[str, Any]) -> Path:
     Raises:
         InvalidInputError: `NO_MARKER`; nothing is written.
     """
-    page = DOCS / "ledger.md"
-    text = page.read_text()
-    for marker in (_BEGIN, _END):
-        if marker not in text:
-            message = f"{page.name} must hold the line {marker}"
-            raise make(InvalidInputError, "NO_MARKER", message, page=page.name, marker=marker)
-    path = DOCS / "ledger" / f"{content['date']}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n")
-    before, _, rest = text.partition(_BEGIN)
-    _, _, after = rest.partition(_END)
-    page.write_text(f"{before}{_BEGIN}\n\n{_markdown(content, path)}\n{_END}{after}")
-    return path
-
-
-def _markdown(content: dict[str, Any], path: Path) -> str:
+    page = Page("ledger.md", _BEGIN, _END, Path("ledger") / f"{content['date']}.json")
     head = (
         f"{content['date']}, {content['streams']} streams of each length, seed {content['seed']}; "
-        f"{content['confidence']:.0%} intervals that draw whole streams "
-        f"([all numbers]({path.relative_to(DOCS)}))."
+        f"{content['confidence']:.0%} intervals that draw whole streams"
     )
-    parts = [head]
-    for title, header, rows in _tables(content):
-        lines = [_line(header), _line(["---"] * len(header)), *map(_line, rows)]
-        parts.append(f"### {title}\n\n" + "\n".join(lines))
-    return "\n\n".join(parts) + "\n"
+    return pages.write(page, content, head, _tables(content))
 
 
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-_Tables = tuple[str, list[str], list[list[str]]]
-
-
-def _tables(content: dict[str, Any]) -> list[_Tables]:
+def _tables(content: dict[str, Any]) -> list[Titled]:
     lengths: list[int] = content["lengths"]
     scores = [
         (
@@ -201,7 +163,7 @@ def _scored(read: dict[str, Any]) -> str:
     return f"{read['normalised']:.2f}{_range(read['interval'])}"
 
 
-def _differences(content: dict[str, Any]) -> _Tables:
+def _differences(content: dict[str, Any]) -> Titled:
     lengths: list[int] = content["lengths"]
     found = [each for each in content["differences"] if each["reader"] == "literal"]
     rows = [

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from memalpha.agent.prompts import PromptView
 from memalpha.errors import InvalidInputError
 from memalpha.tasks.writers import ScriptedPolicy, Verbatim
-from memalpha_evals import construct, construct_report
+from memalpha_evals import construct, construct_report, pages
 from memalpha_evals.cli import app
 from memalpha_evals.construct import EXTRACTIVE, SCRIPTED, WRITERS, Result, run
 from memalpha_evals.construct_writers import LONGEST, Chosen
@@ -194,7 +194,7 @@ def test_few_conversations_give_no_interval() -> None:
 
 
 def test_the_page_says_what_the_document_says(result: Result, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(construct_report, "DOCS", tmp_path)
+    monkeypatch.setattr(pages, "DOCS", tmp_path)
     page = tmp_path / "construct.md"
     begin = "<!-- construct made:begin, written by evals construct made --write-docs -->"
     page.write_text(f"before\n{begin}\nof last year\n<!-- construct made:end -->\nafter\n")
@@ -213,7 +213,7 @@ def test_the_page_says_what_the_document_says(result: Result, tmp_path, monkeypa
 
 
 def test_a_page_without_its_markers_is_left_alone(result: Result, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(construct_report, "DOCS", tmp_path)
+    monkeypatch.setattr(pages, "DOCS", tmp_path)
     (tmp_path / "construct.md").write_text("no markers\n")
     with pytest.raises(
         InvalidInputError, match=r"construct\.md must hold the line <!-- construct made:begin"

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from memalpha.errors import InvalidInputError
-from memalpha_evals import ledger, ledger_report
+from memalpha_evals import ledger, ledger_report, pages
 from memalpha_evals.cli import app
 from memalpha_evals.ledger import Result, run
 
@@ -72,7 +72,7 @@ def test_progress_adds_up_to_what_was_announced() -> None:
 
 
 def test_the_page_says_what_the_document_says(result: Result, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(ledger_report, "DOCS", tmp_path)
+    monkeypatch.setattr(pages, "DOCS", tmp_path)
     page = tmp_path / "ledger.md"
     page.write_text(f"before\n{ledger_report._BEGIN}\nof last year\n{ledger_report._END}\nafter\n")
     content = ledger_report.document(result, "2026-01-02")
@@ -88,7 +88,7 @@ def test_the_page_says_what_the_document_says(result: Result, tmp_path, monkeypa
 
 
 def test_a_page_without_its_markers_is_left_alone(result: Result, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(ledger_report, "DOCS", tmp_path)
+    monkeypatch.setattr(pages, "DOCS", tmp_path)
     (tmp_path / "ledger.md").write_text("no markers\n")
     with pytest.raises(InvalidInputError, match=r"ledger\.md must hold the line <!-- ledger:begin"):
         ledger_report.write_docs(ledger_report.document(result, "2026-01-02"))

@@ -117,15 +117,11 @@ impl Scorer {
         self.constant > 0.0
     }
 
-    /// What `frequency` occurrences of a term of that weight add to the score of a document of `length` terms.
+    /// What `frequency` occurrences of a term of that weight add to the score of a document of `length` terms: the one
+    /// place where a posting becomes a number.
     #[inline]
     pub(super) fn gain(&self, weight: f64, frequency: u32, length: u32) -> f64 {
-        gain(weight, f64::from(frequency), self.norm(length))
+        let frequency = f64::from(frequency);
+        weight * frequency / (frequency + self.norm(length))
     }
-}
-
-/// The one place where a posting becomes a number.
-#[inline]
-pub(super) fn gain(weight: f64, frequency: f64, norm: f64) -> f64 {
-    weight * frequency / (frequency + norm)
 }

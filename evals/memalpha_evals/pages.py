@@ -1,0 +1,69 @@
+"""Tables of a run, on the screen and in a page of documentation between two marker lines."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from memalpha.errors import InvalidInputError, make
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+# A table: its title, its header, and rows whose first cell is their name.
+Titled: TypeAlias = tuple[str, list[str], list[list[str]]]
+
+
+class Page(NamedTuple):
+    """A part of a file of `docs`, between its markers, and the document that it shows."""
+
+    name: str
+    begin: str
+    end: str
+    # Below `docs`.
+    document: Path
+
+
+def show(tables: Sequence[Titled], out: Console) -> None:
+    """Prints tables; `out` should neither wrap nor mark up."""
+    for title, header, rows in tables:
+        table = Table(
+            box=SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, title=title, title_justify="left"
+        )
+        for name in header:
+            table.add_column(name, justify="left" if name == header[0] else "right", no_wrap=True)
+        for row in rows:
+            table.add_row(*row)
+        out.print(table)
+
+
+def write(page: Page, content: dict[str, Any], head: str, tables: Sequence[Titled]) -> Path:
+    """Writes the document, and `head` with the tables between the page's markers; where the document is.
+
+    Raises:
+        InvalidInputError: `NO_MARKER`; nothing is written.
+    """
+    file = DOCS / page.name
+    text = file.read_text()
+    for marker in (page.begin, page.end):
+        if marker not in text:
+            message = f"{page.name} must hold the line {marker}"
+            raise make(InvalidInputError, "NO_MARKER", message, page=page.name, marker=marker)
+    path = DOCS / page.document
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + "\n")
+    before, _, rest = text.partition(page.begin)
+    _, _, after = rest.partition(page.end)
+    body = "\n\n".join([f"{head} ([all numbers]({page.document})).", *map(_markdown, tables)])
+    file.write_text(f"{before}{page.begin}\n\n{body}\n\n{page.end}{after}")
+    return path
+
+
+def _markdown(table: Titled) -> str:
+    title, header, rows = table
+    lines = [header, ["---"] * len(header), *rows]
+    return f"### {title}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
