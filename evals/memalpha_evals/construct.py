@@ -20,7 +20,7 @@ from memalpha.agent.chunking import Turn, pack
 from memalpha.api.agent.v1alpha1.agent_service_pb2 import ChunkState, RecallRequest
 from memalpha.api.memory.v1alpha1.memory_pb2 import Bank, Chunk, Durability
 from memalpha.client import AsyncMemoryClient
-from memalpha.tasks.ledger.memory import InlineTransport
+from memalpha.tasks.memorized import InlineTransport
 from memalpha.tasks.stats import Difference, paired_difference
 from memalpha.tasks.writers import ScriptedPolicy
 from memalpha_evals.construct_writers import Choice, Chosen, extractive

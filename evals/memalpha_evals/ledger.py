@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import memcore
 from memalpha.tasks import Instance
 from memalpha.tasks.ledger import READERS, Written, ledger, write
-from memalpha.tasks.ledger.memory import View
+from memalpha.tasks.ledger.memory import View, agent_settings
 from memalpha.tasks.ledger.writers import (
     GOOD_TEACHER,
     TEACHER,
@@ -198,7 +198,7 @@ async def _asked(row: Row, instance: Instance, share: float) -> tuple[Written, d
     """One memory, written and asked by every reader."""
     with memcore.Store.in_memory() as store:
         policy = ScriptedPolicy(row.name, row.make(share))
-        written = await write(store, instance, policy, view=row.view)
+        written = await write(store, instance, policy, agent_settings(view=row.view))
         contexts = await written.contexts([question.question for question in instance.questions])
     asked: dict[str, list[Asked]] = {name: [] for name in READERS}
     for question, context in zip(instance.questions, contexts, strict=True):

@@ -7,7 +7,7 @@ from memalpha.agent.prompts import PromptItem, PromptView
 from memalpha.tasks import Instance
 from memalpha.tasks.ledger import Answer, Reader, write
 from memalpha.tasks.ledger.context import Context
-from memalpha.tasks.ledger.memory import View
+from memalpha.tasks.ledger.memory import View, agent_settings
 from memalpha.tasks.scoring import score
 from memalpha.tasks.writers import ScriptedPolicy, Writer
 
@@ -33,7 +33,7 @@ async def contexts(
 ) -> list[Context]:
     """What a reader gets for the questions of `asked` from the memory of `instance`."""
     with memcore.Store.in_memory() as store:
-        written = await write(store, instance, ScriptedPolicy("test", writer), view=shown)
+        written = await write(store, instance, ScriptedPolicy("test", writer), agent_settings(view=shown))
         return await written.contexts([each.question for each in (asked or instance).questions])
 
 
