@@ -1,0 +1,214 @@
+"""The command line of the trainer. Torch is loaded by the commands that need it, and only then."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from memalpha.cli.style import visible
+from memalpha.errors import InvalidInputError, MemalphaError
+from memalpha_trainer.config import Config, resolve
+
+commands = typer.Typer(
+    help="Train memory policies with GRPO on the answers that their memories give.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+_FAILED, _BAD_INPUT = 1, 2
+_INTERRUPTED = 130
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", help="TOML file of the run; see trainer/configs.", show_default=False),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Settings on top of it: table.key=value.", metavar="[KEY=VALUE]...", show_default=False
+    ),
+]
+RunArgument = Annotated[Path, typer.Argument(help="Folder of a run.", show_default=False)]
+
+
+@commands.command("train")
+def train(
+    config: ConfigOption = None,
+    overrides: Overrides = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on at the run's last checkpoint.")] = False,
+    replay: Annotated[
+        Path | None,
+        typer.Option(help="Train on this rollouts.jsonl in place of new rollouts.", show_default=False),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Instances to train on, as JSON lines or parquet.", show_default=False)
+    ] = None,
+    reward: Annotated[
+        str | None,
+        typer.Option(help="module:function that scores a rollout, 0 to 1.", show_default=False),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print the whole configuration and what it would take; do nothing."),
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show only what must be read.")] = False,
+) -> None:
+    """Train a policy.
+
+    Example: `python trainer/run.py --config trainer/configs/bandit.toml optim.steps=20`
+
+    Everything goes into the run's folder, runs/NAME: settings, metrics.jsonl, rollouts.jsonl, checkpoints,
+    results.json, report.md, and checkpoint/, which `memalpha up --policy transformers --model` serves. Ctrl-C
+    ends it with a checkpoint.
+    """
+    settings = _config(config, [*_data(data, reward), *(overrides or [])])
+    if dry_run:
+        raise typer.Exit(_dry_run(settings))
+    _prepare()
+    from memalpha_trainer import session
+
+    outcome = session.train(settings, resume=resume, replay=replay, quiet=quiet)
+    if outcome.stopped:
+        _say(f"stopped after step {outcome.step}; go on with --resume")
+        raise typer.Exit(_INTERRUPTED)
+    _say(outcome.summary)
+
+
+@commands.command("view")
+def view(
+    run: RunArgument,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The page to write.")] = Path("rollouts.html"),
+    step: Annotated[int | None, typer.Option(help="Rollouts of this step only.", show_default=False)] = None,
+    group: Annotated[int | None, typer.Option(help="Of this group only.", show_default=False)] = None,
+) -> None:
+    """Write a page of a run's rollouts, side by side, that opens from disk.
+
+    Example: `memalpha-trainer view runs/bandit -o page.html --step 10`
+    """
+    from memalpha_trainer.view.page import write_page
+
+    _say(write_page(run, out, step=step, group=group))
+
+
+@commands.command("evaluate")
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="Folder of a checkpoint.", show_default=False)],
+    config: ConfigOption = None,
+    overrides: Overrides = None,
+    address: Annotated[
+        str, typer.Option(help="host:port of a policy service that serves it; empty: start one.")
+    ] = "",
+    temperature: Annotated[float, typer.Option(help="Of decoding; 0 is greedy.")] = 0.0,
+) -> None:
+    """Evaluate a checkpoint on the configuration's held-out streams.
+
+    Example: `memalpha-trainer evaluate runs/ledger-tiny/checkpoint --config trainer/configs/ledger-tiny.toml`
+    """
+    from memalpha_trainer import heldout
+    from memalpha_trainer.models import fitted
+
+    settings = _config(config, [f"policy.model='{model}'", *(overrides or [])])
+    if address:
+        found = heldout.of_service(fitted(settings, model), address, temperature=temperature)
+    else:
+        found = heldout.of_checkpoint(settings, model, temperature=temperature)
+    for name, each in found.items():
+        low_high = f" ({each.interval.low:.3f} to {each.interval.high:.3f})" if each.interval else ""
+        scale = "normalised" if each.normalised else "mean score"
+        _say(f"{name}: {scale} {each.mean:.3f}{low_high}, {each.scores.memory_tokens:.0f} memory tokens")
+
+
+@commands.command("experiment")
+def experiment(
+    warm: Annotated[list[Path], typer.Argument(help="Warm starts, folders of checkpoints.")],
+    config: Annotated[Path, typer.Option("--config", help="What all cells share.")] = Path(
+        "trainer/configs/ledger-tiny.toml"
+    ),
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", help="table.key=value on top of it; may be given again.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Of each training arm and warm start.")] = 2,
+    arms: Annotated[str, typer.Option(help="Training arms, with commas.")] = "evidence,mem_alpha,shuffled",
+    out: Annotated[Path, typer.Option(help="Folder of runs.")] = Path("runs/experiment"),
+    lines: Annotated[
+        Path | None, typer.Option(help="File of finished cells; default: cells.jsonl in --out.")
+    ] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="Write the tables into this page.", show_default=False)
+    ] = None,
+    jobs: Annotated[int, typer.Option(help="Cells at once.")] = 1,
+) -> None:
+    """Run the learning experiment: every arm, seed and length, and the rows to compare with.
+
+    Example: `memalpha-trainer experiment warm --seeds 2 --set optim.steps=60`
+
+    Finished cells are not run again; interrupted ones go on at their last checkpoint.
+    """
+    from memalpha_trainer.experiment import page as pages
+    from memalpha_trainer.experiment.cells import Plan
+    from memalpha_trainer.experiment.run import run
+
+    _prepare()
+    chosen = tuple(arms.split(","))
+    plan = Plan(config, tuple(setting or ()), out, tuple(each.resolve() for each in warm), seeds, chosen)
+    done = run(plan, lines or out / "cells.jsonl", jobs, _say)
+    _say(pages.tables(done))
+    if page is not None:
+        pages.write_page(done, page)
+
+
+def _data(data: Path | None, reward: str | None) -> list[str]:
+    """What the shorthands stand for."""
+    found = ['task.kind="data"', f"task.file='{data}'"] if data else []
+    return [*found, f'task.reward="{reward}"'] if reward else found
+
+
+def _config(file: Path | None, overrides: list[str]) -> Config:
+    return resolve(file, overrides)
+
+
+def _dry_run(config: Config) -> int:
+    """Prints the whole configuration and what it would take; the exit status says whether that is there."""
+    from memalpha_trainer.runs import toml
+
+    _say(toml.dumps(config))
+    if config.policy.tiny is not None:
+        return 0
+    _prepare()
+    from memalpha_trainer.scale.dry_run import dry_run
+
+    report = dry_run(config, config.policy.model)
+    _say(report.render())
+    return 0 if report.fits else _FAILED
+
+
+def _prepare() -> None:
+    """Before torch is loaded: nothing is fetched, and nobody is told."""
+    for name, value in {
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "TRL_EXPERIMENTAL_SILENCE": "1",
+    }.items():
+        os.environ.setdefault(name, value)
+
+
+def _say(text: str) -> None:
+    Console(highlight=False, soft_wrap=True).print(visible(text), markup=False)
+
+
+def main() -> None:
+    """Runs the command line; errors of this project become one line and an exit status."""
+    try:
+        commands()
+    except MemalphaError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(_BAD_INPUT if isinstance(error, InvalidInputError) else _FAILED)
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)

@@ -1,0 +1,80 @@
+"""The checkpoint that a run starts from, and whether the run's settings are those that it is bound to."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+from memalpha.agent import packs, wire
+from memalpha.errors import InvalidInputError, make
+from memalpha.policy.checkpoint import MANIFEST, Training, verified
+from memalpha.policy.tiny.make import Shape, tiny
+from memalpha_trainer import tasks
+from memalpha_trainer.config import Config
+
+PACK = "prompt_pack"
+"""Folder of a checkpoint that holds the words it was trained with."""
+_DEFAULT_PACK = "short"
+
+
+def starting_model(config: Config, run: Path) -> Path:
+    """The checkpoint to start from; a tiny one is made in the run's folder, once.
+
+    Raises:
+        InvalidInputError: MODEL_NOT_FOUND.
+    """
+    if config.policy.tiny is not None:
+        folder = run / "model"
+        if not (folder / MANIFEST).exists():
+            _make(config, folder)
+        return folder
+    assert config.policy.model is not None
+    folder = config.policy.model.expanduser()
+    if not (folder / "config.json").is_file():
+        message = (
+            f"policy.model must be a checkpoint's folder, such as `memalpha-trainer warm` makes: {folder}"
+        )
+        raise make(InvalidInputError, "MODEL_NOT_FOUND", message, path=folder)
+    return folder
+
+
+def fitted(config: Config, model: Path) -> Config:
+    """The configuration with the prompt pack that a checkpoint brings along, if none is named.
+
+    Raises:
+        InvalidInputError: CHECKPOINT_NOT_SEALED, or TRAINED_OTHERWISE: it is bound to other settings.
+        CorruptionError: CHECKPOINT_DAMAGED.
+    """
+    sealed = verified(model)
+    if sealed is None:
+        message = f"policy.model must be a sealed checkpoint, with a {MANIFEST}; it is {model}"
+        raise make(InvalidInputError, "CHECKPOINT_NOT_SEALED", message, path=model)
+    config = _with_pack(config, model)
+    bound = asdict(sealed.trained_with)
+    for name, value in asdict(training(config)).items():
+        if bound[name] != value:
+            message = f"checkpoint {model} is bound to {name} {bound[name]!r}; the table agent says {value!r}"
+            raise make(InvalidInputError, "TRAINED_OTHERWISE", message, setting=name)
+    return config
+
+
+def training(config: Config) -> Training:
+    """What a checkpoint of this configuration is bound to; its prompt pack must be named."""
+    agent = tasks.agent_settings(config)
+    digest = packs.load(agent.prompt_pack).digest(wire.get(config.agent.wire_format))
+    return Training(digest, config.agent.wire_format, agent.view_name, agent.core_tokens)
+
+
+def _make(config: Config, folder: Path) -> None:
+    assert config.policy.tiny is not None
+    shutil.rmtree(folder, ignore_errors=True)
+    shape = Shape(**config.policy.tiny.model_dump(), seed=config.seed)
+    tiny(folder, shape, training(_with_pack(config, folder)))
+
+
+def _with_pack(config: Config, model: Path) -> Config:
+    if config.agent.prompt_pack:
+        return config
+    pack = str(model / PACK) if (model / PACK).is_dir() else _DEFAULT_PACK
+    return config.model_copy(update={"agent": config.agent.model_copy(update={"prompt_pack": pack})})

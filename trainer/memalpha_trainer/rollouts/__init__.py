@@ -1,0 +1,1 @@
+"""Rollouts: who makes them (`source`), how one is made (`collect`), and by whose words (`policy`)."""

@@ -1,0 +1,34 @@
+"""Files that are whole or absent, however the process or the machine ends."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def replace(path: Path, text: str) -> None:
+    """Writes a file in one go: a reader sees the old one or the new one."""
+    draft = path.with_name(f".{path.name}.draft")
+    with draft.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    sync_folder(path.parent)
+
+
+def replace_json(path: Path, content: Mapping[str, Any]) -> None:
+    """As `replace`, with a JSON document."""
+    replace(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

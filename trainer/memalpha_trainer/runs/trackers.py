@@ -1,0 +1,134 @@
+"""Where the numbers of a run go besides its folder. Optional, and a guest.
+
+A tracker's package is loaded only if the tracker was chosen. The folder has every number, so that a tracker
+that fails in the middle of a run is given up with a note, and the run goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, Protocol
+
+from memalpha.errors import UnsupportedError, make
+from memalpha_trainer.config import Config
+
+
+class Tracker(Protocol):
+    """Takes numbers. Used by the thread that trains."""
+
+    def log(self, step: int, numbers: Mapping[str, float]) -> None:
+        """Called once for each optimizer step, with steps that rise."""
+        ...
+
+    def close(self) -> None:
+        """Called once, at the end, after an error as well."""
+        ...
+
+
+def open_tracker(config: Config, note: Callable[[str], None]) -> Tracker:
+    """The tracker that a run asks for.
+
+    Args:
+        config: Of the run; its name is the tracker's.
+        note: Told when the tracker fails and is given up.
+
+    Raises:
+        UnsupportedError: TRACKER_NOT_INSTALLED; it names what to install.
+    """
+    if config.log.tracker == "none":
+        return NoTracker()
+    kind, module = _KINDS[config.log.tracker]
+    try:
+        loaded = import_module(module)
+    except ImportError as error:
+        name = config.log.tracker
+        message = f"log.tracker is {name}, which cannot be loaded ({error}): install memalpha-trainer[{name}]"
+        raise make(UnsupportedError, "TRACKER_NOT_INSTALLED", message, tracker=name) from None
+    return _Guest(kind(loaded, config), config.log.tracker, note)
+
+
+class NoTracker:
+    """Takes nothing."""
+
+    def log(self, step: int, numbers: Mapping[str, float]) -> None:
+        """See `Tracker`."""
+
+    def close(self) -> None:
+        """See `Tracker`."""
+
+
+class _Trackio:
+    def __init__(self, trackio: Any, config: Config) -> None:
+        self._trackio = trackio
+        settings = config.model_dump(mode="json")
+        trackio.init(project=config.log.project, name=config.name, config=settings, resume="allow")
+
+    def log(self, step: int, numbers: Mapping[str, float]) -> None:
+        self._trackio.log(dict(numbers), step=step)
+
+    def close(self) -> None:
+        self._trackio.finish()
+
+
+class _Wandb:
+    def __init__(self, wandb: Any, config: Config) -> None:
+        # A resumed run goes on under its id; steps that it does again are not logged again.
+        self._run = wandb.init(
+            project=config.log.project,
+            name=config.name,
+            id=config.name,
+            resume="allow",
+            dir=str(config.folder),
+            config=config.model_dump(mode="json"),
+        )
+
+    def log(self, step: int, numbers: Mapping[str, float]) -> None:
+        self._run.log(dict(numbers), step=step)
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+class _TensorBoard:
+    """Without torch: events by TensorBoard's own writer, below the run's folder."""
+
+    def __init__(self, summary: Any, config: Config) -> None:
+        self._writer = summary.Writer(summary.DirectoryOutput(str(config.folder / "tensorboard")))
+
+    def log(self, step: int, numbers: Mapping[str, float]) -> None:
+        for name, value in numbers.items():
+            self._writer.add_scalar(name, value, step)
+        self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class _Guest:
+    """A tracker that may fail."""
+
+    def __init__(self, tracker: Tracker, name: str, note: Callable[[str], None]) -> None:
+        self._tracker: Tracker = tracker
+        self._name = name
+        self._note = note
+
+    def log(self, step: int, numbers: Mapping[str, float]) -> None:
+        self._try(lambda: self._tracker.log(step, numbers))
+
+    def close(self) -> None:
+        self._try(self._tracker.close)
+
+    def _try(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except Exception as error:  # noqa: BLE001 - it is another's program, and the folder has the numbers
+            self._tracker = NoTracker()
+            self._note(f"{self._name} failed and is no longer used: {type(error).__name__}: {error}")
+
+
+_KINDS: dict[str, tuple[Callable[[Any, Config], Tracker], str]] = {
+    "trackio": (_Trackio, "trackio"),
+    "tensorboard": (_TensorBoard, "tensorboard.summary"),
+    "wandb": (_Wandb, "wandb"),
+}

@@ -1,0 +1,118 @@
+"""The policy service of a run: one that is started and ends with the run, or one that runs already."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from memalpha.client import PolicyClient
+from memalpha.config import Settings
+from memalpha.errors import MemalphaError, UnavailableError, make
+from memalpha.services.launched import VARIABLE
+from memalpha_trainer.config import Config
+
+_READY_SECONDS = 600.0
+_POLL_SECONDS = 0.1
+_GRACE_SECONDS = 5.0
+_LAST_BYTES = 2000
+
+
+@contextmanager
+def served(config: Config, model: Path, weights: Path, log: Path) -> Iterator[str]:
+    """The address of a policy service for a run, for as long as it is open.
+
+    Args:
+        config: Names a running service, or how to start one.
+        model: Checkpoint that a started service serves first.
+        weights: Folder below which it may load others.
+        log: Where a started service writes its log.
+
+    Raises:
+        UnavailableError: POLICY_NOT_READY, with the last lines of the log.
+    """
+    if config.policy.address:
+        yield config.policy.address
+        return
+    address = f"127.0.0.1:{_free_port()}"
+    process = _start(_settings(config, model, weights, address), log)
+    try:
+        _wait(process, address, log)
+        yield address
+    finally:
+        _stop(process)
+
+
+def _settings(config: Config, model: Path, weights: Path, address: str) -> Settings:
+    policy = {
+        "model": str(model.resolve()),
+        "weights_root": weights.resolve(),
+        "threads": max(1, config.policy.threads),
+        "rows": config.policy.rows,
+        "waiting": 65536,
+        "max_tokens": config.agent.max_new_tokens,
+        "dtype": config.optim.dtype,
+    }
+    return Settings.model_validate(
+        {
+            "policy_engine": "transformers",
+            "policy": policy,
+            "policy_address": address,
+            "wire_format": config.agent.wire_format,
+            "log_format": "json",
+        }
+    )
+
+
+def _start(settings: Settings, log: Path) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, **settings.environment(), VARIABLE: "1"}
+    with log.open("ab") as out:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "memalpha", "serve", "policy"],
+            stdin=subprocess.PIPE,  # closes when this process is gone, and the service follows
+            stdout=out,
+            stderr=out,
+            env=environment,
+            process_group=0,
+        )
+
+
+def _wait(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
+    give_up = time.monotonic() + _READY_SECONDS
+    while process.poll() is None and time.monotonic() < give_up:
+        if _answers(address):
+            return
+        time.sleep(_POLL_SECONDS)
+    lines = log.read_bytes()[-_LAST_BYTES:].decode(errors="replace")
+    message = f"the policy service did not start; its log {log} ends with\n{lines}"
+    raise make(UnavailableError, "POLICY_NOT_READY", message, log=log)
+
+
+def _answers(address: str) -> bool:
+    try:
+        with PolicyClient.connect(address) as client:
+            client.describe()
+    except MemalphaError:
+        return False
+    return True
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(_GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]

@@ -1,0 +1,202 @@
+"""A run from its configuration to its last checkpoint: the only module that knows all the parts.
+
+The order is: folder, model, policy service, training, held-out evaluation, checkpoint, report. A run that
+was stopped or killed begins again at its last checkpoint and ends at the same bits; what it had written down
+after that checkpoint is cut off first.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from memalpha_trainer import evaluation, heldout, tasks
+from memalpha_trainer.config import Config
+from memalpha_trainer.credit.content import ContentCheck, LedgerContent
+from memalpha_trainer.credit.rows import rows
+from memalpha_trainer.grpo.resume import latest, step_of
+from memalpha_trainer.grpo.trainer import ChunkGRPOTrainer
+from memalpha_trainer.models import fitted, starting_model
+from memalpha_trainer.rollouts.live import LiveRollouts, Plan
+from memalpha_trainer.rollouts.policy import Sampling
+from memalpha_trainer.rollouts.replay import ReplayRollouts
+from memalpha_trainer.rollouts.source import RolloutSource
+from memalpha_trainer.runs import report
+from memalpha_trainer.runs.files import replace_json
+from memalpha_trainer.runs.folder import RunFolder
+from memalpha_trainer.runs.live import Progress
+from memalpha_trainer.runs.observer import RunObserver
+from memalpha_trainer.runs.trackers import open_tracker
+from memalpha_trainer.served import served
+from memalpha_trainer.signals import stopping_signals
+from memalpha_trainer.weights import WeightFolders
+
+RESULTS = "results.json"
+CHECKPOINT = "checkpoint"
+
+Results = dict[str, dict[str, evaluation.Result]]
+"""`before` and `after`, by row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        folder: The run's.
+        stopped: Whether it was asked to end before its last step.
+        step: Optimizer steps done.
+        summary: What it came to, on one screen.
+    """
+
+    folder: Path
+    stopped: bool
+    step: int
+    summary: str = ""
+
+
+def train(
+    config: Config, *, resume: bool = False, replay: Path | None = None, quiet: bool = False
+) -> Outcome:
+    """Trains.
+
+    Args:
+        config: The run.
+        resume: Go on at its last checkpoint.
+        replay: A `rollouts.jsonl` to train on in place of new rollouts; then no policy is served.
+        quiet: Show nothing but what must be read.
+
+    Raises:
+        MemalphaError: The configuration, the model or the folder does not do, or a service failed.
+    """
+    if config.optim.threads:
+        torch.set_num_threads(config.optim.threads)
+    run = RunFolder.resume(config) if resume else RunFolder.create(config)
+    with run, Progress(config.optim.steps, quiet=quiet) as progress:
+        return _Session(config, run, progress, replay).go()
+
+
+class _Session:
+    """One process's work on a run."""
+
+    def __init__(self, config: Config, run: RunFolder, progress: Progress, replay: Path | None) -> None:
+        self._run = run
+        self._progress = progress
+        self._replay = replay
+        self._base = starting_model(config, run.path)
+        self._config = fitted(config, self._base)
+        self._task = tasks.task(self._config)
+        dtype = getattr(torch, config.optim.dtype)
+        self._folders = WeightFolders(run.weights, self._base, config.save.keep, dtype)
+
+    def go(self) -> Outcome:
+        """Trains, evaluates, writes."""
+        before = latest(self._run.checkpoints, self._config.optim.updates)
+        done = step_of(before) if before else 0
+        self._run.cut(done)
+        self._run.running(done, "starting")
+        with ExitStack() as parts:
+            address = "" if self._replay else parts.enter_context(self._served())
+            if address and done == 0:
+                self._evaluate("before", address)
+            trainer = self._trained(parts, address, before)
+            step = trainer.state.global_step
+            if step < self._config.optim.steps:
+                self._run.end("stopped", f"asked to stop at step {step}")
+                return Outcome(self._run.path, True, step)
+            trainer.publish()
+            self._keep_checkpoint(trainer.version)
+            if address:
+                self._evaluate("after", address)
+        self._run.end("done")
+        held_out = report.held_out_rows(read_results(self._run.path))
+        report.write_report(self._run, held_out)
+        return Outcome(self._run.path, False, step, report.summary(self._run, held_out))
+
+    def _served(self) -> AbstractContextManager[str]:
+        self._progress.phase("starting the policy service")
+        return served(self._config, self._base, self._run.weights, self._run.path / "policy.log")
+
+    def _trained(self, parts: ExitStack, address: str, before: Path | None) -> ChunkGRPOTrainer:
+        """The trainer, once it has trained."""
+        source = self._source(address)
+        parts.callback(source.close)
+        tracker = open_tracker(self._config, self._progress.note)
+        parts.callback(tracker.close)
+        trainer = self._trainer(source, RunObserver(self._run, self._progress, tracker))
+        with stopping_signals(trainer.stop_soon, self._progress.note):
+            trainer.train(resume_from_checkpoint=str(before) if before else None)
+        return trainer
+
+    def _source(self, address: str) -> RolloutSource:
+        if self._replay:
+            return ReplayRollouts.of_file(self._replay)
+        config = self._config
+        sampling = Sampling(config.rollouts.temperature, config.agent.max_new_tokens)
+        plan = Plan(config.seed, config.rollouts.group_size, config.rollouts.concurrency, sampling)
+        return LiveRollouts(
+            address,
+            self._task.streams,
+            partial(tasks.setting, config),
+            plan,
+            partial(self._progress.phase, "rollouts"),
+            config.task.reader_address,
+        )
+
+    def _trainer(self, source: RolloutSource, observer: RunObserver) -> ChunkGRPOTrainer:
+        network = transformers.AutoModelForCausalLM.from_pretrained(
+            self._base, dtype=torch.float32, attn_implementation="sdpa", local_files_only=True
+        )
+        tokenizer = transformers.AutoTokenizer.from_pretrained(self._base, local_files_only=True)
+        return ChunkGRPOTrainer(
+            self._config,
+            network,
+            tokenizer,
+            source,
+            folders=self._folders,
+            observer=observer,
+            credit=partial(rows, config=self._config, check=self._check()),
+        )
+
+    def _check(self) -> ContentCheck | None:
+        table = self._config.rewards
+        return LedgerContent(table.quirks) if table.content and self._config.task.kind == "ledger" else None
+
+    def _keep_checkpoint(self, version: int) -> None:
+        """The trained policy as a folder that can be served by itself."""
+        folder = self._run.path / CHECKPOINT
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(self._folders.path(version), folder)
+
+    def _evaluate(self, when: str, address: str) -> None:
+        """Writes greedy results on held-out streams down."""
+        known = _raw_results(self._run.path)
+        phase = partial(_told, self._progress, when)
+        found = heldout.of_service(self._config, address, phase)
+        known[when] = {name: asdict(each) for name, each in found.items()}
+        replace_json(self._run.path / RESULTS, known)
+
+
+def _told(progress: Progress, when: str, name: str, done: int, of: int) -> None:
+    progress.phase(f"evaluation {when}, {name}", done, of)
+
+
+def read_results(folder: Path) -> Results:
+    """Held-out results that a run wrote down."""
+    return {
+        when: {name: evaluation.Result.from_dict(each) for name, each in rows.items()}
+        for when, rows in _raw_results(folder).items()
+    }
+
+
+def _raw_results(folder: Path) -> dict[str, Any]:
+    path = folder / RESULTS
+    return json.loads(path.read_text("utf-8")) if path.exists() else {}

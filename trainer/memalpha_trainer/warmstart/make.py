@@ -1,0 +1,149 @@
+"""A warm start from nothing: tokenizer, practice, imitation, one checkpoint.
+
+It is made in a work folder beside the checkpoint, step by step; a step that is done is not done again, so
+that whoever was interrupted calls it again. The checkpoint brings along the prompt
+pack that it was trained with.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from memalpha.agent import AgentSettings, packs, wire
+from memalpha.policy.checkpoint import MANIFEST, Manifest, Training
+from memalpha.policy.tiny.make import Shape, tiny
+from memalpha.tasks.ledger.context import MOST_CORE_TOKENS
+from memalpha.tasks.ledger.memory import agent_settings
+from memalpha_trainer.models import PACK
+from memalpha_trainer.warmstart import practice
+from memalpha_trainer.warmstart.corpus import texts
+from memalpha_trainer.warmstart.example import Example
+from memalpha_trainer.warmstart.schedule import Schedule
+from memalpha_trainer.warmstart.trajectories import Lessons, taught
+
+OWN_PACK = Path(__file__).parent / "pack"
+_FORM = "lines"
+
+Progress = Callable[[str, int, int, str], None]
+"""Called with what is going on, how much of it is done, how much there is, and a remark."""
+
+
+@dataclass(frozen=True, slots=True)
+class Practice:
+    """How much is practised: rows of each stage, in order, and how long they are.
+
+    Attributes:
+        lists: Lists of up to `longest` names and days.
+        bare: Chunks alone, of `bare_statements`.
+        prompted: Whole prompts, of `prompted_statements`.
+    """
+
+    lists: int = 1600
+    longest: int = 14
+    bare: int = 14_400
+    bare_statements: int = 5
+    prompted: int = 3200
+    prompted_statements: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A warm start.
+
+    Attributes:
+        shape: Of the model; the vocabulary holds all words of the ledger.
+        pack: Name or folder of the prompt pack.
+        practice: What is practised first.
+        lessons: What the teacher shows; its rates make it wrong in most rumours, revocations and changes.
+        practising: Schedule of the practice.
+        imitating: Schedule of the imitation.
+        examples: Of the teacher, that are learned.
+        seed: Of everything.
+    """
+
+    shape: Shape = field(default_factory=lambda: Shape(vocabulary=1152, context=1024))
+    pack: str = str(OWN_PACK)
+    practice: Practice = field(default_factory=Practice)
+    lessons: Lessons = field(default_factory=Lessons)
+    practising: Schedule = field(default_factory=lambda: Schedule(decay=0.2))
+    imitating: Schedule = field(default_factory=lambda: Schedule(decay=0.5))
+    examples: int = 9600
+    seed: int = 0
+
+    def agent(self) -> AgentSettings:
+        """What the model is shown."""
+        return agent_settings(prompt_pack=self.pack)
+
+    def training(self) -> Training:
+        """What the checkpoint is bound to."""
+        digest = packs.load(self.pack).digest(wire.get(_FORM))
+        return Training(digest, _FORM, self.agent().view_name, MOST_CORE_TOKENS)
+
+
+def warm_start(
+    out: Path, recipe: Recipe, progress: Progress = lambda what, done, of, remark: None
+) -> Manifest:
+    """Makes a warm start.
+
+    Args:
+        out: Folder of the checkpoint, which does not exist yet; `<out>.work` beside it keeps the steps.
+        recipe: How.
+        progress: Is told of all of it.
+
+    Raises:
+        InvalidInputError: FOLDER_NOT_EMPTY, or work of another recipe is in the way.
+    """
+    from memalpha_trainer.warmstart.sft import encoded, imitate
+
+    work = out.with_name(f"{out.name}.work")
+    untrained, practised = work / "untrained", work / "practised"
+    if not (untrained / MANIFEST).exists():
+        _make(untrained, recipe)
+    if not (practised / MANIFEST).exists():
+        shutil.rmtree(practised, ignore_errors=True)
+        stages = [encoded(untrained, each) for each in _practice(recipe)]
+        imitate(
+            untrained,
+            practised,
+            stages,
+            replace(recipe.practising, seed=recipe.seed),
+            progress=_named("practice", progress),
+        )
+    lessons = replace(recipe.lessons, seed=recipe.seed)
+    examples = taught(lessons, recipe.agent(), work / "lessons.jsonl", _counted("lessons", progress))
+    rows = encoded(practised, examples[: recipe.examples])
+    return imitate(
+        practised,
+        out,
+        [rows],
+        replace(recipe.imitating, seed=recipe.seed),
+        progress=_named("imitation", progress),
+    )
+
+
+def _make(folder: Path, recipe: Recipe) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    pack = packs.load(recipe.pack)
+    tiny(folder, replace(recipe.shape, seed=recipe.seed), recipe.training(), texts(pack))
+    if Path(recipe.pack).is_dir():
+        shutil.copytree(recipe.pack, folder / PACK)
+
+
+def _practice(recipe: Recipe) -> list[list[Example]]:
+    much, pack, seed = recipe.practice, packs.load(recipe.pack), recipe.seed
+    return [
+        list(practice.lists(much.lists, much.longest, seed)),
+        list(practice.notes(None, much.bare, much.bare_statements, seed)),
+        list(practice.notes(pack, much.prompted, much.prompted_statements, seed)),
+    ]
+
+
+def _counted(what: str, progress: Progress) -> Callable[[int, int], None]:
+    return lambda done, of: progress(what, done, of, "")
+
+
+def _named(what: str, progress: Progress) -> Callable[[int, int, float, float], None]:
+    return lambda done, of, loss, right: progress(what, done, of, f"loss {loss:.3f}, right {right:.3f}")

@@ -1,0 +1,107 @@
+"""What a teacher writes about streams, through the real path: the agent's loop over a bank in RAM.
+
+The teacher sees the prompt alone, in the words of the pack that the model is going to read, and later chunks
+show the memory that its mistakes left behind. A file has one JSON line for each stream, in order; whoever
+finds one that ends early, in the middle of a line even, goes on where it ends. No torch here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import memcore
+from memalpha.agent import AgentSettings
+from memalpha.errors import InternalError, InvalidInputError, make
+from memalpha.tasks.instance import Instance
+from memalpha.tasks.ledger import ledger
+from memalpha.tasks.ledger.memory import BANK
+from memalpha.tasks.ledger.writers import TEACHER, Rates, Teacher
+from memalpha.tasks.memorized import memorize
+from memalpha.tasks.writers import ScriptedPolicy, Writer
+from memalpha_trainer.rollouts.seeds import seed
+from memalpha_trainer.warmstart.example import Example
+from memalpha_trainer.warmstart.lines import append, whole_lines
+
+Progress = Callable[[int, int], None]
+"""Called with streams done and streams in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lessons:
+    """What is taught, on streams of the training split.
+
+    Attributes:
+        streams: How many.
+        units: Their lengths in units of six chunks, in turns. Longer ones show fuller memories.
+        rates: How often the teacher is wrong.
+        seed: Of streams and mistakes.
+    """
+
+    streams: int = 360
+    units: tuple[int, ...] = (1, 1, 4, 13)
+    rates: Rates = TEACHER
+    seed: int = 0
+
+    def stream(self, number: int) -> Instance:
+        """A stream by its number."""
+        return ledger(seed(self.seed, "lesson", number), self.units[number % len(self.units)])
+
+    def teacher(self, number: int) -> Teacher:
+        """Who writes about it."""
+        return Teacher(self.rates, seed(self.seed, "teacher", number))
+
+
+def taught(
+    lessons: Lessons, settings: AgentSettings, path: Path, progress: Progress = lambda done, of: None
+) -> list[Example]:
+    """The examples of all streams; those that the file lacks are made and appended to it.
+
+    Args:
+        lessons: What is taught. The file's are taken to be the same but for their number.
+        settings: Of the agent.
+        path: The file, which may not exist yet.
+        progress: Is told of each stream.
+
+    Raises:
+        InvalidInputError: OTHER_LESSONS: the file holds other streams.
+    """
+    examples = []
+    done = whole_lines(path)
+    for number in range(lessons.streams):
+        stream = lessons.stream(number)
+        if number < len(done):
+            examples += _read(done[number], stream, path)
+        else:
+            new = trajectory(stream, lessons.teacher(number), settings)
+            append(path, {"stream": stream.instance_id, "examples": [asdict(each) for each in new]})
+            examples += new
+        progress(number + 1, lessons.streams)
+    return examples
+
+
+def trajectory(stream: Instance, writer: Writer, settings: AgentSettings) -> list[Example]:
+    """What a writer is shown and writes, chunk by chunk.
+
+    Raises:
+        InternalError: WRITER_FAILED: a chunk could not be memorized.
+    """
+    with memcore.Store.in_memory() as store:
+        done = asyncio.run(memorize(store, stream, ScriptedPolicy("teacher", writer), settings, BANK))
+    examples: list[Example] = []
+    for outcome in done.outcomes:
+        if outcome.completion is None or outcome.failure:
+            raise make(InternalError, "WRITER_FAILED", f"{stream.instance_id}: {outcome.failure}")
+        system, user = (each.content for each in outcome.prompt.messages)
+        examples.append(Example(system, user, outcome.completion.text))
+    return examples
+
+
+def _read(record: dict[str, Any], stream: Instance, path: Path) -> list[Example]:
+    if record["stream"] != stream.instance_id:
+        message = f"{path} holds {record['stream']} where these lessons have {stream.instance_id}"
+        raise make(InvalidInputError, "OTHER_LESSONS", message, path=path)
+    return [Example(**each) for each in record["examples"]]

@@ -1,0 +1,128 @@
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+import memcore
+from memalpha.errors import InvalidInputError, NotFoundError, UnavailableError
+from memalpha.tasks.ledger import ledger
+from memalpha.tasks.ledger.memory import write
+from memalpha.tasks.ledger.writers import Teacher, WithoutDeletes
+from memalpha.tasks.writers import Empty, ScriptedPolicy
+from memalpha_trainer.records import Rollout, Source
+from memalpha_trainer.rollouts import collect
+from memalpha_trainer.rollouts.collect import Place
+from memalpha_trainer.rollouts.live import Plan, rollouts
+from memalpha_trainer.rollouts.policy import Sampling
+from memalpha_trainer.rollouts.replay import ReplayRollouts, read_rollouts
+
+from .support import SETTING, SeededPolicy, made, written
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collect, "_FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(collect, "_LONGEST_PAUSE", 0.0)
+
+
+def test_a_place_decides_every_seed() -> None:
+    here, again = (made(SeededPolicy(), ledger(3), Place(1, 2, 3, 4)) for _ in range(2))
+    assert here == again
+    for other in (Place(0, 2, 3, 4), Place(1, 0, 3, 4), Place(1, 2, 0, 4), Place(1, 2, 3, 0)):
+        assert {each.seed for each in made(SeededPolicy(), ledger(3), other).samples}.isdisjoint(
+            each.seed for each in here.samples
+        )
+
+
+def test_each_chunk_has_a_seed_of_its_own() -> None:
+    seeds = [sample.seed for sample in made(SeededPolicy(), ledger(3)).samples]
+    assert len(set(seeds)) == len(seeds) == 6
+
+
+def test_an_outage_in_the_middle_changes_nothing() -> None:
+    disturbed = SeededPolicy(outages=(3, 5))
+    assert made(disturbed, ledger(3)) == made(SeededPolicy(), ledger(3))
+    # Begun three times: calls 0–3 ended by the outage at 3, calls 4–5 by that at 5, then six chunks.
+    assert len(disturbed.requests) == 4 + 2 + 6
+
+
+def test_an_outage_without_end_is_an_error() -> None:
+    with pytest.raises(UnavailableError):
+        made(SeededPolicy(outages=tuple(range(100))), ledger(3))
+
+
+def test_requests_ask_for_the_untruncated_distribution() -> None:
+    policy = SeededPolicy()
+    made(policy, ledger(3))
+    for request in policy.requests:
+        sampling = request.sampling
+        assert (sampling.temperature, sampling.top_p, sampling.top_k, sampling.min_p) == (1.0, 1.0, 0, 0.0)
+        assert request.return_tokens
+
+
+def test_a_rollout_beside_others_is_the_one_alone() -> None:
+    places = [(ledger(3), Place(1, 0, 0, index)) for index in range(6)]
+    plan = Plan(seed=1, group_size=6, concurrency=6, sampling=Sampling())
+
+    async def all_at_once() -> list[Rollout]:
+        policy = SeededPolicy()
+        return await rollouts(policy, await policy.describe(), SETTING, places, plan)
+
+    assert asyncio.run(all_at_once()) == [made(SeededPolicy(), *place) for place in places]
+
+
+def test_the_trace_counts_what_the_bank_counts() -> None:
+    instance = ledger(5, 4)
+
+    async def stored() -> int:
+        with memcore.Store.in_memory() as store:
+            return (await write(store, instance, ScriptedPolicy("oracle", Teacher()))).tokens
+
+    assert written(Teacher(), instance).memory_tokens == asyncio.run(stored())
+
+
+def test_right_answers_rest_on_chunks_that_decide_them() -> None:
+    done = written(Teacher())
+    assert all(answer.score == 1.0 for answer in done.answers)
+    for answer in done.answers:
+        assert {source.chunk for source in answer.used} <= set(answer.evidence)
+
+
+def test_what_was_deleted_is_a_tombstone_of_the_chunk_that_deleted_it() -> None:
+    # Of stream 3, chunk 3 cancels Vura's wedding.
+    (answer,) = [each for each in written(Teacher()).answers if each.question == "When is Vura's wedding?"]
+    assert [(each.chunk, each.deleted) for each in answer.used] == [(3, True)]
+    (kept,) = [
+        each
+        for each in written(WithoutDeletes(Teacher())).answers
+        if each.question == "When is Vura's wedding?"
+    ]
+    assert kept.score == 0.0
+    assert [each.deleted for each in kept.used] == [False]
+
+
+def test_an_empty_memory_rests_on_nothing() -> None:
+    assert all(answer.used == () for answer in written(Empty()).answers)
+
+
+def test_records_survive_a_file_to_the_last_bit(tmp_path) -> None:
+    ours = replace(written(Teacher()), reward=0.1 + 0.2)
+    file = tmp_path / "rollouts.jsonl"
+    file.write_text(ours.to_json() + "\n")
+    assert read_rollouts(file) == [ours]
+    assert isinstance(read_rollouts(file)[0].answers[0].used[0], Source)
+
+
+def test_replay_hands_out_a_steps_rollouts_in_order() -> None:
+    first = written(Teacher())
+    source = ReplayRollouts([replace(first, index=1), first, replace(first, step=2)])
+    assert [each.index for each in source.collect(0)] == [0, 1]
+    with pytest.raises(NotFoundError, match="no rollouts of step 1; there are those of 0 to 2"):
+        source.collect(1)
+
+
+def test_a_broken_line_is_named(tmp_path) -> None:
+    file = tmp_path / "rollouts.jsonl"
+    file.write_text(written(Empty()).to_json() + "\n{}\n")
+    with pytest.raises(InvalidInputError, match="line 2"):
+        read_rollouts(file)

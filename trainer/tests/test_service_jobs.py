@@ -1,0 +1,282 @@
+"""Jobs over processes of a fake trainer: made once, started in order, stopped, found again."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from memalpha.errors import (
+    AlreadyExistsError,
+    BusyError,
+    ConflictError,
+    CorruptionError,
+    InvalidInputError,
+    NotFoundError,
+)
+from memalpha_trainer.config import Config
+from memalpha_trainer.runs.folder import RunFolder
+from memalpha_trainer.service.events import Event, whole_lines
+from memalpha_trainer.service.manager import JobManager, Limits, check_id
+
+FAKE = (sys.executable, str(Path(__file__).with_name("fake_trainer.py")))
+NEVER = 10**6
+
+
+def configured(root: Path, job_id: str, how: str = "ends", steps: int = 5) -> Config:
+    return Config.model_validate(
+        {
+            "name": job_id,
+            "out": root,
+            "policy": {"model": "warm"},
+            "optim": {"steps": steps},
+            "log": {"project": how},
+        }
+    )
+
+
+class Clock:
+    """Stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@contextmanager
+def managed(root: Path, **settings: object) -> Iterator[JobManager]:
+    manager = JobManager(root, FAKE, **settings)  # type: ignore[arg-type]
+    try:
+        yield manager
+    finally:
+        for view in manager.list():
+            view.job.process.kill()
+        manager.close()
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[JobManager]:
+    with managed(tmp_path) as made:
+        yield made
+
+
+def until(manager: JobManager, is_so: Callable[[], bool], seconds: float = 60) -> None:
+    give_up = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < give_up, [
+            (view.job.record.job_id, view.standing) for view in manager.list()
+        ]
+        manager.tick()
+        time.sleep(0.02)
+
+
+def state(manager: JobManager, job_id: str) -> str:
+    return manager.get(job_id).standing.state
+
+
+def ended(manager: JobManager, *job_ids: str) -> None:
+    until(manager, lambda: all(manager.get(each).standing.ended for each in job_ids))
+
+
+def events(manager: JobManager, job_id: str) -> list[Event]:
+    return manager.events(job_id, 0)[0]
+
+
+def pid(manager: JobManager, job_id: str) -> int:
+    return int((manager.get(job_id).job.folder / "process.pid").read_text())
+
+
+def test_a_job_tells_its_steps_weights_and_states_in_order(manager: JobManager, tmp_path: Path) -> None:
+    assert manager.create(configured(tmp_path, "a")).standing.state == "pending"
+    ended(manager, "a")
+    view = manager.get("a")
+    assert (view.standing.state, view.standing.step, view.standing.error) == ("succeeded", 5, "")
+    assert view.ended is not None
+    told = events(manager, "a")
+    assert [event.sequence for event in told] == list(range(1, len(told) + 1))
+    assert [event.state for event in told if event.state] in (
+        ["pending", "running", "succeeded"],
+        ["pending", "succeeded"],
+    )
+    assert told[-1].state == "succeeded"
+    # What is no number is left out.
+    steps = [(event.step, event.metrics) for event in told if event.metrics]
+    assert steps == [(step, {"reward/total": step / 10}) for step in range(1, 6)]
+    assert [event.version for event in told if event.checkpoint] == [2, 4]
+    assert manager.events("a", len(told))[0] == told[-1:]
+
+
+def test_a_failed_job_says_why_with_its_last_lines(manager: JobManager, tmp_path: Path) -> None:
+    for how in ("fails", "dies", "never begins"):
+        manager.create(configured(tmp_path, how.replace(" ", "-"), how))
+    ended(manager, "fails", "dies", "never-begins")
+    errors = {view.job.record.job_id: view.standing.error for view in manager.list()}
+    assert {view.standing.state for view in manager.list()} == {"failed"}
+    assert errors["fails"].startswith("RuntimeError: the loss is not finite\na line before the end\n")
+    assert errors["dies"] == "its process is gone without a word\nnot enough memory"
+    assert errors["never-begins"].endswith("error: there is no such model")
+    assert events(manager, "dies")[-1].error == errors["dies"]
+    assert manager.get("dies").standing.step == 3
+
+
+def test_jobs_wait_for_a_place_and_start_in_their_order(tmp_path: Path) -> None:
+    with managed(tmp_path, limits=Limits(places=2)) as manager:
+        for name in "abc":
+            manager.create(configured(tmp_path, name, steps=NEVER))
+        until(manager, lambda: state(manager, "a") == state(manager, "b") == "running")
+        assert manager.get("c").standing.message == "waiting for a place"
+        manager.cancel("a")
+        until(manager, lambda: state(manager, "c") == "running")
+        assert [view.job.record.job_id for view in manager.list()] == ["c", "b", "a"]
+
+
+def test_a_job_that_is_asked_to_stop_does_in_good_order(manager: JobManager, tmp_path: Path) -> None:
+    manager.create(configured(tmp_path, "a", steps=NEVER))
+    until(manager, lambda: manager.get("a").standing.step > 2)
+    first = manager.cancel("a").job.cancelled
+    assert manager.cancel("a").job.cancelled == first is not None
+    ended(manager, "a")
+    assert state(manager, "a") == "cancelled"
+    assert manager.get("a").standing.message.startswith("asked to stop at step")
+    assert manager.cancel("a").standing.state == "cancelled"
+
+
+def test_a_job_that_does_not_stop_is_killed_after_its_grace(tmp_path: Path) -> None:
+    clock = Clock()
+    with managed(tmp_path, limits=Limits(grace_seconds=30), clock=clock) as manager:
+        manager.create(configured(tmp_path, "a", "stubborn", steps=NEVER))
+        until(manager, lambda: manager.get("a").standing.step > 0)
+        manager.cancel("a")
+        clock.now += timedelta(seconds=29)
+        step = manager.get("a").standing.step
+        until(manager, lambda: manager.get("a").standing.step > step + 3)
+        clock.now += timedelta(seconds=1)
+        ended(manager, "a")
+        assert state(manager, "a") == "cancelled"
+
+
+def test_a_job_that_waits_is_cancelled_at_once_and_never_started(tmp_path: Path) -> None:
+    with managed(tmp_path, limits=Limits(places=0)) as manager:
+        manager.create(configured(tmp_path, "a"))
+        manager.tick()
+        assert manager.cancel("a").standing.state == "cancelled"
+        manager.tick()
+        assert not manager.get("a").job.process.launched
+
+
+def test_the_same_call_makes_one_job(manager: JobManager, tmp_path: Path) -> None:
+    first = manager.create(configured(tmp_path, "a"), "call-1")
+    assert manager.create(configured(tmp_path, "a"), "call-1").job is first.job
+    assert manager.create(configured(tmp_path, "a")).job is first.job
+    # The service picked another id, but the call is the same.
+    assert manager.create(configured(tmp_path, "b"), "call-1").job is first.job
+    assert len(manager.list()) == 1
+    with pytest.raises(AlreadyExistsError, match="job a exists with another configuration"):
+        manager.create(configured(tmp_path, "a", steps=9))
+    with pytest.raises(ConflictError, match="call-1 made job a"):
+        manager.create(configured(tmp_path, "b", steps=9), "call-1")
+    assert manager.create(configured(tmp_path, "b"), "call-2").job is not first.job
+    with pytest.raises(InvalidInputError, match="at most 128 bytes"):
+        manager.create(configured(tmp_path, "c"), "x" * 129)
+
+
+def test_a_run_that_is_no_job_is_left_alone(manager: JobManager, tmp_path: Path) -> None:
+    RunFolder.create(configured(tmp_path, "by-hand")).close()
+    with pytest.raises(AlreadyExistsError, match="is no job"):
+        manager.create(configured(tmp_path, "by-hand"))
+    with pytest.raises(NotFoundError, match="no job 'by-hand'"):
+        manager.get("by-hand")
+
+
+@pytest.mark.parametrize("job_id", ["", "../a", "a/b", ".service.lock", "a" * 101, "ä", "a\n"])
+def test_ids_are_names_of_folders(job_id: str) -> None:
+    with pytest.raises(InvalidInputError, match="job_id must be"):
+        check_id(job_id)
+
+
+def test_one_service_at_a_time_has_a_folder(tmp_path: Path) -> None:
+    with managed(tmp_path), pytest.raises(BusyError, match=f"process {os.getpid()}, works on"):
+        JobManager(tmp_path, FAKE)
+    JobManager(tmp_path, FAKE).close()
+
+
+def test_another_service_finds_waiting_working_and_ended_jobs(tmp_path: Path) -> None:
+    first = JobManager(tmp_path, FAKE)
+    first.create(configured(tmp_path, "ended", steps=2))
+    ended(first, "ended")
+    first.create(configured(tmp_path, "works", steps=NEVER), "call")
+    until(first, lambda: first.get("works").standing.step > 2)
+    first.create(configured(tmp_path, "waits", steps=2))
+    seen, before = events(first, "works"), pid(first, "works")
+    first.close()
+    with managed(tmp_path) as second:
+        assert [view.job.record.job_id for view in second.list()] == ["waits", "works", "ended"]
+        assert [view.standing.state for view in second.list()] == ["pending", "running", "succeeded"]
+        until(second, lambda: second.get("works").standing.step > len(seen))
+        assert events(second, "works")[: len(seen)] == seen
+        assert len(events(second, "works")) > len(seen)
+        assert second.create(configured(tmp_path, "works", steps=NEVER), "call").job.record.job_id == "works"
+        assert pid(second, "works") == before
+        second.cancel("works")
+        ended(second, "works", "waits")
+        assert state(second, "waits") == "succeeded"
+
+
+def test_a_job_that_was_killed_while_no_service_ran_has_failed(tmp_path: Path) -> None:
+    first = JobManager(tmp_path, FAKE)
+    first.create(configured(tmp_path, "a", steps=NEVER))
+    until(first, lambda: first.get("a").standing.step > 0)
+    number = pid(first, "a")
+    first.close()
+    os.kill(number, signal.SIGKILL)
+    with managed(tmp_path) as second:
+        until(second, lambda: state(second, "a") == "failed")
+        assert second.get("a").standing.error == "its process is gone without a word"
+        # The process's number may be another's by now: nobody is signalled.
+        (second.get("a").job.folder / "process.pid").write_text(str(os.getpid()))
+        second.get("a").job.process.kill()
+        second.get("a").job.process.interrupt()
+
+
+def test_a_torn_event_was_told_to_nobody_and_gets_its_number_again(tmp_path: Path) -> None:
+    first = JobManager(tmp_path, FAKE)
+    first.create(configured(tmp_path, "a", steps=3))
+    told = events(first, "a")
+    first.close()
+    file = tmp_path / "a" / "job" / "events.jsonl"
+    with file.open("a") as torn:
+        torn.write('{"step":1,"time":"2026')
+    with managed(tmp_path) as second:
+        assert events(second, "a") == told
+        ended(second, "a")
+        assert [event.sequence for event in events(second, "a")][:2] == [1, 2]
+        assert len(file.read_text().splitlines()) == len(events(second, "a"))
+
+
+def test_a_damaged_job_is_an_error_that_names_its_file(tmp_path: Path) -> None:
+    with managed(tmp_path, limits=Limits(places=0)) as manager:
+        manager.create(configured(tmp_path, "a"))
+    (tmp_path / "a" / "job" / "job.json").write_text("{}")
+    with pytest.raises(CorruptionError, match=r"job\.json"):
+        JobManager(tmp_path, FAKE)
+    (tmp_path / "a" / "job" / "job.json").unlink()
+    JobManager(tmp_path, FAKE).close()
+
+
+def test_whole_lines_are_read_once(tmp_path: Path) -> None:
+    file = tmp_path / "lines"
+    assert whole_lines(file, 0) == ([], 0)
+    file.write_bytes(b"one\ntwo\nthr")
+    assert whole_lines(file, 0) == ([b"one", b"two"], 8)
+    file.write_bytes(b"one\ntwo\nthree\n")
+    assert whole_lines(file, 8) == ([b"three"], 14)
+    assert whole_lines(file, 14) == ([], 14)
+    file.write_bytes(b"one\n")
+    assert whole_lines(file, 14) == ([b"one"], 4)

@@ -1,0 +1,160 @@
+"""Whole runs, as processes, through the real stack: policy service, agent loop, memory, trainer."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("trl")
+
+from memalpha.policy.checkpoint import verified
+from memalpha.tasks.data import files
+from memalpha.tasks.ledger import ledger
+from memalpha_trainer.runs.reading import RunFiles
+
+pytestmark = pytest.mark.timeout(600)
+
+BANDIT = Path(__file__).parents[1] / "configs" / "bandit.toml"
+SMALL = ("rollouts.groups=2", "rollouts.group_size=3", "optim.steps=4", "save.every=2", "eval.streams=2")
+
+
+def command(folder: Path, *more: str) -> list[str]:
+    start = [sys.executable, "-m", "memalpha_trainer", "train", "--config", str(BANDIT)]
+    return [*start, f"out='{folder.parent}'", f"name='{folder.name}'", *SMALL, *more]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def train(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(folder, *more), capture_output=True, text=True, env=environment(), check=False
+    )
+
+
+def interrupted(folder: Path, when: Callable[[], bool], number: signal.Signals) -> int:
+    """Starts a run and sends it a signal once something is true; its exit status."""
+    with subprocess.Popen(command(folder), stderr=subprocess.DEVNULL, env=environment()) as process:
+        while not when():
+            assert process.poll() is None, "it ended before it could be interrupted"
+            time.sleep(0.05)
+        process.send_signal(number)
+        return process.wait()
+
+
+def digest(folder: Path) -> str:
+    return sha256((folder / "checkpoint" / "model.safetensors").read_bytes()).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "undisturbed"
+    done = train(folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_a_run_leaves_everything_that_is_promised(undisturbed: Path) -> None:
+    run = RunFiles.find(undisturbed)
+    assert run.status().state == "done"
+    assert [line["step"] for line in run.metrics()] == [1, 2, 3, 4]
+    assert len(list(run.rollouts())) == len(list(run.credits())) == 4 * 2 * 3
+    assert set(json.loads((undisturbed / "results.json").read_text())) == {"before", "after"}
+    assert (undisturbed / "report.md").read_text().startswith("# Run undisturbed")
+    sealed = verified(undisturbed / "checkpoint")
+    assert sealed is not None
+    assert sealed.policy_version == 1 + 4
+
+
+def test_ids_that_were_sampled_are_those_that_were_trained_on(undisturbed: Path) -> None:
+    """The trainer's logprobs of the recorded ids are the engine's: other ids would have others."""
+    run = RunFiles.find(undisturbed)
+    compared = 0
+    for rollout, credit in zip(run.rollouts(), run.credits(), strict=True):
+        for sample, earned in zip(rollout.samples, credit.samples, strict=True):
+            for theirs, ours in zip(sample.logprobs, earned.trainer_logprobs, strict=False):
+                assert abs(theirs - ours) <= 1e-4
+                compared += 1
+    assert compared > 100
+
+
+def test_every_token_carries_the_version_that_drew_it(undisturbed: Path) -> None:
+    for rollout in RunFiles.find(undisturbed).rollouts():
+        for sample in rollout.samples:
+            assert {span.version for span in sample.versions} == {1 + rollout.step}
+            assert sum(span.tokens for span in sample.versions) == len(sample.completion_ids)
+
+
+def test_killed_and_resumed_it_ends_at_the_same_bits(undisturbed: Path) -> None:
+    folder = undisturbed.parent / "killed"
+    metrics = folder / "metrics.jsonl"
+    # Step 3 is written down, and the checkpoint is of step 2: a step is done again.
+    interrupted(folder, lambda: metrics.exists() and metrics.read_bytes().count(b"\n") >= 3, signal.SIGKILL)
+    assert RunFiles.find(folder).status().state == "died"
+    assert train(folder, "--resume").returncode == 0
+    assert digest(folder) == digest(undisturbed)
+    assert (folder / "rollouts.jsonl").read_text() == (undisturbed / "rollouts.jsonl").read_text()
+
+
+def test_asked_to_stop_it_ends_with_a_checkpoint_and_goes_on(undisturbed: Path) -> None:
+    folder = undisturbed.parent / "stopped"
+    metrics = folder / "metrics.jsonl"
+    status = interrupted(folder, lambda: metrics.exists() and metrics.stat().st_size > 0, signal.SIGINT)
+    assert status == 130
+    assert RunFiles.find(folder).status().state == "stopped"
+    assert train(folder, "--resume").returncode == 0
+    assert digest(folder) == digest(undisturbed)
+
+
+def test_replayed_rollouts_train_to_the_same_weights(undisturbed: Path) -> None:
+    folder = undisturbed.parent / "replayed"
+    done = train(folder, "--replay", str(undisturbed / "rollouts.jsonl"))
+    assert done.returncode == 0, done.stderr
+    assert digest(folder) == digest(undisturbed)
+
+
+def test_another_seed_trains_to_other_weights(undisturbed: Path) -> None:
+    folder = undisturbed.parent / "other"
+    assert train(folder, "seed=1").returncode == 0
+    assert digest(folder) != digest(undisturbed)
+
+
+def test_a_name_that_is_taken_is_refused(undisturbed: Path) -> None:
+    done = train(undisturbed)
+    assert done.returncode != 0
+    assert "resume it, or choose another name" in done.stderr
+
+
+def test_own_data_and_an_own_reward_train_by_the_same_path(tmp_path: Path) -> None:
+    files.write(tmp_path / "mine.jsonl", [ledger(number) for number in range(4)])
+    (tmp_path / "my_rewards.py").write_text(
+        "def score(rollout, instance):\n    return min(1.0, len(rollout.samples[0].text) / 100)\n"
+    )
+    shorter = ("optim.steps=2", "task.most_chunks=2", "task.reader='policy'")
+    chosen = ("--data", str(tmp_path / "mine.jsonl"), "--reward", "my_rewards:score")
+    done = subprocess.run(
+        command(tmp_path / "runs" / "mine", *shorter, *chosen),
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    rollouts = list(RunFiles.find(tmp_path / "runs" / "mine").rollouts())
+    assert {len(each.samples) for each in rollouts} == {2}
+    assert all(each.reward is not None and 0 < each.reward <= 1 for each in rollouts)
+
+
+def test_a_reward_that_is_not_there_is_a_clear_error(tmp_path: Path) -> None:
+    done = train(tmp_path / "runs" / "none", "--reward", "nowhere:score")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: task.reward nowhere:score: No module named")

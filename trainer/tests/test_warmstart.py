@@ -1,0 +1,183 @@
+"""What a warm start learns from, and the gates that it has to pass: no model takes part."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from memalpha.agent import packs, wire
+from memalpha.agent.prompts import PromptView, read_prompt
+from memalpha.agent.tools import ToolCall
+from memalpha.errors import InvalidInputError
+from memalpha.tasks.ledger import grammar, ledger
+from memalpha.tasks.ledger.memory import agent_settings
+from memalpha.tasks.ledger.words import names
+from memalpha.tasks.ledger.writers import Teacher
+from memalpha.tasks.writers import Empty, ScriptedPolicy, insert
+from memalpha_trainer.config import Config, RewardTable
+from memalpha_trainer.warmstart import practice
+from memalpha_trainer.warmstart.gates import Gate, Trial, copied, entry, parsed, spread
+from memalpha_trainer.warmstart.make import OWN_PACK, Recipe
+from memalpha_trainer.warmstart.rejection import best, sampled
+from memalpha_trainer.warmstart.schedule import Row, Schedule
+from memalpha_trainer.warmstart.trajectories import Lessons, taught
+
+from .support import SETTING, made, written
+
+FEW = Lessons(streams=3, units=(1,), seed=5)
+PACK = packs.load(str(OWN_PACK))
+TRIAL = Trial(groups=2, size=2, streams=1, units=1)
+
+
+class Wrong:
+    """Stores one memory about a name that nobody told of."""
+
+    def calls(self, view: PromptView) -> list[ToolCall]:
+        return [insert(f"Nobody's home is {len(view.chunk)}")]
+
+
+class Babble(ScriptedPolicy):
+    """Writes no calls."""
+
+    def __init__(self) -> None:
+        super().__init__("babble", Empty())
+
+    async def generate(self, request):
+        return replace(await super().generate(request), text="well, well\nS+ Tavo's home is Oslo\n")
+
+
+def test_practice_stores_every_statement_and_only_knows_training_names() -> None:
+    train = set(names("train"))
+    for pack in (None, PACK):
+        for each in practice.notes(pack, 20, 4, seed=1):
+            text = each.user if pack is None else read_prompt(each.user).chunk
+            told = grammar.strict(text)
+            assert len(told) == 4 == len(wire.get("lines").parse(each.completion))
+            assert {clause.key[0] for clause in told} <= train
+            assert not any(clause.hedged for clause in told)
+
+
+def test_lists_are_repeated_and_follow_from_their_seed() -> None:
+    rows = list(practice.lists(10, 8, seed=1))
+    assert all(each.user.strip() == each.completion.strip() for each in rows)
+    assert rows == list(practice.lists(10, 8, seed=1)) != list(practice.lists(10, 8, seed=2))
+
+
+def test_the_teacher_writes_from_the_prompt_alone(tmp_path) -> None:
+    examples = taught(FEW, Recipe().agent(), tmp_path / "lessons.jsonl")
+    assert len(examples) == 18
+    for place, each in enumerate(examples):
+        calls = FEW.teacher(place // 6).calls(read_prompt(each.user))
+        assert each.completion == wire.get("lines").render(calls)
+    right = [wire.get("lines").render(Teacher().calls(read_prompt(each.user))) for each in examples]
+    assert right != [each.completion for each in examples]
+
+
+def test_lessons_that_were_cut_in_the_middle_of_a_line_go_on_there(tmp_path) -> None:
+    whole, cut = tmp_path / "whole.jsonl", tmp_path / "cut.jsonl"
+    settings = agent_settings(prompt_pack="short")
+    examples = taught(FEW, settings, whole)
+    cut.write_bytes(whole.read_bytes()[:-100])
+    assert taught(FEW, settings, cut) == examples
+    assert cut.read_bytes() == whole.read_bytes()
+
+
+def test_the_lessons_of_another_seed_are_refused(tmp_path) -> None:
+    taught(FEW, agent_settings(prompt_pack="short"), tmp_path / "lessons.jsonl")
+    with pytest.raises(InvalidInputError, match="where these lessons have"):
+        taught(replace(FEW, seed=6), agent_settings(prompt_pack="short"), tmp_path / "lessons.jsonl")
+
+
+def test_calls_that_mean_nothing_are_not_parsed() -> None:
+    assert parsed([written(Teacher())]) == 1
+    # Two lines for each chunk, one of them no call.
+    assert parsed([made(Babble(), ledger(3))]) == 0.5
+    assert parsed([written(Empty())]) == 0
+
+
+def test_a_name_that_the_chunk_does_not_hold_is_not_copied() -> None:
+    stream = ledger(3, split="eval")
+    assert copied([(stream, written(Teacher(), stream))]) == 1
+    assert copied([(stream, written(Wrong(), stream))]) == 0
+    assert copied([(stream, written(Empty(), stream))]) == 0
+
+
+def test_groups_spread_only_where_their_answers_differ() -> None:
+    oracle, empty = written(Teacher()), written(Empty())
+    other = [replace(each, group=1) for each in (oracle, oracle)]
+    assert spread([oracle, empty]) == 1
+    assert spread([oracle, oracle]) == 0
+    assert spread([oracle, empty, *other]) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("gate", "passed"),
+    [
+        (Gate("parsed", 0.98, 0.98), True),
+        (Gate("parsed", 0.97, 0.98), False),
+        (Gate("greedy", 0.59, 0.6, stop=True), True),
+        (Gate("greedy", 0.6, 0.6, stop=True), False),
+        (Gate("parsed", float("nan"), 0.98), False),
+        (Gate("greedy", float("nan"), 0.6, stop=True), False),
+    ],
+)
+def test_a_gate_is_passed_at_its_bar_and_a_stop_below_it(gate: Gate, passed: bool) -> None:
+    assert gate.passed is passed
+
+
+def test_the_oracle_is_stopped_for_being_good_and_for_being_always_the_same() -> None:
+    gates = asyncio.run(entry(ScriptedPolicy("oracle", Teacher()), SETTING, trial=TRIAL))
+    assert [(each.name, each.value) for each in gates] == [
+        ("parsed", 1),
+        ("copied", 1),
+        ("spread", 0),
+        ("greedy at 1x", 1),
+    ]
+    assert [each.passed for each in gates] == [True, True, False, False]
+
+
+def test_the_best_of_a_group_are_kept_and_groups_of_equals_are_not() -> None:
+    oracle, empty = written(Teacher()), written(Empty())
+    group = [replace(each, index=index) for index, each in enumerate((empty, oracle, empty))]
+    assert best(group, RewardTable(), kept=1) == [group[1]]
+    assert best([oracle, replace(oracle, index=1)], RewardTable()) == []
+
+
+class Written:
+    """A source of the same group at every step; counts."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+
+    def collect(self, step: int) -> list:
+        self.steps.append(step)
+        return [written(Teacher()), replace(written(Empty()), index=1)]
+
+    def publish(self, weights) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def test_steps_that_were_sampled_are_not_sampled_again(tmp_path) -> None:
+    config = Config.model_validate({"optim": {"steps": 2}, "policy": {"model": "warm"}})
+    path, first, second = tmp_path / "best.jsonl", Written(), Written()
+    rows = sampled(config, first, path)
+    path.write_bytes(path.read_bytes()[:-10])
+    assert sampled(config, second, path) == rows
+    assert (first.steps, second.steps) == ([0, 1], [1])
+
+
+def test_batches_hold_rows_of_like_length_in_an_order_of_chance() -> None:
+    rows = [Row((1,) * length, (2,)) for length in (9, 1, 8, 2, 7, 3, 6)]
+    batches = Schedule(batch=2).order(rows)
+    # Seven rows sorted are 1 2 | 3 6 | 7 8 | 9, of which the last fills no batch.
+    pairs = {tuple(len(row.prompt) for row in batches[at : at + 2]) for at in (0, 2, 4)}
+    assert pairs == {(1, 2), (3, 6), (7, 8)}
+    assert batches == Schedule(batch=2).order(rows)
+    many = rows * 20
+    assert Schedule(batch=2).order(many) != Schedule(batch=2, seed=1).order(many)
+
+
+def test_learning_rates_rise_stay_and_fall() -> None:
+    schedule = Schedule(warmup=4, decay=0.5)
+    assert [schedule.rate(step, 16) for step in (0, 3, 8, 12, 15, 16)] == [0.25, 1, 1, 0.5, 0.125, 0]
