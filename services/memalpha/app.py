@@ -5,7 +5,7 @@ process on a folder of its own, or `connected`, clients of the services. A servi
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,8 @@ from memalpha.agent import Agent, AgentSettings, Policy, preset
 from memalpha.api.agent.v1alpha1.agent_service_pb2 import (
     AnswerRequest,
     AnswerResponse,
+    ConsolidateRequest,
+    ConsolidateResponse,
     MemorizeRequest,
     MemorizeResponse,
     RecallRequest,
@@ -69,6 +71,10 @@ class AgentFace(Protocol):
 
     async def answer(self, request: AnswerRequest) -> AnswerResponse:
         """Has a reader answer a question from what a bank knows."""
+        ...
+
+    def consolidate(self, request: ConsolidateRequest) -> AsyncGenerator[ConsolidateResponse]:
+        """Puts a bank's memories in order, or says what that would change, piece by piece."""
         ...
 
 
@@ -154,6 +160,7 @@ def agent_settings(settings: Settings) -> AgentSettings:
         view=settings.view,
         semantic=settings.view_semantic,
         episodic=settings.view_episodic,
+        core_tokens=settings.core_tokens,
         concurrency=settings.concurrency,
         vectors=settings.embedder.kind != "none",
     )

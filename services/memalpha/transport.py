@@ -30,6 +30,7 @@ _NEVER_REPEATED = [
     {"service": "memalpha.api.memory.v1alpha1.MemoryService", "method": "DeleteBank"},
     {"service": "memalpha.api.memory.v1alpha1.MemoryService", "method": "ReportChunkFailure"},
     {"service": "memalpha.api.memory.v1alpha1.MemoryService", "method": "ResolveParkedChunk"},
+    {"service": "memalpha.api.agent.v1alpha1.AgentService", "method": "Consolidate"},
     {"service": "memalpha.api.policy.v1alpha1.PolicyService", "method": "Generate"},
     {"service": "grpc.health.v1.Health"},
 ]

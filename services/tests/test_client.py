@@ -16,7 +16,15 @@ import pytest
 from memalpha.api.memory.v1alpha1 import memory_pb2 as pb
 from memalpha.api.memory.v1alpha1 import memory_service_pb2 as memory_pb
 from memalpha.api.policy.v1alpha1 import policy_service_pb2 as policy_pb
-from memalpha.client import AsyncMemoryClient, AsyncPolicyClient, MemoryClient, PolicyClient, methods
+from memalpha.client import (
+    AgentClient,
+    AsyncAgentClient,
+    AsyncMemoryClient,
+    AsyncPolicyClient,
+    MemoryClient,
+    PolicyClient,
+    methods,
+)
 from memalpha.client.base import deadline
 from memalpha.errors import (
     AlreadyExistsError,
@@ -100,9 +108,10 @@ def public_methods(client):
     }
 
 
-def test_the_two_memory_clients_have_the_same_methods() -> None:
+def test_the_two_clients_of_a_service_have_the_same_methods() -> None:
     assert public_methods(MemoryClient) == public_methods(AsyncMemoryClient)
     assert public_methods(PolicyClient) == public_methods(AsyncPolicyClient)
+    assert public_methods(AgentClient) == public_methods(AsyncAgentClient)
 
 
 def test_lists_are_followed_from_page_to_page() -> None:

@@ -3,7 +3,8 @@
 It is written against three protocols, `MemoryBackend`, `Policy` and `Embedder`, and knows neither network nor
 model. Text is cut into chunks (`chunking`); for each chunk the policy sees a view of the memory as a prompt
 (`prompts`, in the words of a pack: `packs`), answers with tool calls (`tools`) in some wire format (`wire`),
-and these become one record of operations (`operations`, `loop`). A question gets memories (`recall`) or an
+and these become one record of operations (`operations`, `loop`). Memories that belong together (`related`)
+are put in order with the same tools (`consolidate`). A question gets memories (`recall`) or an
 answer (`answer`). Where a bank's embedder is outside of its memory, vectors come beside that (`vectors`,
 `backfill`). Settings that belong together are `presets`.
 """

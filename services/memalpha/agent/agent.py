@@ -1,4 +1,4 @@
-"""The agent: turns text into memory, questions into the memories that answer them, and into answers.
+"""The agent: turns text into memory, keeps memory in order, and answers questions from it.
 
 It stores before it memorizes: `memorize` returns once every chunk is as durable as its bank, whatever the
 policy does. Memorizing is the worker's job, or, without one, that of `memorize_pending` in the foreground.
@@ -14,6 +14,7 @@ from memalpha.agent import checks
 from memalpha.agent.answer import Answerer
 from memalpha.agent.backfill import Backfill
 from memalpha.agent.chunking import batches, split_item
+from memalpha.agent.consolidate import Consolidator
 from memalpha.agent.loop import ChunkOutcome, Memorizer, PolicyOutage
 from memalpha.agent.protocols import Embedder, MemoryBackend, Policy
 from memalpha.agent.recall import recall
@@ -25,6 +26,8 @@ from memalpha.api.agent.v1alpha1.agent_service_pb2 import (
     AnswerResponse,
     ChunkReceipt,
     ChunkState,
+    ConsolidateRequest,
+    ConsolidateResponse,
     MemorizeRequest,
     MemorizeResponse,
     RecallRequest,
@@ -70,6 +73,7 @@ class Agent:
         self._backfill = Backfill(memory, self._vectors, self._settings)
         self._memorizer = Memorizer(memory, policy, self._settings, self._vectors)
         self._worker = Worker(memory, policy, self._settings, self._vectors)
+        self._consolidator = Consolidator(memory, policy, self._settings)
         self._answerer = Answerer(memory, reader or policy, self._settings, self._vectors)
 
     async def memorize(self, request: MemorizeRequest, timeout: float | None = None) -> MemorizeResponse:
@@ -105,6 +109,14 @@ class Agent:
     async def answer(self, request: AnswerRequest) -> AnswerResponse:
         """Has the reader answer a question from what a bank knows; see `memalpha.agent.answer`."""
         return await self._answerer.answer(request)
+
+    async def consolidate(self, request: ConsolidateRequest) -> AsyncGenerator[ConsolidateResponse]:
+        """Puts a bank's memories in order, piece by piece; see `memalpha.agent.consolidate`."""
+        async with aclosing(self._consolidator.consolidate(request)) as done:
+            async for piece in done:
+                yield piece
+        if not request.dry_run:
+            await self.embed_pending(request.bank_id)
 
     async def run_worker(self, stop: asyncio.Event) -> None:
         """Memorizes what is pending in all banks until `stop` is set; then finishes the chunks in work."""

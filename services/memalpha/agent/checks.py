@@ -12,6 +12,7 @@ from datetime import date
 from memalpha.agent.chunking import MOST_SPEAKER_CHARACTERS
 from memalpha.api.agent.v1alpha1.agent_service_pb2 import (
     AnswerRequest,
+    ConsolidateRequest,
     MemorizeItem,
     MemorizeRequest,
     RecallRequest,
@@ -68,6 +69,27 @@ def answer_request(request: AnswerRequest) -> None:
     _extent(request)
     if request.HasField("max_tokens") and request.max_tokens < 1:
         raise _invalid("INVALID_MAX_TOKENS", f"max_tokens must be at least 1, got {request.max_tokens}")
+
+
+def consolidate_request(request: ConsolidateRequest) -> None:
+    """Checks a request to put a bank's memories in order.
+
+    Raises:
+        InvalidInputError: INVALID_MAX_PIECES.
+    """
+    if request.HasField("max_pieces"):
+        most_pieces(request.max_pieces)
+
+
+def most_pieces(max_pieces: int) -> None:
+    """Checks how many pieces of a bank are to be put in order.
+
+    Raises:
+        InvalidInputError: INVALID_MAX_PIECES.
+    """
+    if not 1 <= max_pieces <= 10_000:
+        message = f"max_pieces must be between 1 and 10000, got {max_pieces}"
+        raise _invalid("INVALID_MAX_PIECES", message)
 
 
 def recall_limit(limit: int) -> None:

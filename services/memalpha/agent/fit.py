@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from memalpha.agent import wire
 from memalpha.agent.packs import PromptPack
-from memalpha.agent.prompts import core_limit, is_readable
+from memalpha.agent.prompts import core_limit, is_consolidation_readable, is_readable
 from memalpha.agent.settings import AgentSettings
 from memalpha.api.memory.v1alpha1.memory_pb2 import Bank
 from memalpha.api.policy.v1alpha1.policy_service_pb2 import GetPolicyResponse
@@ -44,6 +44,28 @@ def check_policy(description: GetPolicyResponse, settings: AgentSettings, pack: 
     _same(policy, "wire_format", trained.wire_format, form.name)
     _same(policy, "prompt_digest", trained.prompt_digest, pack.digest(form))
     _same(policy, "view", trained.view, settings.view_name)
+
+
+def check_consolidation(description: GetPolicyResponse, settings: AgentSettings, pack: PromptPack) -> None:
+    """Checks a policy against what the agent would ask it to put memories in order.
+
+    A policy that was trained to write may be asked: its words for that are the pack's, if not the prompt.
+
+    Raises:
+        InvalidInputError: UNKNOWN_WIRE_FORMAT.
+        UnsupportedError: As `check_policy`, or PROMPT_PACK_MISMATCH if the pack has no words for it.
+    """
+    check_policy(description, settings, pack)
+    policy, name = description.policy.policy_id, pack.manifest.name
+    if pack.consolidate is None:
+        message = f"prompt pack {name} has no consolidate_system.md and consolidate_user.md"
+        raise _unfit("PROMPT_PACK_MISMATCH", message, policy)
+    if description.model_free and not is_consolidation_readable(pack):
+        message = (
+            f"policy {policy} is no model and reads the default pack's user message only, "
+            f"which consolidate_user.md of prompt pack {name} is not"
+        )
+        raise _unfit("PROMPT_PACK_MISMATCH", message, policy)
 
 
 def check_bank(description: GetPolicyResponse, bank: Bank) -> None:

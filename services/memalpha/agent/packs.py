@@ -3,11 +3,13 @@
     pack.toml                             what the pack is, and how memories are shown
     writer_system.md, writer_user.md      the prompt for a chunk
     reader_system.md, reader_user.md      the prompt for a question
+    consolidate_system.md, …_user.md      optional: the prompt for memories to put in order
     tools.md                              optional: stands for the wire format's text about tools
 
 In the templates `$name` is a variable and `$$` a dollar. Some packs come with the package; any folder of
 this form is another one. A pack is checked when it is read, and its digest covers every byte of it that
-reaches a model, so that two agents with one digest say the same.
+reaches a writer or a reader, so that two agents with one digest say the same. Consolidating has a digest of
+its own: policies are trained to write and to read, and its words may change without making them strangers.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ _WRITER = {
     *("attributes", "chunk", "chunk_time", "chunk_source", "disabled", "tools"),
 }
 _READER = {*_MEMORY, "pending", "prefix", "question"}
+_CONSOLIDATE = _WRITER - {"attributes", "chunk", "chunk_time", "chunk_source"}
 
 
 class Manifest(BaseModel):
@@ -58,7 +61,11 @@ class Manifest(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class PromptPack:
-    """A checked pack. `tools` is None if the wire format's own text about tools is used."""
+    """A checked pack.
+
+    `tools` is None if the wire format's own text about tools is used; `consolidate`, system and user
+    template, if the pack has no words for consolidating.
+    """
 
     manifest: Manifest
     writer_system: Template
@@ -66,6 +73,7 @@ class PromptPack:
     reader_system: Template
     reader_user: Template
     tools: str | None
+    consolidate: tuple[Template, Template] | None = None
 
     def instructions(self, wire: WireFormat) -> str:
         """How to call the tools."""
@@ -73,13 +81,18 @@ class PromptPack:
 
     def digest(self, wire: WireFormat) -> str:
         """SHA-256 (hex) of everything in its prompts that does not depend on a bank."""
-        return _digest(self, wire)
+        return _digest(
+            self, wire, (self.writer_system, self.writer_user, self.reader_system, self.reader_user)
+        )
+
+    def consolidate_digest(self, wire: WireFormat) -> str:
+        """As `digest`, of the prompt for consolidating."""
+        return _digest(self, wire, self.consolidate or ())
 
 
 @lru_cache(maxsize=64)
-def _digest(pack: PromptPack, wire: WireFormat) -> str:
+def _digest(pack: PromptPack, wire: WireFormat, templates: tuple[Template, ...]) -> str:
     shown = pack.manifest.model_dump_json(exclude={"name", "description", "wire_formats"})
-    templates = (pack.writer_system, pack.writer_user, pack.reader_system, pack.reader_user)
     texts = [each.template for each in templates]
     digest = sha256()
     for part in (shown, *texts, wire.name, pack.instructions(wire), wire.tools_json()):
@@ -108,6 +121,7 @@ def load(name: str) -> PromptPack:
         *_templates(folder, "writer", _WRITER, {*_MEMORY, "chunk", "tools"}),
         *_templates(folder, "reader", _READER, {*_MEMORY, "question"}),
         _text(tools).removesuffix("\n") if tools.exists() else None,
+        _consolidate(folder),
     )
 
 
@@ -125,8 +139,14 @@ def _manifest(path: Path) -> Manifest:
     return manifest
 
 
+def _consolidate(folder: Path) -> tuple[Template, Template] | None:
+    if not any((folder / f"consolidate_{part}.md").exists() for part in ("system", "user")):
+        return None
+    return _templates(folder, "consolidate", _CONSOLIDATE, {*_MEMORY, "tools"})
+
+
 def _templates(folder: Path, who: str, known: set[str], needed: set[str]) -> tuple[Template, Template]:
-    """System and user template of writer or reader, whose variables are known and, together, complete."""
+    """System and user template of one prompt, whose variables are known and, together, complete."""
     system, user = (_template(folder / f"{who}_{part}.md", known) for part in ("system", "user"))
     missing = needed - {*system.get_identifiers(), *user.get_identifiers()}
     if missing:
@@ -151,7 +171,7 @@ def _text(path: Path) -> str:
         data = path.read_bytes()
         if len(data) > _MOST_FILE_BYTES:
             raise _invalid(path, f"must have at most {_MOST_FILE_BYTES} bytes, got {len(data)}")
-        return data.decode("utf-8").replace("\r\n", "\n")
+        return data.decode("utf-8-sig").replace("\r\n", "\n")
     except OSError as error:
         raise _invalid(path, error.strerror or str(error)) from None
     except UnicodeDecodeError:

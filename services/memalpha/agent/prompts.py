@@ -1,4 +1,6 @@
-"""The writer's prompt: rendered from a view for any policy, and read back by policies that are no model.
+"""The writer's prompts: rendered from a view for any policy, and read back by policies that are no model.
+
+There is one for a chunk, and one for memories that are to be put in order.
 
 A prompt pack holds the words. In the default one the system message is the same for every chunk, and the user
 message goes from what changes least to what changes most (core, memories, chunk), so that an engine can cache
@@ -14,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count, product
-from string import ascii_lowercase
+from string import Template, ascii_lowercase
 
 from memalpha.agent import escapes, packs
 from memalpha.agent.packs import PromptPack
@@ -33,12 +35,14 @@ _HEX_NAMES = 1 << 16
 _SCATTER = 40_503
 _BODY = r"((?:[^<]++|<(?!/))*+)"
 _QUOTED = r'"((?:[^"\\\n]|\\.)*+)"'
-_USER = re.compile(
+_MEMORY = (
     rf'<core_memory limit="(\d{{1,9}})">\n{_BODY}</core_memory>\n'
     rf'<semantic_memory shown="\d+" total="\d+">\n{_BODY}</semantic_memory>\n'
     rf'<episodic_memory shown="\d+" total="\d+">\n{_BODY}</episodic_memory>\n'
-    rf"<chunk(?: time={_QUOTED})?(?: source={_QUOTED})?>\n{_BODY}</chunk>\s*"
 )
+_USER = re.compile(rf"{_MEMORY}<chunk(?: time={_QUOTED})?(?: source={_QUOTED})?>\n{_BODY}</chunk>\s*")
+# What a pack says after the memories is its own.
+_CONSOLIDATION = re.compile(rf"{_MEMORY}[^<]*+")
 _ITEM = re.compile(r"\[([a-z]+)\] (?:\(((?:[^\\()]|\\.)*+)\) )?(.*)")
 
 
@@ -66,7 +70,7 @@ class PromptItem:
 
 @dataclass(frozen=True, slots=True)
 class PromptView:
-    """What a user message shows. `core_limit` is in o200k tokens."""
+    """What a user message shows. `core_limit` is in o200k tokens; memories alone come without a chunk."""
 
     core: str
     core_limit: int
@@ -86,29 +90,63 @@ def render_prompt(view: GetWriterViewResponse, wire: WireFormat, pack: PromptPac
         pack: The words; None means the default pack's.
     """
     pack = pack or packs.load("default")
+    return _rendered(view, wire, pack, (pack.writer_system, pack.writer_user), pack.digest(wire))
+
+
+def render_consolidation(view: GetWriterViewResponse, wire: WireFormat, pack: PromptPack) -> Prompt:
+    """The prompt for the view's memories, without a chunk; the pack has to have words for it."""
+    assert pack.consolidate is not None
+    return _rendered(view, wire, pack, pack.consolidate, pack.consolidate_digest(wire))
+
+
+def _rendered(
+    view: GetWriterViewResponse,
+    wire: WireFormat,
+    pack: PromptPack,
+    templates: tuple[Template, Template],
+    digest: str,
+) -> Prompt:
     memories = [*view.semantic, *view.episodic]
     named = list(zip(_aliases(memories, pack), memories, strict=False))
     values = _values(view, named, pack) | {"tools": pack.instructions(wire)}
+    roles = (Role.ROLE_SYSTEM, Role.ROLE_USER)
     messages = [
-        ChatMessage(role=Role.ROLE_SYSTEM, content=pack.writer_system.substitute(values)),
-        ChatMessage(role=Role.ROLE_USER, content=pack.writer_user.substitute(values)),
+        ChatMessage(role=role, content=template.substitute(values))
+        for role, template in zip(roles, templates, strict=True)
     ]
     aliases = {alias: (memory.type, memory.id) for alias, memory in named}
-    return Prompt(messages, aliases, pack.digest(wire), wire.tools_json())
+    return Prompt(messages, aliases, digest, wire.tools_json())
 
 
 @lru_cache
 def is_readable(pack: PromptPack) -> bool:
     """Whether `read_prompt` understands the pack's user messages, as a policy without a model has to."""
+    try:
+        seen = read_prompt(pack.writer_user.substitute(_probe(pack)))
+    except (InvalidInputError, KeyError):
+        return False
+    return (seen.core, seen.chunk, len(seen.semantic), len(seen.episodic)) == ("a", "c", 1, 1)
+
+
+@lru_cache
+def is_consolidation_readable(pack: PromptPack) -> bool:
+    """Whether `read_consolidation` understands the pack's user messages; not if it has none."""
+    if pack.consolidate is None:
+        return False
+    try:
+        seen = read_consolidation(pack.consolidate[1].substitute(_probe(pack)))
+    except (InvalidInputError, KeyError):
+        return False
+    return seen is not None and (seen.core, len(seen.semantic), len(seen.episodic)) == ("a", 1, 1)
+
+
+def _probe(pack: PromptPack) -> dict[str, object]:
+    """The templates' variables for core memory `a`, chunk `c`, and a memory of each type."""
     memory = Memory(type=MemoryType.MEMORY_TYPE_SEMANTIC, id=1, content="b")
     view = GetWriterViewResponse(
         core=Memory(content="a"), semantic=[memory], episodic=[memory], next_chunk=Chunk(text="c")
     )
-    try:
-        seen = read_prompt(pack.writer_user.substitute(_values(view, [("a", memory), ("b", memory)], pack)))
-    except (InvalidInputError, KeyError):
-        return False
-    return (seen.core, seen.chunk, len(seen.semantic), len(seen.episodic)) == ("a", "c", 1, 1)
+    return _values(view, [("a", memory), ("b", memory)], pack)
 
 
 def read_prompt(user_text: str) -> PromptView:
@@ -131,6 +169,27 @@ def read_prompt(user_text: str) -> PromptView:
         chunk=escapes.unblock(chunk.removesuffix("\n")),
         chunk_time=escapes.unline(time or ""),
         chunk_source=escapes.unline(source or ""),
+    )
+
+
+def read_consolidation(user_text: str) -> PromptView | None:
+    """What a user message of `render_consolidation` shows; None for a text of any other layout.
+
+    Raises:
+        InvalidInputError: `PROMPT_NOT_UNDERSTOOD`, for memories that are not shown as `[a] text`.
+    """
+    match = _CONSOLIDATION.fullmatch(user_text)
+    if match is None:
+        return None
+    limit, core, semantic, episodic = match.groups()
+    return PromptView(
+        core=escapes.unblock(core.removesuffix("\n")),
+        core_limit=int(limit),
+        semantic=_read_items(semantic),
+        episodic=_read_items(episodic),
+        chunk="",
+        chunk_time="",
+        chunk_source="",
     )
 
 

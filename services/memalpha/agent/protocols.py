@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol
 
 from memalpha.api.memory.v1alpha1.memory_pb2 import Bank, BankSettings, Chunk, Memory, MemoryType
@@ -127,9 +128,9 @@ class Completion:
             finish_reason=last.finish_reason,
             policy=last.policy,
             usage=last.usage,
-            prompt_token_ids=tuple(token for piece in pieces for token in piece.prompt_token_ids),
-            token_ids=tuple(token for piece in pieces for token in piece.token_ids),
-            logprobs=tuple(logprob for piece in pieces for logprob in piece.logprobs),
+            prompt_token_ids=tuple(chain.from_iterable(piece.prompt_token_ids for piece in pieces)),
+            token_ids=tuple(chain.from_iterable(piece.token_ids for piece in pieces)),
+            logprobs=tuple(chain.from_iterable(piece.logprobs for piece in pieces)),
             versions=tuple(piece.policy.policy_version for piece in pieces for _ in piece.token_ids),
         )
 

@@ -29,6 +29,8 @@ class AgentSettings(BaseModel):
     prompt_pack: str = Field(default="default", min_length=1)
     # The wire format that the policy must write; empty: any that the prompt pack goes with.
     wire_format: str = ""
+    # How many related memories it sees at once when it puts them in order.
+    piece: int = Field(default=20, ge=2, le=100)
     # While the prompt has more o200k tokens than this, the view is halved; 0 leaves the limit to the policy.
     most_prompt_tokens: int = Field(default=0, ge=0, le=1_000_000)
     # Softmax temperature of writer and reader; None leaves it to the policy.

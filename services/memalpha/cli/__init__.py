@@ -14,7 +14,19 @@ from typing import Annotated
 
 import typer
 
-from memalpha.cli import answer, banks, data, demo, embedder, history, memorize, model, recall, services
+from memalpha.cli import (
+    answer,
+    banks,
+    consolidate,
+    data,
+    demo,
+    embedder,
+    history,
+    memorize,
+    model,
+    recall,
+    services,
+)
 from memalpha.cli.shell import FAILED, Session, Shell
 
 __all__ = ["app", "main"]
@@ -68,6 +80,7 @@ app.command()(services.health)
 app.command()(memorize.memorize)
 app.command()(recall.recall)
 app.command()(answer.answer)
+app.command()(consolidate.consolidate)
 app.command()(banks.show)
 app.command()(history.history)
 app.add_typer(banks.commands, name="banks")

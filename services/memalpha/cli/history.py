@@ -99,6 +99,14 @@ def print_change(out: Console, applied: pb.OperationApplied) -> None:
         out.print(Text("     + ", "green") + after)
 
 
+def print_refused(out: Console, applied: pb.OperationApplied) -> None:
+    """Prints an operation that changed nothing, and why."""
+    error = applied.result.error
+    reason = enum_name(_REASONS, error.reason).removeprefix("reason_")
+    out.print(f"   x {_attempt(applied.operation)}", style="red")
+    out.print(f"     {reason}: {one_line(error.message, 300)}", style="red")
+
+
 def _print_memory(out: Console, mark: str, memory: pb.Memory, content: Text, style: str) -> None:
     out.print(Text.assemble((f"   {mark} ", style), label(memory)), content, sep="  ")
 
@@ -163,14 +171,9 @@ class _Teller:
         else:
             self._head(event, f"edit by {visible(origin.writer.policy_id)}")
         if applied.result.HasField("error"):
-            self._refused(applied.operation, applied.result.error)
+            print_refused(self._out, applied)
         else:
             print_change(self._out, applied)
-
-    def _refused(self, operation: pb.Operation, error: pb.OperationError) -> None:
-        reason = enum_name(_REASONS, error.reason).removeprefix("reason_")
-        self._out.print(f"   x {_attempt(operation)}", style="red")
-        self._out.print(f"     {reason}: {one_line(error.message, 300)}", style="red")
 
     def _moved(self, event: pb.BankEvent, moved: pb.CursorMoved) -> None:
         self._chunk_head(event, moved.from_position, moved.chunk_id, moved.writer)

@@ -45,9 +45,7 @@ def make_tiny(
         print_document({"path": str(out), **manifest.model_dump()})
         return
     session.screen.out.print(f"{visible(str(out))}: serve it with", style="bold")
-    trained = manifest.trained_with.wire_format
-    command = f"MEMALPHA_WIRE_FORMAT={trained} memalpha up --policy transformers --model {out}"
-    session.screen.out.print(visible(command))
+    session.screen.out.print(visible(f"memalpha up --policy transformers --model {out}"))
 
 
 def training(settings: Settings) -> Training:

@@ -118,7 +118,9 @@ def print_memory_hit(
     screen.out.print(head, Text(one_line(memory.content, 400)), sep="  ")
     origin = memory.provenance
     if not origin.HasField("chunk_position"):
-        screen.out.print("     edited by hand", style="dim")
+        by = origin.writer.policy_id
+        how = "edited by hand" if by in ("", "person") else f"put in order by {visible(by)}"
+        screen.out.print(f"     {how}", style="dim")
         return
     chunk = sources.get(origin.chunk_position)
     _print_origin(screen, origin.chunk_position, origin.chunk_id, chunk, f"{memory.content} {question}")

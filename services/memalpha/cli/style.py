@@ -74,8 +74,8 @@ def type_name(type_: pb.MemoryType.ValueType) -> str:
 
 
 def label(memory: pb.Memory) -> Text:
-    """Names a memory by type and number, in the type's colour."""
-    number = "" if memory.type == pb.MEMORY_TYPE_CORE else f" #{memory.id}"
+    """Names a memory by type and number, if it has one, in the type's colour."""
+    number = f" #{memory.id}" if memory.id else ""
     return Text(type_name(memory.type) + number, style=_COLOURS.get(memory.type, ""))
 
 

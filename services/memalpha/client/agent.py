@@ -1,10 +1,14 @@
 """Clients of AgentService: text goes in, and what answers a question comes out."""
 
-from typing import Self
+from collections.abc import AsyncGenerator, Generator
+from contextlib import aclosing, closing
+from typing import Self, cast
 
 from memalpha.api.agent.v1alpha1.agent_service_pb2 import (
     AnswerRequest,
     AnswerResponse,
+    ConsolidateRequest,
+    ConsolidateResponse,
     MemorizeRequest,
     MemorizeResponse,
     RecallRequest,
@@ -12,8 +16,9 @@ from memalpha.api.agent.v1alpha1.agent_service_pb2 import (
 )
 from memalpha.client import methods
 from memalpha.client.base import AsyncClient, Client, deadline
-from memalpha.transport import AsyncGrpcTransport, AsyncTransport, GrpcTransport, Transport
+from memalpha.transport import AsyncGrpcTransport, GrpcTransport
 
+_CONSOLIDATING_SECONDS = 3600.0
 _MEMORIZING_SECONDS = 600.0
 _ANSWERING_SECONDS = 600.0
 
@@ -24,7 +29,7 @@ def _memorize_deadline(request: MemorizeRequest, timeout: float | None) -> float
     return _MEMORIZING_SECONDS if request.wait else deadline(request)
 
 
-class AgentClient(Client[Transport]):
+class AgentClient(Client[GrpcTransport]):
     """Blocking client of AgentService."""
 
     @classmethod
@@ -55,8 +60,27 @@ class AgentClient(Client[Transport]):
         """
         return self._transport.call(methods.ANSWER, request, timeout=timeout)
 
+    def consolidate(
+        self, request: ConsolidateRequest, timeout: float = _CONSOLIDATING_SECONDS
+    ) -> Generator[ConsolidateResponse]:
+        """Has the policy put a bank's memories in order; yields what became of each piece as it is done.
 
-class AsyncAgentClient(AsyncClient[AsyncTransport]):
+        What is done stays done if the stream ends early; `next_memory_id` says where to go on.
+
+        Args:
+            request: Bank, and whether to write.
+            timeout: Seconds for all pieces together.
+
+        Raises:
+            UnsupportedError: The policy or the agent's prompt pack cannot do this.
+            ConflictError: Others changed the bank under each try of a piece.
+        """
+        replies = self._transport.stream(methods.CONSOLIDATE, request, timeout=timeout)
+        with closing(cast(Generator[ConsolidateResponse], replies)):
+            yield from replies
+
+
+class AsyncAgentClient(AsyncClient[AsyncGrpcTransport]):
     """Asynchronous client of AgentService."""
 
     @classmethod
@@ -77,3 +101,12 @@ class AsyncAgentClient(AsyncClient[AsyncTransport]):
     async def answer(self, request: AnswerRequest, timeout: float = _ANSWERING_SECONDS) -> AnswerResponse:
         """As `AgentClient.answer`."""
         return await self._transport.call(methods.ANSWER, request, timeout=timeout)
+
+    async def consolidate(
+        self, request: ConsolidateRequest, timeout: float = _CONSOLIDATING_SECONDS
+    ) -> AsyncGenerator[ConsolidateResponse]:
+        """As `AgentClient.consolidate`."""
+        replies = self._transport.stream(methods.CONSOLIDATE, request, timeout=timeout)
+        async with aclosing(cast(AsyncGenerator[ConsolidateResponse], replies)):
+            async for reply in replies:
+                yield reply

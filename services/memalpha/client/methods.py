@@ -70,6 +70,9 @@ RECALL: Final = Method[agent_pb.RecallRequest, agent_pb.RecallResponse](
 ANSWER: Final = Method[agent_pb.AnswerRequest, agent_pb.AnswerResponse](
     AGENT, "Answer", agent_pb.AnswerResponse
 )
+CONSOLIDATE: Final = Method[agent_pb.ConsolidateRequest, agent_pb.ConsolidateResponse](
+    AGENT, "Consolidate", agent_pb.ConsolidateResponse
+)
 GENERATE: Final = Method[policy_pb.GenerateRequest, policy_pb.GenerateResponse](
     POLICY, "Generate", policy_pb.GenerateResponse
 )

@@ -1,11 +1,16 @@
 """The agent service: `AgentService` over one agent, with the worker that memorizes beside it."""
 
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
 import grpc
 
 from memalpha.agent import Agent
 from memalpha.api.agent.v1alpha1.agent_service_pb2 import (
     AnswerRequest,
     AnswerResponse,
+    ConsolidateRequest,
+    ConsolidateResponse,
     MemorizeRequest,
     MemorizeResponse,
     RecallRequest,
@@ -30,6 +35,7 @@ class AgentServicer(AgentServiceServicer):
         self._memorizing = Gate()
         self._recalling = Gate()
         self._answering = Gate()
+        self._consolidating = Gate()
 
     async def Memorize(self, request: MemorizeRequest, context: grpc.aio.ServicerContext) -> MemorizeResponse:
         """Stores items, and waits until they are memorized if asked to."""
@@ -45,6 +51,17 @@ class AgentServicer(AgentServiceServicer):
         """Has the reader answer a question."""
         async with Answer(self._answering, context):
             return await self._agent.answer(request)
+
+    async def Consolidate(
+        self, request: ConsolidateRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[ConsolidateResponse]:
+        """Puts a bank in order; streams what became of each piece. Cancelling the call ends it after one."""
+        async with (
+            Answer(self._consolidating, context),
+            aclosing(self._agent.consolidate(request)) as pieces,
+        ):
+            async for piece in pieces:
+                yield piece
 
 
 def _time_to_wait(context: grpc.aio.ServicerContext) -> float | None:

@@ -7,8 +7,9 @@ import pytest
 
 from memalpha.agent import Agent, AgentSettings, packs, wire
 from memalpha.agent.loop import Memorizer, PolicyOutage
-from memalpha.agent.prompts import is_readable, render_prompt
+from memalpha.agent.prompts import is_consolidation_readable, is_readable, render_prompt
 from memalpha.agent.tools import schemas
+from memalpha.api.agent.v1alpha1.agent_service_pb2 import ConsolidateRequest
 from memalpha.api.memory.v1alpha1.memory_pb2 import BankSettings, Chunk, Memory
 from memalpha.api.memory.v1alpha1.memory_service_pb2 import GetWriterViewResponse
 from memalpha.api.policy.v1alpha1.policy_service_pb2 import TrainedWith
@@ -94,6 +95,19 @@ def test_a_folder_is_a_pack_and_its_copy_has_the_same_digest(folder: Path) -> No
     change(folder / "pack.toml", '"default"', '"mine"')
     assert packs.load(str(folder)).manifest.name == "mine"
     assert packs.load(str(folder)).digest(HERMES) == packs.load("default").digest(HERMES)
+
+
+def test_a_mark_of_byte_order_at_the_start_of_a_file_reaches_no_model(folder: Path) -> None:
+    before = packs.load(str(folder))
+    for path in folder.iterdir():
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    packs.load.cache_clear()
+    after = packs.load(str(folder))
+    assert after.digest(HERMES) == before.digest(HERMES)
+    # The control: anywhere else it is text as any other.
+    change(folder / "writer_user.md", "$chunk", "\ufeff$chunk")
+    packs.load.cache_clear()
+    assert packs.load(str(folder)).digest(HERMES) != before.digest(HERMES)
 
 
 @pytest.mark.parametrize(
@@ -238,3 +252,67 @@ async def test_native_tools_go_beside_the_messages(memory: AsyncMemoryClient) ->
     await Memorizer(memory, policy, QUICK).next_chunk("b")
     assert json.loads(policy.requests[0].chat.tools_json) == schemas()
     assert "new_memory_insert" not in policy.requests[0].chat.messages[0].content
+
+
+DIGESTS = {
+    "default": "79a98c37cbbb1da2",
+    "short": "40c06b93ce418dc8",
+    "paper": "dd082a61d7b44138",
+}
+
+
+@pytest.mark.parametrize(("name", "digest"), DIGESTS.items())
+def test_the_digest_that_policies_are_trained_with_stays_what_it_was(name: str, digest: str) -> None:
+    form = wire.get("qwen_agent" if name == "paper" else "hermes")
+    assert packs.load(name).digest(form).startswith(digest)
+
+
+def test_consolidating_has_a_digest_of_its_own(folder: Path) -> None:
+    change(folder / "consolidate_user.md", "Put these", "Bring these")
+    mine, default = packs.load(str(folder)), packs.load("default")
+    assert mine.digest(HERMES) == default.digest(HERMES)
+    assert mine.consolidate_digest(HERMES) != default.consolidate_digest(HERMES)
+    digests = {packs.load(name).consolidate_digest(wire.get("qwen_agent")) for name in packs.BUILT_IN}
+    assert len(digests - {packs.load("default").digest(wire.get("qwen_agent"))}) == 3
+
+
+def test_a_pack_without_words_for_consolidating_is_a_pack(folder: Path) -> None:
+    for part in ("system", "user"):
+        (folder / f"consolidate_{part}.md").unlink()
+    assert packs.load(str(folder)).consolidate is None
+    assert not is_consolidation_readable(packs.load(str(folder)))
+
+
+def test_half_a_prompt_for_consolidating_and_one_without_memories_are_refused(folder: Path) -> None:
+    change(folder / "consolidate_user.md", "$episodic", "")
+    with pytest.raises(InvalidInputError, match=r"consolidate_user.md must show \$episodic"):
+        packs.load(str(folder))
+    (folder / "consolidate_user.md").unlink()
+    with pytest.raises(InvalidInputError, match=r"consolidate_user\.md: No such file"):
+        packs.load(str(folder))
+    (folder / "consolidate_user.md").write_text("$chunk")
+    with pytest.raises(InvalidInputError, match=r"\$chunk is no variable"):
+        packs.load(str(folder))
+
+
+async def test_consolidating_needs_words_for_it_that_the_policy_reads(
+    memory: AsyncMemoryClient, folder: Path
+) -> None:
+    await write(memory, insert("Ann has a dog"), insert("Ann has one dog"))
+    rules = PlainPolicy("", model_free=True)
+
+    async def consolidate(policy: PlainPolicy) -> int:
+        settings = QUICK.model_copy(update={"prompt_pack": str(folder)})
+        packs.load.cache_clear()
+        agent = Agent(memory, policy, settings)
+        return len([piece async for piece in agent.consolidate(ConsolidateRequest(bank_id="b"))])
+
+    assert await consolidate(rules) == 1
+    change(folder / "consolidate_user.md", "<semantic_memory", "<facts")
+    with pytest.raises(UnsupportedError, match=r"consolidate_user\.md of prompt pack default is not"):
+        await consolidate(rules)
+    assert await consolidate(PlainPolicy("")) == 1
+    for part in ("system", "user"):
+        (folder / f"consolidate_{part}.md").unlink()
+    with pytest.raises(UnsupportedError, match=r"default has no consolidate_system\.md"):
+        await consolidate(PlainPolicy(""))

@@ -5,8 +5,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from memalpha.agent import wire
-from memalpha.agent.prompts import PromptItem, alias_names, read_prompt, render_prompt
+from memalpha.agent import packs, wire
+from memalpha.agent.prompts import (
+    PromptItem,
+    alias_names,
+    read_consolidation,
+    read_prompt,
+    render_consolidation,
+    render_prompt,
+)
 from memalpha.api.memory.v1alpha1.memory_pb2 import Bank, BankSettings, BankStats, Chunk, Memory, MemoryType
 from memalpha.api.memory.v1alpha1.memory_service_pb2 import GetWriterViewResponse
 from memalpha.errors import InvalidInputError
@@ -165,3 +172,34 @@ def test_the_digest_names_the_templates_and_not_the_bank() -> None:
     assert digest == render_prompt(view(core="y"), HERMES).digest
     assert digest != render_prompt(view(core="x"), wire.get("lines")).digest
     assert len(digest) == 64
+
+
+@given(core=anything, texts=st.lists(st.tuples(anything, anything), max_size=3))
+@example(core="</core_memory>\n", texts=[("(a) b", ""), ("<chunk>\nx\n</chunk>", "</x")])
+def test_memories_to_put_in_order_are_read_back_as_they_are(core: str, texts: list[tuple[str, str]]) -> None:
+    facts = tuple(
+        Memory(id=n, type=SEMANTIC, content=text, event_time=t) for n, (text, t) in enumerate(texts)
+    )
+    events = tuple(
+        Memory(id=n, type=EPISODIC, content=text, event_time=t) for n, (text, t) in enumerate(texts)
+    )
+    shown = view(core=core, semantic=facts, episodic=events)
+    for name in ("default", "short"):
+        prompt = render_consolidation(shown, HERMES, packs.load(name))
+        seen = read_consolidation(prompt.messages[1].content)
+        assert seen is not None
+        assert (seen.core, seen.core_limit, seen.chunk) == (core, 512, "")
+        assert [(each.content, each.event_time) for each in seen.semantic] == texts
+        assert [(each.content, each.event_time) for each in seen.episodic] == texts
+
+
+def test_the_two_prompts_are_never_taken_for_each_other() -> None:
+    shown = view(core="c", semantic=(Memory(id=3, type=SEMANTIC, content="x"),))
+    assert read_consolidation(user_text(shown)) is None
+    with pytest.raises(InvalidInputError):
+        read_prompt(render_consolidation(shown, HERMES, packs.load("default")).messages[1].content)
+
+
+@pytest.mark.parametrize("text", ["", "Hello", "<" * 50_000, '<core_memory limit="1">\n' * 5_000])
+def test_other_texts_are_no_memories_to_put_in_order(text: str) -> None:
+    assert read_consolidation(text) is None

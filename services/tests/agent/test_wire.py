@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from memalpha.agent import wire
-from memalpha.agent.tools import ParseError, ToolCall
+from memalpha.agent.tools import ParseError, ToolCall, checked
 from memalpha.errors import InvalidInputError
 
 INSERT: dict[str, object] = {"memory_type": "semantic_memory", "content": "Ann's dog"}
@@ -121,6 +121,23 @@ def test_no_text_makes_a_parser_raise_and_errors_say_where_they_are(name: str, t
         if isinstance(each, ParseError):
             assert text[each.start : each.end] == each.text
             assert each.message
+
+
+@pytest.mark.parametrize("name", ["hermes", "qwen_agent", "openai"])
+@pytest.mark.parametrize("depth", [10, 40, 300, 900, 960, 980, 990])
+def test_a_call_nested_too_deep_is_an_error_and_never_an_exception(name: str, depth: int) -> None:
+    form = wire.get(name)
+    filled = form.render([ToolCall("new_memory_insert", {"memory_type": "semantic_memory", "content": "@"})])
+    for opener, closer in (("[", "]"), ('{"a":', "}")):
+        deep = opener * depth + "1" + closer * depth
+        # `openai` has arguments as JSON in JSON.
+        text = filled.replace('"@"', deep).replace('\\"@\\"', deep.replace('"', '\\"'))
+        found = form.parse(text)
+        # The control: ten levels are no error of the format, but one of the tool.
+        assert any(isinstance(each, ParseError) for each in found) == (depth > 10)
+        for call in [each for each in found if isinstance(each, ToolCall)]:
+            with pytest.raises(ValueError, match="content: Input should be a valid string"):
+                checked(call)
 
 
 @pytest.mark.parametrize("name", ["hermes", "qwen_agent", "openai"])

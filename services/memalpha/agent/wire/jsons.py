@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import json_repair
 
@@ -28,6 +28,8 @@ _APOSTROPHE_ENDS = re.compile(r"(?<![\\:,\[{\s])'[\s\]}]*[\]}]\s*\Z")
 # json_repair takes time quadratic in unescaped quotes and in openers; so many stay below a tenth of a second.
 _LONGEST_REPAIR = 16_384
 _MOST_OPENERS = 32
+# Values within values. A decoder reads hundreds; what then handles the value would run out of stack.
+_DEEPEST = 32
 # Tried first: json_repair takes some escapes for text.
 _FORGOTTEN = ("}", "}}", "]", "}]")
 _DECODER = json.JSONDecoder(strict=False)
@@ -37,11 +39,20 @@ Reader = Callable[[object, str, int, int], Found]
 
 
 def decoded(text: str, start: int) -> tuple[object, int] | None:
-    """The JSON value that begins at `start`, and where it ends; None if there is none."""
+    """The JSON value that begins at `start`, and where it ends; None if there is none, or it is too deep."""
     try:
-        return _DECODER.raw_decode(text, start)
+        found = _DECODER.raw_decode(text, start)
     except (ValueError, RecursionError):
         return None
+    return None if too_deep(found[0]) else found
+
+
+def too_deep(value: object) -> bool:
+    """Whether a decoded value holds others in others so often that it is not handled any further."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [inner for outer in level for inner in _inner(outer)]
+    return bool(level)
 
 
 def ended(text: str, begin: int) -> int:
@@ -99,6 +110,10 @@ def skipped(pattern: re.Pattern[str], text: str, start: int) -> int:
     """Where the pattern, if it stands at `start`, ends."""
     match = pattern.match(text, start)
     return match.end() if match else start
+
+
+def _inner(value: object) -> Iterable[object]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def _mended(text: str, start: int, end: int, closed: bool, read: Reader) -> Found:

@@ -12,17 +12,19 @@ from dataclasses import dataclass, replace
 
 from memalpha.policy.extractive import dates, salience
 from memalpha.policy.extractive.facts import Fact, facts
-from memalpha.policy.extractive.lexicon import HELPERS
+from memalpha.policy.extractive.lexicon import HELPERS, ROLES
 from memalpha.policy.extractive.patterns import LIKES
 from memalpha.policy.extractive.person import strip_opening, third_person
 from memalpha.policy.extractive.segment import Sentence, sentences
 
 SHARE = 0.6
 """Most of a chunk's characters that are kept."""
-HELPERS_SHARE = 0.12
+HELPERS_SHARE = 0.04
 """Most of a chunk's characters that are kept of what an assistant or a tool said."""
 ALWAYS_CHARACTERS = 400
 """Kept of any chunk, however short."""
+ALWAYS_OF_HELPERS = 160
+"""Kept of what an assistant or a tool said, however short the chunk."""
 MOST_KEPT = 300
 """Most sentences kept of one chunk; each is compared with all others."""
 LONGEST_JOINED = 320
@@ -33,13 +35,26 @@ _LEANING = re.compile(r"(?:it|that|this|these|those|they|he|she|there)\b", re.IG
 _PERSON = re.compile(r"\b(?:I|me|my|mine|myself|we|us|our|ours|you|your)\b|\bI['’]", re.IGNORECASE)
 _LONGEST_QUESTION = 120
 _AND_I = re.compile(r",? (?:and|but) (?=I\b)")
+_THEN_ASKS = re.compile(
+    r"(?:,| [-–—])(?: and| but| so)? (?=(?:(?:can|could|would|will|do|does|did|have|has|are|is|should|shall"
+    r"|any|what|how|which|where|when|who|why)\b|(?:what|how|who|where)['’]s\b)[^,;]*\?)",
+    re.IGNORECASE,
+)
+_DEPENDENT = re.compile(
+    r"(?:if|when|since|as|because|given|considering|while|after|before|for|with|in|on|at|once|although"
+    r"|whenever|assuming|knowing)\b",
+    re.IGNORECASE,
+)
 _ANSWER = 1.2
 _HELPER = 2.2
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A memory in the making; `said` is when it was said, `event_time` is empty if semantic and undated."""
+    """A memory in the making; `said` is when it was said, `event_time` is empty if semantic and undated.
+
+    `helps` says that an assistant or a tool said it.
+    """
 
     content: str
     episodic: bool
@@ -47,6 +62,7 @@ class Candidate:
     said: str
     score: float
     facts: tuple[Fact, ...] = ()
+    helps: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +77,40 @@ class _Draft:
     facts: tuple[Fact, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """Who takes part in the chunk: names in lower case, and whether a helper is spoken to."""
+
+    names: frozenset[str]
+    helper: bool
+
+
 def candidates(chunk: str, time: str) -> list[Candidate]:
     """What is worth keeping of a chunk, in its order."""
-    cut = [clause for sentence in sentences(chunk, time) for clause in _clauses(sentence)]
-    names = frozenset(sentence.speaker.lower() for sentence in cut if sentence.speaker)
-    known = names | {word for name in names for word in name.split()}
-    drafts = [_draft(place, sentence, known) for place, sentence in enumerate(cut)]
+    said = sentences(chunk, time)
+    names = frozenset(sentence.speaker.lower() for sentence in said if sentence.speaker)
+    heard = _Heard(names | {word for name in names for word in name.split()}, not names.isdisjoint(ROLES))
+    parts = [part for sentence in said for part in _told_and_asked(sentence, heard)]
+    cut = [clause for part in parts for clause in _clauses(part)]
+    drafts = [_draft(place, sentence, heard) for place, sentence in enumerate(cut)]
     kept = _within_budget([draft for draft in drafts if draft is not None], len(chunk))
     return [_finished(group) for group in _groups(kept)]
+
+
+def _told_and_asked(sentence: Sentence, heard: _Heard) -> list[Sentence]:
+    """The sentence, cut where it turns from telling to asking: "I moved to Rome, do you know it?".
+
+    What a helper is asked belongs to what is told, unless that states an attribute, which may change.
+    """
+    match = _THEN_ASKS.search(sentence.text) if salience.is_question(sentence.text) else None
+    if not sentence.speaker or match is None or _DEPENDENT.match(sentence.text):
+        return [sentence]
+    told, asked = sentence.text[: match.start()], sentence.text[match.end() :]
+    tells = salience.has_verb(told) and _PERSON.search(told)
+    if not tells or (heard.helper and not facts(f"{_name(sentence)}: {told}")):
+        return [sentence]
+    question = asked[:1].upper() + asked[1:]
+    return [replace(sentence, text=f"{told}."), replace(sentence, text=question, opens=False, asked="")]
 
 
 def _clauses(sentence: Sentence) -> list[Sentence]:
@@ -76,26 +118,27 @@ def _clauses(sentence: Sentence) -> list[Sentence]:
     parts = _AND_I.split(sentence.text)
     if len(parts) == 1 or not sentence.speaker:
         return [sentence]
-    name = sentence.speaker[:1].upper() + sentence.speaker[1:]
+    name = _name(sentence)
     if all(any(fact.attribute != LIKES for fact in facts(f"{name}: {part}")) for part in parts):
         return [replace(sentence, text=part) for part in parts]
     return [sentence]
 
 
-def _draft(place: int, sentence: Sentence, known: frozenset[str]) -> _Draft | None:
+def _draft(place: int, sentence: Sentence, heard: _Heard) -> _Draft | None:
     """The sentence on its own feet; None if it is not worth keeping."""
-    bare = strip_opening(sentence.text, known) if sentence.speaker else sentence.text
-    if not bare or salience.asks(bare):
+    bare = strip_opening(sentence.text, heard.names) if sentence.speaker else sentence.text
+    helps = _helps(sentence)
+    instructs = heard.helper and not helps
+    if not bare or (salience.asks(bare) and not instructs):
         return None
     dated = dates.resolve(bare, dates.parse_time(sentence.time))
-    name = sentence.speaker[:1].upper() + sentence.speaker[1:]
+    name = _name(sentence)
     text, third = dated.text, third_person(dated.text, name) if name else None
     if shared := _SHARED.match(text):
         third = f"{name} shares {shared[1]}" if name else None
     stated = tuple(facts(third or (f"{name}: {text}" if name else text)))
-    score = -_HELPER * (sentence.speaker.lower() in HELPERS) + salience.score(
-        bare, known, dated=dated.found, stated=len(stated)
-    )
+    score = salience.score(bare, heard.names, dated=dated.found, stated=len(stated)) - _HELPER * helps
+    score += salience.standing(bare, opens=sentence.opens, answers=bool(sentence.asked), instructs=instructs)
     if sentence.asked and _is_fragment(bare):
         score, text, third = score + _ANSWER, f"{_question(sentence.asked)} {name}: {text}", None
     if score < salience.KEEP:
@@ -104,6 +147,14 @@ def _draft(place: int, sentence: Sentence, known: frozenset[str]) -> _Draft | No
     episodic = not lasting and salience.is_event(bare, dated=dated.found) and bool(sentence.time or dated.day)
     day = dated.day.isoformat() if dated.day else ""
     return _Draft(place, sentence, text, third, day, episodic, score, stated)
+
+
+def _name(sentence: Sentence) -> str:
+    return sentence.speaker[:1].upper() + sentence.speaker[1:]
+
+
+def _helps(sentence: Sentence) -> bool:
+    return sentence.speaker.lower() in HELPERS
 
 
 def _is_fragment(text: str) -> bool:
@@ -121,15 +172,20 @@ def _within_budget(drafts: list[_Draft], length: int) -> list[_Draft]:
     """
     left = {
         False: max(ALWAYS_CHARACTERS, SHARE * length),
-        True: max(ALWAYS_CHARACTERS, HELPERS_SHARE * length),
+        True: max(ALWAYS_OF_HELPERS, HELPERS_SHARE * length),
     }
     kept: list[_Draft] = []
-    for draft in sorted(drafts, key=lambda draft: (-draft.score, draft.place)):
-        helper = draft.sentence.speaker.lower() in HELPERS
+    for draft in sorted(drafts, key=lambda draft: (-_density(draft), draft.place)):
+        helper = _helps(draft.sentence)
         left[helper] -= len(draft.text)
         if left[helper] >= 0:
             kept.append(draft)
     return sorted(kept[:MOST_KEPT], key=lambda draft: draft.place)
+
+
+def _density(draft: _Draft) -> float:
+    """Worth for its length; the constant is what any memory costs."""
+    return draft.score / (len(draft.text) + 32)
 
 
 def _groups(drafts: Sequence[_Draft]) -> list[list[_Draft]]:
@@ -161,7 +217,13 @@ def _finished(group: list[_Draft]) -> Candidate:
     time = day or (first.sentence.time if episodic else "")
     stated = tuple(fact for draft in group for fact in draft.facts)
     return Candidate(
-        _content(group), episodic, time, first.sentence.time, max(draft.score for draft in group), stated
+        content=_content(group),
+        episodic=episodic,
+        event_time=time,
+        said=first.sentence.time,
+        score=sum(draft.score for draft in group),
+        facts=stated,
+        helps=_helps(first.sentence),
     )
 
 
@@ -172,7 +234,7 @@ def _content(group: list[_Draft]) -> str:
         return " ".join(draft.third or draft.text for draft in group)
     joined = " ".join(draft.text for draft in group)
     if first.speaker:
-        return joined if _answers(group) else f"{first.speaker[:1].upper()}{first.speaker[1:]}: {joined}"
+        return joined if _answers(group) else f"{_name(first)}: {joined}"
     section = first.heading.rsplit(" > ", 1)[-1]
     return f"{section}: {joined}" if section and len(joined) < 80 else joined
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import memcore
 from memalpha.agent import wire
-from memalpha.agent.prompts import read_prompt
+from memalpha.agent.prompts import read_consolidation, read_prompt
 from memalpha.agent.tools import ToolCall
 from memalpha.api.policy.v1alpha1.policy_service_pb2 import (
     FinishReason,
@@ -23,10 +23,12 @@ from memalpha.api.policy.v1alpha1.policy_service_pb2 import (
     Usage,
 )
 from memalpha.errors import InvalidInputError, make
-from memalpha.policy.extractive import plan
+from memalpha.policy.extractive import consolidate, plan
 
 POLICY_ID = "extractive-1"
 DEFAULT_MAX_TOKENS = 2048
+ADVICE_SHARE = 0.05
+"""Most of the limit that what a helper said may take: where room is scarce, people will need it later."""
 
 
 class ExtractiveEngine:
@@ -60,11 +62,9 @@ class ExtractiveEngine:
             raise make(
                 InvalidInputError, "PROMPT_NOT_UNDERSTOOD", "chat.messages must end with a user message"
             )
-        weighed = plan.calls(read_prompt(messages[-1].content), memcore.count_tokens)
+        weighed = _weighed(messages[-1].content)
         limit = request.sampling.max_tokens if request.sampling.HasField("max_tokens") else DEFAULT_MAX_TOKENS
-        text = self._wire.render([call for _, call in weighed])
-        if memcore.count_tokens(text) > limit:
-            text = self._wire.render(self._within(weighed, limit))
+        text = self._wire.render(self._within(weighed, limit))
         prompt_tokens = sum(memcore.count_tokens(message.content) for message in messages)
         return GenerateResponse(
             text=text,
@@ -73,14 +73,30 @@ class ExtractiveEngine:
             usage=Usage(prompt_tokens=prompt_tokens, completion_tokens=memcore.count_tokens(text)),
         )
 
-    def _within(self, weighed: Sequence[tuple[float, ToolCall]], limit: int) -> list[ToolCall]:
-        """The calls in order without the lightest, so that together they stay within `limit` tokens."""
-        sizes = [memcore.count_tokens(self._wire.render([call])) for _, call in weighed]
-        total = sum(sizes)
-        given_up: set[int] = set()
-        for place in sorted(range(len(weighed)), key=lambda place: (weighed[place][0], -place)):
-            if total <= limit:
+    def _within(self, weighed: Sequence[plan.Weighed], limit: int) -> list[ToolCall]:
+        """The calls in order without the lightest for their length, so that they stay within `limit` tokens.
+
+        Where a call does not fit, all lighter ones go as well: who saves up has room for a better one later.
+        """
+        sizes = [memcore.count_tokens(self._wire.render([each.call])) for each in weighed]
+        left, left_for_advice = float(limit), limit * ADVICE_SHARE
+        kept: set[int] = set()
+        for place in sorted(
+            range(len(weighed)), key=lambda place: (-weighed[place].weight / sizes[place], place)
+        ):
+            size, advice = sizes[place], weighed[place].advice
+            if size > limit or (advice and size > left_for_advice):
+                continue
+            if size > left:
                 break
-            given_up.add(place)
-            total -= sizes[place]
-        return [call for place, (_, call) in enumerate(weighed) if place not in given_up]
+            kept.add(place)
+            left, left_for_advice = left - size, left_for_advice - size * advice
+        return [each.call for place, each in enumerate(weighed) if place in kept]
+
+
+def _weighed(user_text: str) -> list[plan.Weighed]:
+    """The calls for a prompt, whichever of the agent's it is, with their weights."""
+    memories = read_consolidation(user_text)
+    if memories is None:
+        return plan.calls(read_prompt(user_text), memcore.count_tokens)
+    return [plan.Weighed(1.0, call) for call in consolidate.calls(memories)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from memalpha.agent.prompts import PromptItem, PromptView
 from memalpha.agent.tools import ToolCall
@@ -19,8 +20,17 @@ from memalpha.policy.extractive.patterns import LIKES, PREFERS
 from memalpha.policy.extractive.segment import speaker_of, split
 from memalpha.policy.extractive.similarity import Gist, gist, repeats
 
-_CORE_WEIGHT = 100.0
-_CHANGE_WEIGHT = 50.0
+# Heavier for their length than any insert: what is already kept stays right.
+_CORE_WEIGHT = 1e6
+_CHANGE_WEIGHT = 1e5
+
+
+class Weighed(NamedTuple):
+    """A call and what it is worth, to be seen against its length; `advice` is a helper's, not a person's."""
+
+    weight: float
+    call: ToolCall
+    advice: bool = False
 
 
 @dataclass(slots=True)
@@ -34,10 +44,11 @@ class _Item:
     score: float
     gist: Gist
     facts: Sequence[Fact]
+    advice: bool = False
 
 
-def calls(view: PromptView, count_tokens: Callable[[str], int]) -> list[tuple[float, ToolCall]]:
-    """The calls for a prompt with their weights: a call of higher weight is the last to be given up."""
+def calls(view: PromptView, count_tokens: Callable[[str], int]) -> list[Weighed]:
+    """The calls for a prompt with their weights."""
     items = [_shown(item, episodic=False) for item in view.semantic]
     items += [_shown(item, episodic=True) for item in view.episodic]
     found = candidates(view.chunk, view.chunk_time)
@@ -45,8 +56,8 @@ def calls(view: PromptView, count_tokens: Callable[[str], int]) -> list[tuple[fl
         _place(items, candidate)
     stated = [fact for candidate in found for fact in candidate.facts]
     core = profile.updated(view.core, stated, lambda text: count_tokens(text) <= view.core_limit)
-    written = [(item.score, call) for item in items if (call := _call(item)) is not None]
-    return ([(_CORE_WEIGHT, _core_call(core))] if core != view.core else []) + written
+    written = [Weighed(each.score, call, each.advice) for each in items if (call := _call(each)) is not None]
+    return ([Weighed(_CORE_WEIGHT, _core_call(core))] if core != view.core else []) + written
 
 
 def _shown(item: PromptItem, *, episodic: bool) -> _Item:
@@ -55,8 +66,16 @@ def _shown(item: PromptItem, *, episodic: bool) -> _Item:
 
 
 def _new(candidate: Candidate, meaning: Gist) -> _Item:
-    time, stated = candidate.event_time, [] if candidate.episodic else candidate.facts
-    return _Item(None, candidate.episodic, candidate.content, time, candidate.score, meaning, stated)
+    return _Item(
+        shown=None,
+        episodic=candidate.episodic,
+        content=candidate.content,
+        event_time=candidate.event_time,
+        score=candidate.score,
+        gist=meaning,
+        facts=[] if candidate.episodic else candidate.facts,
+        advice=candidate.helps,
+    )
 
 
 def _place(items: list[_Item], candidate: Candidate) -> None:

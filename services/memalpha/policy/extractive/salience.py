@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 
-from memalpha.policy.extractive.lexicon import CHATTY, GREETING, PAST, STOP
+from memalpha.policy.extractive.lexicon import ADVERBS, CHATTY, GREETING, PAST, STOP
 
 KEEP = 1.2
 _TELLING = 70  # characters from which a question about its speaker tells enough to be kept
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _NUMBER = re.compile(r"\d")
+_SYMBOL = re.compile(r"[{}\[\]<>=;_\\/|`#*()\"]")
 _QUOTED = re.compile(r"[\"“][^\"”]{2,}[\"”]")
 _FIRST = re.compile(r"\b(?:I|my|we|our|me|us|I['’](?:m|ve|d|ll)|we['’](?:re|ve|d|ll))\b", re.IGNORECASE)
 _SECOND = re.compile(r"\b(?:you|your|you['’](?:re|ve|ll|d)|yours|y['’]all)\b", re.IGNORECASE)
@@ -49,9 +50,14 @@ _PLAN = re.compile(
 )
 
 
+def is_question(sentence: str) -> bool:
+    """Whether a sentence ends as a question does."""
+    return sentence.endswith(("?", "？", "?!", "?)"))
+
+
 def asks(sentence: str) -> bool:
-    """Whether a sentence is a question; a long one about its speaker also tells something."""
-    if not sentence.endswith(("?", "？", "?!", "?)")):
+    """Whether a sentence is a question and no more; a long one about its speaker also tells something."""
+    if not is_question(sentence):
         return False
     return len(sentence) < _TELLING or _FIRST.search(sentence) is None
 
@@ -66,14 +72,33 @@ def score(sentence: str, speakers: frozenset[str], *, dated: bool, stated: int) 
         stated: How many attributes it states.
     """
     words = _WORD.findall(sentence)
-    specific = {word.lower() for word in words} - STOP - CHATTY - GREETING - speakers
-    points = min(0.45 * len(specific), 3.0) + 3.0 * bool(stated) + 1.2 * dated
+    specific = {word.lower() for word in words} - STOP - CHATTY - GREETING - ADVERBS - speakers
+    points = min(0.45 * len(specific), 4.0) + 3.0 * bool(stated) + 2.5 * dated
     points += 1.0 * bool(_NUMBER.search(sentence)) + 0.7 * bool(_QUOTED.search(sentence))
     points += 0.6 * min(len(_proper(words, speakers)), 3)
     first, second = _FIRST.search(sentence), _SECOND.search(sentence)
     points += 0.7 * bool(first) - (1.5 if second and not first else 0.3 if second else 0.0)
-    points -= 1.0 * sentence.endswith("?")
+    points += 0.7 * bool(PAST.search(sentence)) - 12.0 * _symbols(sentence)
     return points - 1.3 * bool(_REACTION.match(sentence)) - 0.6 * (len(words) < 4)
+
+
+def standing(sentence: str, *, opens: bool, answers: bool, instructs: bool) -> float:
+    """What a sentence's place adds to its score.
+
+    Args:
+        sentence: As for `score`.
+        opens: Whether it is the first of its turn.
+        answers: Whether a question was asked just before it.
+        instructs: Whether it is said to a helper, who is told first what it is about, often as a question.
+    """
+    if instructs:
+        return 2.0 * opens
+    return 0.8 * answers - 1.5 * is_question(sentence)
+
+
+def _symbols(sentence: str) -> float:
+    """Share of characters that code and tables are made of."""
+    return min(len(_SYMBOL.findall(sentence)) / len(sentence), 0.3)
 
 
 def _proper(words: list[str], speakers: frozenset[str]) -> set[str]:

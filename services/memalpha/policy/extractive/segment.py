@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
+from itertools import takewhile
 
 from memalpha.policy.extractive.lexicon import LABELS_NOT_SPEAKERS, ROLES
 
@@ -32,7 +33,10 @@ _ABBREVIATION = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """`turn` counts turns or paragraphs, `heading` is the section, `asked` the question just before."""
+    """`turn` counts turns or paragraphs, `heading` is the section, `asked` the question just before.
+
+    `opens` says that the turn begins with it; never so where the turn goes on from another chunk.
+    """
 
     text: str
     speaker: str
@@ -40,14 +44,21 @@ class Sentence:
     turn: int
     heading: str = ""
     asked: str = ""
+    opens: bool = False
 
 
-def sentences(chunk: str, time: str) -> list[Sentence]:
-    """The chunk's sentences in order; `time` holds until a `[time]` line says otherwise."""
+def sentences(chunk: str, time: str, *, code: bool = False) -> list[Sentence]:
+    """The chunk's sentences in order; `time` holds until a `[time]` line says otherwise.
+
+    Fenced code is left out, unless `code` says that its lines are to be taken like any others.
+    """
     lines = [line.strip() for line in chunk.splitlines()]
-    speakers = _speakers(lines)
     first = next((line for line in lines if line and not _TIME_LINE.match(line)), "")
-    return _conversation(lines, speakers, time) if _label(first, speakers) else _document(lines, time)
+    speakers = _speakers(lines, first)
+    talk = bool(_label(first, speakers))
+    if not code:
+        lines = _without_code(lines, speakers if talk else frozenset())
+    return _conversation(lines, speakers, time) if talk else _document(lines, time)
 
 
 def speaker_of(line: str) -> str:
@@ -60,8 +71,14 @@ def speaker_of(line: str) -> str:
     return name if (words[0][0].isupper() and words[-1][0].isupper()) or name.lower() in ROLES else ""
 
 
-def _speakers(lines: list[str]) -> frozenset[str]:
-    """Who speaks in a conversation: names as such, and nicknames in small letters that open several lines."""
+def _speakers(lines: list[str], first: str) -> frozenset[str]:
+    """Who speaks in a conversation: names as such, and nicknames in small letters that open several lines.
+
+    In a chat with an assistant nobody else speaks, whatever its lists and code look like.
+    """
+    label = _LABEL.match(first)
+    if label and label[1].lower() in ROLES:
+        return frozenset(name for role in ROLES for name in (role, role.capitalize(), role.upper()))
     labels = Counter(match[1] for line in lines if (match := _LABEL.match(line)))
     nicknames = {name for name, times in labels.items() if times > 1 and " " not in name}
     return frozenset(
@@ -74,6 +91,32 @@ def _label(line: str, speakers: frozenset[str]) -> str:
     return match[1] if match and match[1] in speakers else ""
 
 
+def _without_code(lines: list[str], speakers: frozenset[str]) -> list[str]:
+    """A blank line for each line of fenced code; a turn ends its code.
+
+    What goes on from another chunk began in the middle of code if its first fence could only close some.
+    """
+    kept: list[str] = []
+    code = False
+    for place, line in enumerate(lines):
+        label = _label(line, speakers)
+        text = line[len(label) + 2 :] if label else line
+        if label:
+            code = text.startswith(_MARKERS) and _closes(lines[place + 1 :], speakers)
+        fence = _FENCE.match(text) is not None
+        code ^= fence
+        drop = code or fence
+        kept.append((f"{label}: …" if label else "") if drop else line)
+    return kept
+
+
+def _closes(lines: list[str], speakers: frozenset[str]) -> bool:
+    """Whether the turn's rest has an odd number of fences, the first of which names no language."""
+    rest = list(takewhile(lambda line: not _label(line, speakers), lines))
+    fences = [line for line in rest if _FENCE.match(line)]
+    return len(fences) % 2 == 1 and not fences[0].strip("`~")
+
+
 def _conversation(lines: list[str], speakers: frozenset[str], time: str) -> list[Sentence]:
     found: list[Sentence] = []
     speaker, turn, asked = "", -1, ""
@@ -81,8 +124,10 @@ def _conversation(lines: list[str], speakers: frozenset[str], time: str) -> list
 
     def close() -> str:
         cut = [piece for part in _blocks(block) for piece in split(part)]
+        whole = not block[0].startswith(_MARKERS) if block else False
         found.extend(
-            Sentence(text, speaker, time, turn, asked=asked if at == 0 else "") for at, text in enumerate(cut)
+            Sentence(text, speaker, time, turn, asked="" if at else asked, opens=whole and not at)
+            for at, text in enumerate(cut)
         )
         return cut[-1] if cut and cut[-1].endswith("?") else ""
 
@@ -103,7 +148,7 @@ def _conversation(lines: list[str], speakers: frozenset[str], time: str) -> list
 
 def _document(lines: list[str], time: str) -> list[Sentence]:
     found: list[Sentence] = []
-    heading, code, paragraph = "", False, 0
+    heading, paragraph = "", 0
     block: list[str] = []
 
     def close() -> None:
@@ -112,14 +157,12 @@ def _document(lines: list[str], time: str) -> list[Sentence]:
 
     for line in [*lines, ""]:
         title, marker = _HEADING.match(line), _TIME_LINE.match(line)
-        if _FENCE.match(line):
-            code = not code
-        elif not code and line and not title and not marker:
+        if line and not title and not marker:
             block.append(line)
             continue
         close()
         block, paragraph = [], paragraph + 1
-        heading = title[1] if title and not code else heading
+        heading = title[1] if title else heading
         time = marker[1] if marker else time
     return found
 

@@ -1029,6 +1029,206 @@ func (x *AnswerResponse) GetSearchMethod() v1alpha1.SearchMethod {
 	return v1alpha1.SearchMethod(0)
 }
 
+// Request for Consolidate.
+type ConsolidateRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The bank's id.
+	BankId string `protobuf:"bytes,1,opt,name=bank_id,json=bankId,proto3" json:"bank_id,omitempty"`
+	// Write nothing; say what would change. Operations are judged against the bank as it is.
+	DryRun bool `protobuf:"varint,2,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	// At most this many pieces; unset means 100. 1 to 10000.
+	MaxPieces *int32 `protobuf:"varint,3,opt,name=max_pieces,json=maxPieces,proto3,oneof" json:"max_pieces,omitempty"`
+	// Go on where `next_memory_id` of an earlier call says: memories of lower ids come in only as relatives of later ones.
+	StartMemoryId uint64 `protobuf:"varint,4,opt,name=start_memory_id,json=startMemoryId,proto3" json:"start_memory_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsolidateRequest) Reset() {
+	*x = ConsolidateRequest{}
+	mi := &file_memalpha_api_agent_v1alpha1_agent_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsolidateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsolidateRequest) ProtoMessage() {}
+
+func (x *ConsolidateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_memalpha_api_agent_v1alpha1_agent_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsolidateRequest.ProtoReflect.Descriptor instead.
+func (*ConsolidateRequest) Descriptor() ([]byte, []int) {
+	return file_memalpha_api_agent_v1alpha1_agent_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ConsolidateRequest) GetBankId() string {
+	if x != nil {
+		return x.BankId
+	}
+	return ""
+}
+
+func (x *ConsolidateRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+func (x *ConsolidateRequest) GetMaxPieces() int32 {
+	if x != nil && x.MaxPieces != nil {
+		return *x.MaxPieces
+	}
+	return 0
+}
+
+func (x *ConsolidateRequest) GetStartMemoryId() uint64 {
+	if x != nil {
+		return x.StartMemoryId
+	}
+	return 0
+}
+
+// One for each piece. An empty stream means that the bank has nothing to put in order.
+type ConsolidateResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the policy asked for, in order: each operation with its outcome and the memory before.
+	Changes []*v1alpha1.OperationApplied `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
+	// Why the piece was left as it is, although something was asked for; empty if all of it was carried out, or would be.
+	Refused string `protobuf:"bytes,2,opt,name=refused,proto3" json:"refused,omitempty"`
+	// Memories the policy was shown besides core memory.
+	MemoryIds []uint64 `protobuf:"varint,3,rep,packed,name=memory_ids,json=memoryIds,proto3" json:"memory_ids,omitempty"`
+	// Pieces done, this one included.
+	PiecesDone uint32 `protobuf:"varint,4,opt,name=pieces_done,json=piecesDone,proto3" json:"pieces_done,omitempty"`
+	// Pieces in all; more if one has to be cut in two for its length.
+	PiecesTotal uint32 `protobuf:"varint,5,opt,name=pieces_total,json=piecesTotal,proto3" json:"pieces_total,omitempty"`
+	// Where another call goes on if this is the last message; 0 if nothing is left.
+	NextMemoryId uint64 `protobuf:"varint,6,opt,name=next_memory_id,json=nextMemoryId,proto3" json:"next_memory_id,omitempty"`
+	// The bank's revision afterwards; of a dry run, the one that was read.
+	Revision uint64 `protobuf:"varint,7,opt,name=revision,proto3" json:"revision,omitempty"`
+	// What chose the operations.
+	Policy *v1alpha11.PolicyIdentity `protobuf:"bytes,8,opt,name=policy,proto3" json:"policy,omitempty"`
+	// What it cost.
+	Usage *v1alpha11.Usage `protobuf:"bytes,9,opt,name=usage,proto3" json:"usage,omitempty"`
+	// Digest of the prompt's templates.
+	PromptDigest  string `protobuf:"bytes,10,opt,name=prompt_digest,json=promptDigest,proto3" json:"prompt_digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsolidateResponse) Reset() {
+	*x = ConsolidateResponse{}
+	mi := &file_memalpha_api_agent_v1alpha1_agent_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsolidateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsolidateResponse) ProtoMessage() {}
+
+func (x *ConsolidateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_memalpha_api_agent_v1alpha1_agent_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsolidateResponse.ProtoReflect.Descriptor instead.
+func (*ConsolidateResponse) Descriptor() ([]byte, []int) {
+	return file_memalpha_api_agent_v1alpha1_agent_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ConsolidateResponse) GetChanges() []*v1alpha1.OperationApplied {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *ConsolidateResponse) GetRefused() string {
+	if x != nil {
+		return x.Refused
+	}
+	return ""
+}
+
+func (x *ConsolidateResponse) GetMemoryIds() []uint64 {
+	if x != nil {
+		return x.MemoryIds
+	}
+	return nil
+}
+
+func (x *ConsolidateResponse) GetPiecesDone() uint32 {
+	if x != nil {
+		return x.PiecesDone
+	}
+	return 0
+}
+
+func (x *ConsolidateResponse) GetPiecesTotal() uint32 {
+	if x != nil {
+		return x.PiecesTotal
+	}
+	return 0
+}
+
+func (x *ConsolidateResponse) GetNextMemoryId() uint64 {
+	if x != nil {
+		return x.NextMemoryId
+	}
+	return 0
+}
+
+func (x *ConsolidateResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *ConsolidateResponse) GetPolicy() *v1alpha11.PolicyIdentity {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+func (x *ConsolidateResponse) GetUsage() *v1alpha11.Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
+func (x *ConsolidateResponse) GetPromptDigest() string {
+	if x != nil {
+		return x.PromptDigest
+	}
+	return ""
+}
+
 var File_memalpha_api_agent_v1alpha1_agent_service_proto protoreflect.FileDescriptor
 
 const file_memalpha_api_agent_v1alpha1_agent_service_proto_rawDesc = "" +
@@ -1119,17 +1319,39 @@ const file_memalpha_api_agent_v1alpha1_agent_service_proto_rawDesc = "" +
 	"\brevision\x18\b \x01(\x04R\brevision\x12%\n" +
 	"\x0epending_chunks\x18\t \x01(\x04R\rpendingChunks\x12O\n" +
 	"\rsearch_method\x18\n" +
-	" \x01(\x0e2*.memalpha.api.memory.v1alpha1.SearchMethodR\fsearchMethod*u\n" +
+	" \x01(\x0e2*.memalpha.api.memory.v1alpha1.SearchMethodR\fsearchMethod\"\xa1\x01\n" +
+	"\x12ConsolidateRequest\x12\x17\n" +
+	"\abank_id\x18\x01 \x01(\tR\x06bankId\x12\x17\n" +
+	"\adry_run\x18\x02 \x01(\bR\x06dryRun\x12\"\n" +
+	"\n" +
+	"max_pieces\x18\x03 \x01(\x05H\x00R\tmaxPieces\x88\x01\x01\x12&\n" +
+	"\x0fstart_memory_id\x18\x04 \x01(\x04R\rstartMemoryIdB\r\n" +
+	"\v_max_pieces\"\xc4\x03\n" +
+	"\x13ConsolidateResponse\x12H\n" +
+	"\achanges\x18\x01 \x03(\v2..memalpha.api.memory.v1alpha1.OperationAppliedR\achanges\x12\x18\n" +
+	"\arefused\x18\x02 \x01(\tR\arefused\x12\x1d\n" +
+	"\n" +
+	"memory_ids\x18\x03 \x03(\x04R\tmemoryIds\x12\x1f\n" +
+	"\vpieces_done\x18\x04 \x01(\rR\n" +
+	"piecesDone\x12!\n" +
+	"\fpieces_total\x18\x05 \x01(\rR\vpiecesTotal\x12$\n" +
+	"\x0enext_memory_id\x18\x06 \x01(\x04R\fnextMemoryId\x12\x1a\n" +
+	"\brevision\x18\a \x01(\x04R\brevision\x12D\n" +
+	"\x06policy\x18\b \x01(\v2,.memalpha.api.policy.v1alpha1.PolicyIdentityR\x06policy\x129\n" +
+	"\x05usage\x18\t \x01(\v2#.memalpha.api.policy.v1alpha1.UsageR\x05usage\x12#\n" +
+	"\rprompt_digest\x18\n" +
+	" \x01(\tR\fpromptDigest*u\n" +
 	"\n" +
 	"ChunkState\x12\x1b\n" +
 	"\x17CHUNK_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13CHUNK_STATE_PENDING\x10\x01\x12\x19\n" +
 	"\x15CHUNK_STATE_MEMORIZED\x10\x02\x12\x16\n" +
-	"\x12CHUNK_STATE_PARKED\x10\x032\xbd\x02\n" +
+	"\x12CHUNK_STATE_PARKED\x10\x032\xb1\x03\n" +
 	"\fAgentService\x12g\n" +
 	"\bMemorize\x12,.memalpha.api.agent.v1alpha1.MemorizeRequest\x1a-.memalpha.api.agent.v1alpha1.MemorizeResponse\x12a\n" +
 	"\x06Recall\x12*.memalpha.api.agent.v1alpha1.RecallRequest\x1a+.memalpha.api.agent.v1alpha1.RecallResponse\x12a\n" +
-	"\x06Answer\x12*.memalpha.api.agent.v1alpha1.AnswerRequest\x1a+.memalpha.api.agent.v1alpha1.AnswerResponseb\x06proto3"
+	"\x06Answer\x12*.memalpha.api.agent.v1alpha1.AnswerRequest\x1a+.memalpha.api.agent.v1alpha1.AnswerResponse\x12r\n" +
+	"\vConsolidate\x12/.memalpha.api.agent.v1alpha1.ConsolidateRequest\x1a0.memalpha.api.agent.v1alpha1.ConsolidateResponse0\x01b\x06proto3"
 
 var (
 	file_memalpha_api_agent_v1alpha1_agent_service_proto_rawDescOnce sync.Once
@@ -1144,59 +1366,67 @@ func file_memalpha_api_agent_v1alpha1_agent_service_proto_rawDescGZIP() []byte {
 }
 
 var file_memalpha_api_agent_v1alpha1_agent_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_memalpha_api_agent_v1alpha1_agent_service_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_memalpha_api_agent_v1alpha1_agent_service_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_memalpha_api_agent_v1alpha1_agent_service_proto_goTypes = []any{
-	(ChunkState)(0),                  // 0: memalpha.api.agent.v1alpha1.ChunkState
-	(*MemorizeItem)(nil),             // 1: memalpha.api.agent.v1alpha1.MemorizeItem
-	(*MemorizeRequest)(nil),          // 2: memalpha.api.agent.v1alpha1.MemorizeRequest
-	(*ChunkReceipt)(nil),             // 3: memalpha.api.agent.v1alpha1.ChunkReceipt
-	(*MemorizeResponse)(nil),         // 4: memalpha.api.agent.v1alpha1.MemorizeResponse
-	(*RecallRequest)(nil),            // 5: memalpha.api.agent.v1alpha1.RecallRequest
-	(*RecallHit)(nil),                // 6: memalpha.api.agent.v1alpha1.RecallHit
-	(*RecallResponse)(nil),           // 7: memalpha.api.agent.v1alpha1.RecallResponse
-	(*AnswerRequest)(nil),            // 8: memalpha.api.agent.v1alpha1.AnswerRequest
-	(*Evidence)(nil),                 // 9: memalpha.api.agent.v1alpha1.Evidence
-	(*AnswerResponse)(nil),           // 10: memalpha.api.agent.v1alpha1.AnswerResponse
-	nil,                              // 11: memalpha.api.agent.v1alpha1.MemorizeItem.MetadataEntry
-	(v1alpha1.SearchMethod)(0),       // 12: memalpha.api.memory.v1alpha1.SearchMethod
-	(*v1alpha1.Memory)(nil),          // 13: memalpha.api.memory.v1alpha1.Memory
-	(*v1alpha1.Chunk)(nil),           // 14: memalpha.api.memory.v1alpha1.Chunk
-	(v1alpha11.FinishReason)(0),      // 15: memalpha.api.policy.v1alpha1.FinishReason
-	(*v1alpha11.PolicyIdentity)(nil), // 16: memalpha.api.policy.v1alpha1.PolicyIdentity
-	(*v1alpha11.Usage)(nil),          // 17: memalpha.api.policy.v1alpha1.Usage
+	(ChunkState)(0),                   // 0: memalpha.api.agent.v1alpha1.ChunkState
+	(*MemorizeItem)(nil),              // 1: memalpha.api.agent.v1alpha1.MemorizeItem
+	(*MemorizeRequest)(nil),           // 2: memalpha.api.agent.v1alpha1.MemorizeRequest
+	(*ChunkReceipt)(nil),              // 3: memalpha.api.agent.v1alpha1.ChunkReceipt
+	(*MemorizeResponse)(nil),          // 4: memalpha.api.agent.v1alpha1.MemorizeResponse
+	(*RecallRequest)(nil),             // 5: memalpha.api.agent.v1alpha1.RecallRequest
+	(*RecallHit)(nil),                 // 6: memalpha.api.agent.v1alpha1.RecallHit
+	(*RecallResponse)(nil),            // 7: memalpha.api.agent.v1alpha1.RecallResponse
+	(*AnswerRequest)(nil),             // 8: memalpha.api.agent.v1alpha1.AnswerRequest
+	(*Evidence)(nil),                  // 9: memalpha.api.agent.v1alpha1.Evidence
+	(*AnswerResponse)(nil),            // 10: memalpha.api.agent.v1alpha1.AnswerResponse
+	(*ConsolidateRequest)(nil),        // 11: memalpha.api.agent.v1alpha1.ConsolidateRequest
+	(*ConsolidateResponse)(nil),       // 12: memalpha.api.agent.v1alpha1.ConsolidateResponse
+	nil,                               // 13: memalpha.api.agent.v1alpha1.MemorizeItem.MetadataEntry
+	(v1alpha1.SearchMethod)(0),        // 14: memalpha.api.memory.v1alpha1.SearchMethod
+	(*v1alpha1.Memory)(nil),           // 15: memalpha.api.memory.v1alpha1.Memory
+	(*v1alpha1.Chunk)(nil),            // 16: memalpha.api.memory.v1alpha1.Chunk
+	(v1alpha11.FinishReason)(0),       // 17: memalpha.api.policy.v1alpha1.FinishReason
+	(*v1alpha11.PolicyIdentity)(nil),  // 18: memalpha.api.policy.v1alpha1.PolicyIdentity
+	(*v1alpha11.Usage)(nil),           // 19: memalpha.api.policy.v1alpha1.Usage
+	(*v1alpha1.OperationApplied)(nil), // 20: memalpha.api.memory.v1alpha1.OperationApplied
 }
 var file_memalpha_api_agent_v1alpha1_agent_service_proto_depIdxs = []int32{
-	11, // 0: memalpha.api.agent.v1alpha1.MemorizeItem.metadata:type_name -> memalpha.api.agent.v1alpha1.MemorizeItem.MetadataEntry
+	13, // 0: memalpha.api.agent.v1alpha1.MemorizeItem.metadata:type_name -> memalpha.api.agent.v1alpha1.MemorizeItem.MetadataEntry
 	1,  // 1: memalpha.api.agent.v1alpha1.MemorizeRequest.items:type_name -> memalpha.api.agent.v1alpha1.MemorizeItem
 	0,  // 2: memalpha.api.agent.v1alpha1.ChunkReceipt.state:type_name -> memalpha.api.agent.v1alpha1.ChunkState
 	3,  // 3: memalpha.api.agent.v1alpha1.MemorizeResponse.receipts:type_name -> memalpha.api.agent.v1alpha1.ChunkReceipt
-	12, // 4: memalpha.api.agent.v1alpha1.RecallRequest.method:type_name -> memalpha.api.memory.v1alpha1.SearchMethod
-	13, // 5: memalpha.api.agent.v1alpha1.RecallHit.memory:type_name -> memalpha.api.memory.v1alpha1.Memory
-	14, // 6: memalpha.api.agent.v1alpha1.RecallHit.pending:type_name -> memalpha.api.memory.v1alpha1.Chunk
-	13, // 7: memalpha.api.agent.v1alpha1.RecallResponse.core:type_name -> memalpha.api.memory.v1alpha1.Memory
+	14, // 4: memalpha.api.agent.v1alpha1.RecallRequest.method:type_name -> memalpha.api.memory.v1alpha1.SearchMethod
+	15, // 5: memalpha.api.agent.v1alpha1.RecallHit.memory:type_name -> memalpha.api.memory.v1alpha1.Memory
+	16, // 6: memalpha.api.agent.v1alpha1.RecallHit.pending:type_name -> memalpha.api.memory.v1alpha1.Chunk
+	15, // 7: memalpha.api.agent.v1alpha1.RecallResponse.core:type_name -> memalpha.api.memory.v1alpha1.Memory
 	6,  // 8: memalpha.api.agent.v1alpha1.RecallResponse.hits:type_name -> memalpha.api.agent.v1alpha1.RecallHit
-	14, // 9: memalpha.api.agent.v1alpha1.RecallResponse.sources:type_name -> memalpha.api.memory.v1alpha1.Chunk
-	12, // 10: memalpha.api.agent.v1alpha1.RecallResponse.search_method:type_name -> memalpha.api.memory.v1alpha1.SearchMethod
-	12, // 11: memalpha.api.agent.v1alpha1.AnswerRequest.method:type_name -> memalpha.api.memory.v1alpha1.SearchMethod
-	13, // 12: memalpha.api.agent.v1alpha1.Evidence.memory:type_name -> memalpha.api.memory.v1alpha1.Memory
-	14, // 13: memalpha.api.agent.v1alpha1.Evidence.pending:type_name -> memalpha.api.memory.v1alpha1.Chunk
+	16, // 9: memalpha.api.agent.v1alpha1.RecallResponse.sources:type_name -> memalpha.api.memory.v1alpha1.Chunk
+	14, // 10: memalpha.api.agent.v1alpha1.RecallResponse.search_method:type_name -> memalpha.api.memory.v1alpha1.SearchMethod
+	14, // 11: memalpha.api.agent.v1alpha1.AnswerRequest.method:type_name -> memalpha.api.memory.v1alpha1.SearchMethod
+	15, // 12: memalpha.api.agent.v1alpha1.Evidence.memory:type_name -> memalpha.api.memory.v1alpha1.Memory
+	16, // 13: memalpha.api.agent.v1alpha1.Evidence.pending:type_name -> memalpha.api.memory.v1alpha1.Chunk
 	9,  // 14: memalpha.api.agent.v1alpha1.AnswerResponse.evidence:type_name -> memalpha.api.agent.v1alpha1.Evidence
-	13, // 15: memalpha.api.agent.v1alpha1.AnswerResponse.core:type_name -> memalpha.api.memory.v1alpha1.Memory
-	15, // 16: memalpha.api.agent.v1alpha1.AnswerResponse.finish_reason:type_name -> memalpha.api.policy.v1alpha1.FinishReason
-	16, // 17: memalpha.api.agent.v1alpha1.AnswerResponse.reader:type_name -> memalpha.api.policy.v1alpha1.PolicyIdentity
-	17, // 18: memalpha.api.agent.v1alpha1.AnswerResponse.usage:type_name -> memalpha.api.policy.v1alpha1.Usage
-	12, // 19: memalpha.api.agent.v1alpha1.AnswerResponse.search_method:type_name -> memalpha.api.memory.v1alpha1.SearchMethod
-	2,  // 20: memalpha.api.agent.v1alpha1.AgentService.Memorize:input_type -> memalpha.api.agent.v1alpha1.MemorizeRequest
-	5,  // 21: memalpha.api.agent.v1alpha1.AgentService.Recall:input_type -> memalpha.api.agent.v1alpha1.RecallRequest
-	8,  // 22: memalpha.api.agent.v1alpha1.AgentService.Answer:input_type -> memalpha.api.agent.v1alpha1.AnswerRequest
-	4,  // 23: memalpha.api.agent.v1alpha1.AgentService.Memorize:output_type -> memalpha.api.agent.v1alpha1.MemorizeResponse
-	7,  // 24: memalpha.api.agent.v1alpha1.AgentService.Recall:output_type -> memalpha.api.agent.v1alpha1.RecallResponse
-	10, // 25: memalpha.api.agent.v1alpha1.AgentService.Answer:output_type -> memalpha.api.agent.v1alpha1.AnswerResponse
-	23, // [23:26] is the sub-list for method output_type
-	20, // [20:23] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	15, // 15: memalpha.api.agent.v1alpha1.AnswerResponse.core:type_name -> memalpha.api.memory.v1alpha1.Memory
+	17, // 16: memalpha.api.agent.v1alpha1.AnswerResponse.finish_reason:type_name -> memalpha.api.policy.v1alpha1.FinishReason
+	18, // 17: memalpha.api.agent.v1alpha1.AnswerResponse.reader:type_name -> memalpha.api.policy.v1alpha1.PolicyIdentity
+	19, // 18: memalpha.api.agent.v1alpha1.AnswerResponse.usage:type_name -> memalpha.api.policy.v1alpha1.Usage
+	14, // 19: memalpha.api.agent.v1alpha1.AnswerResponse.search_method:type_name -> memalpha.api.memory.v1alpha1.SearchMethod
+	20, // 20: memalpha.api.agent.v1alpha1.ConsolidateResponse.changes:type_name -> memalpha.api.memory.v1alpha1.OperationApplied
+	18, // 21: memalpha.api.agent.v1alpha1.ConsolidateResponse.policy:type_name -> memalpha.api.policy.v1alpha1.PolicyIdentity
+	19, // 22: memalpha.api.agent.v1alpha1.ConsolidateResponse.usage:type_name -> memalpha.api.policy.v1alpha1.Usage
+	2,  // 23: memalpha.api.agent.v1alpha1.AgentService.Memorize:input_type -> memalpha.api.agent.v1alpha1.MemorizeRequest
+	5,  // 24: memalpha.api.agent.v1alpha1.AgentService.Recall:input_type -> memalpha.api.agent.v1alpha1.RecallRequest
+	8,  // 25: memalpha.api.agent.v1alpha1.AgentService.Answer:input_type -> memalpha.api.agent.v1alpha1.AnswerRequest
+	11, // 26: memalpha.api.agent.v1alpha1.AgentService.Consolidate:input_type -> memalpha.api.agent.v1alpha1.ConsolidateRequest
+	4,  // 27: memalpha.api.agent.v1alpha1.AgentService.Memorize:output_type -> memalpha.api.agent.v1alpha1.MemorizeResponse
+	7,  // 28: memalpha.api.agent.v1alpha1.AgentService.Recall:output_type -> memalpha.api.agent.v1alpha1.RecallResponse
+	10, // 29: memalpha.api.agent.v1alpha1.AgentService.Answer:output_type -> memalpha.api.agent.v1alpha1.AnswerResponse
+	12, // 30: memalpha.api.agent.v1alpha1.AgentService.Consolidate:output_type -> memalpha.api.agent.v1alpha1.ConsolidateResponse
+	27, // [27:31] is the sub-list for method output_type
+	23, // [23:27] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_memalpha_api_agent_v1alpha1_agent_service_proto_init() }
@@ -1214,13 +1444,14 @@ func file_memalpha_api_agent_v1alpha1_agent_service_proto_init() {
 		(*Evidence_Memory)(nil),
 		(*Evidence_Pending)(nil),
 	}
+	file_memalpha_api_agent_v1alpha1_agent_service_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_memalpha_api_agent_v1alpha1_agent_service_proto_rawDesc), len(file_memalpha_api_agent_v1alpha1_agent_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   11,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

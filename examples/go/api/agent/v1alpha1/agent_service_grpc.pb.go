@@ -19,9 +19,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	AgentService_Memorize_FullMethodName = "/memalpha.api.agent.v1alpha1.AgentService/Memorize"
-	AgentService_Recall_FullMethodName   = "/memalpha.api.agent.v1alpha1.AgentService/Recall"
-	AgentService_Answer_FullMethodName   = "/memalpha.api.agent.v1alpha1.AgentService/Answer"
+	AgentService_Memorize_FullMethodName    = "/memalpha.api.agent.v1alpha1.AgentService/Memorize"
+	AgentService_Recall_FullMethodName      = "/memalpha.api.agent.v1alpha1.AgentService/Recall"
+	AgentService_Answer_FullMethodName      = "/memalpha.api.agent.v1alpha1.AgentService/Answer"
+	AgentService_Consolidate_FullMethodName = "/memalpha.api.agent.v1alpha1.AgentService/Consolidate"
 )
 
 // AgentServiceClient is the client API for AgentService service.
@@ -36,6 +37,9 @@ type AgentServiceClient interface {
 	Recall(ctx context.Context, in *RecallRequest, opts ...grpc.CallOption) (*RecallResponse, error)
 	// Has a reader answer a question from what a bank knows. UNIMPLEMENTED if the reader is no model.
 	Answer(ctx context.Context, in *AnswerRequest, opts ...grpc.CallOption) (*AnswerResponse, error)
+	// Has the policy put a bank's memories in order: merge what says the same, drop what no longer holds. Works in pieces
+	// of related memories, each changed in one record or not at all, and reports on each as it is done.
+	Consolidate(ctx context.Context, in *ConsolidateRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ConsolidateResponse], error)
 }
 
 type agentServiceClient struct {
@@ -76,6 +80,25 @@ func (c *agentServiceClient) Answer(ctx context.Context, in *AnswerRequest, opts
 	return out, nil
 }
 
+func (c *agentServiceClient) Consolidate(ctx context.Context, in *ConsolidateRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ConsolidateResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &AgentService_ServiceDesc.Streams[0], AgentService_Consolidate_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ConsolidateRequest, ConsolidateResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AgentService_ConsolidateClient = grpc.ServerStreamingClient[ConsolidateResponse]
+
 // AgentServiceServer is the server API for AgentService service.
 // All implementations must embed UnimplementedAgentServiceServer
 // for forward compatibility.
@@ -88,6 +111,9 @@ type AgentServiceServer interface {
 	Recall(context.Context, *RecallRequest) (*RecallResponse, error)
 	// Has a reader answer a question from what a bank knows. UNIMPLEMENTED if the reader is no model.
 	Answer(context.Context, *AnswerRequest) (*AnswerResponse, error)
+	// Has the policy put a bank's memories in order: merge what says the same, drop what no longer holds. Works in pieces
+	// of related memories, each changed in one record or not at all, and reports on each as it is done.
+	Consolidate(*ConsolidateRequest, grpc.ServerStreamingServer[ConsolidateResponse]) error
 	mustEmbedUnimplementedAgentServiceServer()
 }
 
@@ -106,6 +132,9 @@ func (UnimplementedAgentServiceServer) Recall(context.Context, *RecallRequest) (
 }
 func (UnimplementedAgentServiceServer) Answer(context.Context, *AnswerRequest) (*AnswerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Answer not implemented")
+}
+func (UnimplementedAgentServiceServer) Consolidate(*ConsolidateRequest, grpc.ServerStreamingServer[ConsolidateResponse]) error {
+	return status.Error(codes.Unimplemented, "method Consolidate not implemented")
 }
 func (UnimplementedAgentServiceServer) mustEmbedUnimplementedAgentServiceServer() {}
 func (UnimplementedAgentServiceServer) testEmbeddedByValue()                      {}
@@ -182,6 +211,17 @@ func _AgentService_Answer_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AgentService_Consolidate_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ConsolidateRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(AgentServiceServer).Consolidate(m, &grpc.GenericServerStream[ConsolidateRequest, ConsolidateResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AgentService_ConsolidateServer = grpc.ServerStreamingServer[ConsolidateResponse]
+
 // AgentService_ServiceDesc is the grpc.ServiceDesc for AgentService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -202,6 +242,12 @@ var AgentService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _AgentService_Answer_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Consolidate",
+			Handler:       _AgentService_Consolidate_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "memalpha/api/agent/v1alpha1/agent_service.proto",
 }

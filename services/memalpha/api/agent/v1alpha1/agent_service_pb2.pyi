@@ -540,3 +540,105 @@ class AnswerResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AnswerResponse: _TypeAlias = AnswerResponse  # noqa: Y015
+
+@_typing.final
+class ConsolidateRequest(_message.Message):
+    """Request for Consolidate."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BANK_ID_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    MAX_PIECES_FIELD_NUMBER: _builtins.int
+    START_MEMORY_ID_FIELD_NUMBER: _builtins.int
+    bank_id: _builtins.str
+    """The bank's id."""
+    dry_run: _builtins.bool
+    """Write nothing; say what would change. Operations are judged against the bank as it is."""
+    max_pieces: _builtins.int
+    """At most this many pieces; unset means 100. 1 to 10000."""
+    start_memory_id: _builtins.int
+    """Go on where `next_memory_id` of an earlier call says: memories of lower ids come in only as relatives of later ones."""
+    def __init__(
+        self,
+        *,
+        bank_id: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
+        max_pieces: _builtins.int | None = ...,
+        start_memory_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_pieces", b"_max_pieces", "max_pieces", b"max_pieces"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_pieces", b"_max_pieces", "bank_id", b"bank_id", "dry_run", b"dry_run", "max_pieces", b"max_pieces", "start_memory_id", b"start_memory_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_pieces: _TypeAlias = _typing.Literal["max_pieces"]  # noqa: Y015
+    _WhichOneofArgType__max_pieces: _TypeAlias = _typing.Literal["_max_pieces", b"_max_pieces"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_pieces) -> _WhichOneofReturnType__max_pieces | None: ...
+
+Global___ConsolidateRequest: _TypeAlias = ConsolidateRequest  # noqa: Y015
+
+@_typing.final
+class ConsolidateResponse(_message.Message):
+    """One for each piece. An empty stream means that the bank has nothing to put in order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGES_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    MEMORY_IDS_FIELD_NUMBER: _builtins.int
+    PIECES_DONE_FIELD_NUMBER: _builtins.int
+    PIECES_TOTAL_FIELD_NUMBER: _builtins.int
+    NEXT_MEMORY_ID_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    PROMPT_DIGEST_FIELD_NUMBER: _builtins.int
+    refused: _builtins.str
+    """Why the piece was left as it is, although something was asked for; empty if all of it was carried out, or would be."""
+    pieces_done: _builtins.int
+    """Pieces done, this one included."""
+    pieces_total: _builtins.int
+    """Pieces in all; more if one has to be cut in two for its length."""
+    next_memory_id: _builtins.int
+    """Where another call goes on if this is the last message; 0 if nothing is left."""
+    revision: _builtins.int
+    """The bank's revision afterwards; of a dry run, the one that was read."""
+    prompt_digest: _builtins.str
+    """Digest of the prompt's templates."""
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[_memory_pb2.OperationApplied]:
+        """What the policy asked for, in order: each operation with its outcome and the memory before."""
+
+    @_builtins.property
+    def memory_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Memories the policy was shown besides core memory."""
+
+    @_builtins.property
+    def policy(self) -> _policy_service_pb2.PolicyIdentity:
+        """What chose the operations."""
+
+    @_builtins.property
+    def usage(self) -> _policy_service_pb2.Usage:
+        """What it cost."""
+
+    def __init__(
+        self,
+        *,
+        changes: _abc.Iterable[_memory_pb2.OperationApplied] | None = ...,
+        refused: _builtins.str = ...,
+        memory_ids: _abc.Iterable[_builtins.int] | None = ...,
+        pieces_done: _builtins.int = ...,
+        pieces_total: _builtins.int = ...,
+        next_memory_id: _builtins.int = ...,
+        revision: _builtins.int = ...,
+        policy: _policy_service_pb2.PolicyIdentity | None = ...,
+        usage: _policy_service_pb2.Usage | None = ...,
+        prompt_digest: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy", "usage", b"usage"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "memory_ids", b"memory_ids", "next_memory_id", b"next_memory_id", "pieces_done", b"pieces_done", "pieces_total", b"pieces_total", "policy", b"policy", "prompt_digest", b"prompt_digest", "refused", b"refused", "revision", b"revision", "usage", b"usage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConsolidateResponse: _TypeAlias = ConsolidateResponse  # noqa: Y015

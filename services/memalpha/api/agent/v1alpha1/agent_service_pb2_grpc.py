@@ -50,6 +50,11 @@ class AgentServiceStub:
                 request_serializer=memalpha_dot_api_dot_agent_dot_v1alpha1_dot_agent__service__pb2.AnswerRequest.SerializeToString,
                 response_deserializer=memalpha_dot_api_dot_agent_dot_v1alpha1_dot_agent__service__pb2.AnswerResponse.FromString,
                 _registered_method=True)
+        self.Consolidate = channel.unary_stream(
+                '/memalpha.api.agent.v1alpha1.AgentService/Consolidate',
+                request_serializer=memalpha_dot_api_dot_agent_dot_v1alpha1_dot_agent__service__pb2.ConsolidateRequest.SerializeToString,
+                response_deserializer=memalpha_dot_api_dot_agent_dot_v1alpha1_dot_agent__service__pb2.ConsolidateResponse.FromString,
+                _registered_method=True)
 
 
 class AgentServiceServicer:
@@ -77,6 +82,14 @@ class AgentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Consolidate(self, request, context):
+        """Has the policy put a bank's memories in order: merge what says the same, drop what no longer holds. Works in pieces
+        of related memories, each changed in one record or not at all, and reports on each as it is done.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AgentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -94,6 +107,11 @@ def add_AgentServiceServicer_to_server(servicer, server):
                     servicer.Answer,
                     request_deserializer=memalpha_dot_api_dot_agent_dot_v1alpha1_dot_agent__service__pb2.AnswerRequest.FromString,
                     response_serializer=memalpha_dot_api_dot_agent_dot_v1alpha1_dot_agent__service__pb2.AnswerResponse.SerializeToString,
+            ),
+            'Consolidate': grpc.unary_stream_rpc_method_handler(
+                    servicer.Consolidate,
+                    request_deserializer=memalpha_dot_api_dot_agent_dot_v1alpha1_dot_agent__service__pb2.ConsolidateRequest.FromString,
+                    response_serializer=memalpha_dot_api_dot_agent_dot_v1alpha1_dot_agent__service__pb2.ConsolidateResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -178,6 +196,33 @@ class AgentService:
             '/memalpha.api.agent.v1alpha1.AgentService/Answer',
             memalpha_dot_api_dot_agent_dot_v1alpha1_dot_agent__service__pb2.AnswerRequest.SerializeToString,
             memalpha_dot_api_dot_agent_dot_v1alpha1_dot_agent__service__pb2.AnswerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Consolidate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/memalpha.api.agent.v1alpha1.AgentService/Consolidate',
+            memalpha_dot_api_dot_agent_dot_v1alpha1_dot_agent__service__pb2.ConsolidateRequest.SerializeToString,
+            memalpha_dot_api_dot_agent_dot_v1alpha1_dot_agent__service__pb2.ConsolidateResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,10 @@ class AgentServiceStub:
     """Finds what a bank knows about a question; what is not memorized yet comes back marked pending."""
     Answer: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.AnswerRequest, _agent_service_pb2.AnswerResponse]
     """Has a reader answer a question from what a bank knows. UNIMPLEMENTED if the reader is no model."""
+    Consolidate: _grpc.UnaryStreamMultiCallable[_agent_service_pb2.ConsolidateRequest, _agent_service_pb2.ConsolidateResponse]
+    """Has the policy put a bank's memories in order: merge what says the same, drop what no longer holds. Works in pieces
+    of related memories, each changed in one record or not at all, and reports on each as it is done.
+    """
 
 @_typing.type_check_only
 class AgentServiceAsyncStub(AgentServiceStub):
@@ -51,6 +55,10 @@ class AgentServiceAsyncStub(AgentServiceStub):
     """Finds what a bank knows about a question; what is not memorized yet comes back marked pending."""
     Answer: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.AnswerRequest, _agent_service_pb2.AnswerResponse]  # type: ignore[assignment]
     """Has a reader answer a question from what a bank knows. UNIMPLEMENTED if the reader is no model."""
+    Consolidate: _aio.UnaryStreamMultiCallable[_agent_service_pb2.ConsolidateRequest, _agent_service_pb2.ConsolidateResponse]  # type: ignore[assignment]
+    """Has the policy put a bank's memories in order: merge what says the same, drop what no longer holds. Works in pieces
+    of related memories, each changed in one record or not at all, and reports on each as it is done.
+    """
 
 class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
     """Turns text into memory, and questions into the memories that answer them."""
@@ -78,5 +86,15 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_agent_service_pb2.AnswerResponse, _abc.Awaitable[_agent_service_pb2.AnswerResponse]]:
         """Has a reader answer a question from what a bank knows. UNIMPLEMENTED if the reader is no model."""
+
+    @_abc_1.abstractmethod
+    def Consolidate(
+        self,
+        request: _agent_service_pb2.ConsolidateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_agent_service_pb2.ConsolidateResponse], _abc.AsyncIterator[_agent_service_pb2.ConsolidateResponse]]:
+        """Has the policy put a bank's memories in order: merge what says the same, drop what no longer holds. Works in pieces
+        of related memories, each changed in one record or not at all, and reports on each as it is done.
+        """
 
 def add_AgentServiceServicer_to_server(servicer: AgentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
