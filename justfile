@@ -1,7 +1,7 @@
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
 buf := "npx --yes @bufbuild/buf@1.75.0"
-protos := "memalpha/api/memory/v1alpha1/memory.proto memalpha/api/memory/v1alpha1/memory_service.proto memalpha/api/agent/v1alpha1/agent_service.proto memalpha/api/policy/v1alpha1/policy_service.proto"
+protos := "memalpha/api/memory/v1alpha1/memory.proto memalpha/api/memory/v1alpha1/memory_service.proto memalpha/api/agent/v1alpha1/agent_service.proto memalpha/api/policy/v1alpha1/policy_service.proto memalpha/api/trainer/v1alpha1/trainer_service.proto"
 run := "uv run --locked"
 
 # List the recipes

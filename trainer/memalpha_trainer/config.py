@@ -184,6 +184,8 @@ class EvalTable(_Table):
     # Streams of each length, and lengths in units of six chunks (`ledger`), or held-out instances (`data`).
     streams: int = Field(default=10, ge=1)
     units: tuple[int, ...] = (1, 4)
+    # Whether the starting policy is evaluated too, before training.
+    first: bool = True
     # Instances for `data`; none: the last tenth of `task.file`, which is then not trained on.
     file: Path | None = None
 

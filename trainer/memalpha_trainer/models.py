@@ -8,13 +8,11 @@ from pathlib import Path
 
 from memalpha.agent import packs, wire
 from memalpha.errors import InvalidInputError, make
-from memalpha.policy.checkpoint import MANIFEST, Training, verified
+from memalpha.policy.checkpoint import MANIFEST, PROMPT_PACK, Training, verified
 from memalpha.policy.tiny.make import Shape, tiny
 from memalpha_trainer import tasks
 from memalpha_trainer.config import Config
 
-PACK = "prompt_pack"
-"""Folder of a checkpoint that holds the words it was trained with."""
 _DEFAULT_PACK = "short"
 
 
@@ -76,5 +74,5 @@ def _make(config: Config, folder: Path) -> None:
 def _with_pack(config: Config, model: Path) -> Config:
     if config.agent.prompt_pack:
         return config
-    pack = str(model / PACK) if (model / PACK).is_dir() else _DEFAULT_PACK
+    pack = str(model / PROMPT_PACK) if (model / PROMPT_PACK).is_dir() else _DEFAULT_PACK
     return config.model_copy(update={"agent": config.agent.model_copy(update={"prompt_pack": pack})})

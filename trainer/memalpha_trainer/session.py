@@ -105,7 +105,7 @@ class _Session:
         self._run.running(done, "starting")
         with ExitStack() as parts:
             address = "" if self._replay else parts.enter_context(self._served())
-            if address and done == 0:
+            if address and done == 0 and self._config.eval.first:
                 self._evaluate("before", address)
             trainer = self._trained(parts, address, before)
             step = trainer.state.global_step

@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 
 from memalpha.api.policy.v1alpha1 import policy_service_pb2 as pb
 from memalpha.errors import InternalError, InvalidInputError, make
-from memalpha.policy.checkpoint import MANIFEST, Manifest, manifest, seal
+from memalpha.policy.checkpoint import MANIFEST, PROMPT_PACK, Manifest, manifest, seal
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -82,6 +82,8 @@ class WeightFolders:
         draft, folder = self.root / f".v{version:06d}.draft", self.path(version)
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
+        if (self.base / PROMPT_PACK).is_dir():
+            shutil.copytree(self.base / PROMPT_PACK, draft / PROMPT_PACK)
         for path in self.base.iterdir():
             if path.is_file() and path.name != MANIFEST and not path.name.endswith(_WEIGHTS):
                 shutil.copyfile(path, draft / path.name)

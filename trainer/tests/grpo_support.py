@@ -101,7 +101,7 @@ def _rollout(step: int, group: int, index: int, chunks: int, version: int, chanc
     samples = tuple(_sample(chunk, version, chance) for chunk in range(chunks))
     ids = [each for sample in samples for each in sample.completion_ids]
     score = sum(each % 2 == 0 for each in ids) / len(ids)
-    answer = Answered("q", "current", "exact", ("a",), (), False, "a", score)
+    answer = Answered("q", "current", "exact_match", ("a",), (), False, "a", score)
     return Rollout(step, group, index, f"i{group}", "fake", samples, (answer,), 10, 100)
 
 

@@ -156,6 +156,15 @@ def test_a_failed_rollout_lowers_nobody_but_the_chunk_it_failed_at() -> None:
     assert max(advantages(assign_rewards(group, ANSWERS_ONLY), "trajectory")[0]) < -1
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_rollout_that_never_began_counts_as_one_that_earned_nothing(mode: str) -> None:
+    refused = rollout(samples=0, failure="chunk 0 is parked: prompt too long")
+    group = [refused, rollout(answer(0.0, 0), index=1), rollout(answer(1.0, 0), index=2)]
+    found = advantages(assign_rewards(group, ANSWERS_ONLY), mode)
+    assert found[0] == ()
+    assert found[1][0] < 0 < found[2][0]
+
+
 def test_of_a_chunk_that_was_tried_again_the_last_try_has_the_answers() -> None:
     tried = rollout(answer(1.0, 0), samples=[sample(0, failure="busy"), sample(0), sample(1)])
     group = [tried, rollout(answer(0.0, 0), index=1)]

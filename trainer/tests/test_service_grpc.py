@@ -10,19 +10,21 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import grpc
 import pytest
 from google.protobuf import json_format
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 from memalpha.api.trainer.v1alpha1 import trainer_service_pb2 as pb
 from memalpha.api.trainer.v1alpha1.trainer_service_pb2 import TrainingJob, WatchTrainingJobResponse
+from memalpha.client.methods import CHECK_HEALTH
 from memalpha.errors import (
     AlreadyExistsError,
     InvalidInputError,
+    MemalphaError,
     NotFoundError,
     UnavailableError,
 )
+from memalpha.transport import GrpcTransport
 from memalpha_trainer.service import TrainerClient
 from memalpha_trainer.service.client import LIST, METRICS, TRAINER
 from memalpha_trainer.service.processes import JobProcess
@@ -72,12 +74,13 @@ class Service:
 
     def _ready(self) -> bool:
         assert self.process.poll() is None
-        with grpc.insecure_channel(self.address) as channel:
-            try:
-                asked = health_pb2.HealthCheckRequest(service=TRAINER)
-                reply = health_pb2_grpc.HealthStub(channel).Check(asked, timeout=2)
-            except grpc.RpcError:
-                return False
+        transport = GrpcTransport(self.address)
+        try:
+            reply = transport.call(CHECK_HEALTH, health_pb2.HealthCheckRequest(service=TRAINER), timeout=2)
+        except MemalphaError:
+            return False
+        finally:
+            transport.close()
         return reply.status == health_pb2.HealthCheckResponse.SERVING
 
 

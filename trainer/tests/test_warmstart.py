@@ -11,7 +11,7 @@ from memalpha.agent.tools import ToolCall
 from memalpha.errors import InvalidInputError
 from memalpha.tasks.ledger import grammar, ledger
 from memalpha.tasks.ledger.memory import agent_settings
-from memalpha.tasks.ledger.words import names
+from memalpha.tasks.ledger.words import VALUES, names
 from memalpha.tasks.ledger.writers import Teacher
 from memalpha.tasks.writers import Empty, ScriptedPolicy, insert
 from memalpha_trainer.config import Config, RewardTable
@@ -61,6 +61,13 @@ def test_lists_are_repeated_and_follow_from_their_seed() -> None:
     rows = list(practice.lists(10, 8, seed=1))
     assert all(each.user.strip() == each.completion.strip() for each in rows)
     assert rows == list(practice.lists(10, 8, seed=1)) != list(practice.lists(10, 8, seed=2))
+
+
+def test_every_value_is_in_some_list_and_no_name_of_the_evaluation_is() -> None:
+    seen = {word for each in practice.lists(600, 14, seed=1) for word in each.user.split()}
+    assert {word for values in VALUES.values() for word in values} <= seen
+    assert seen & set(names("train"))
+    assert not seen & set(names("eval"))
 
 
 def test_the_teacher_writes_from_the_prompt_alone(tmp_path) -> None:

@@ -22,7 +22,7 @@ from memalpha.api.policy.v1alpha1.policy_service_pb2 import (
 from memalpha.config import PolicySettings
 from memalpha.errors import InvalidInputError
 from memalpha.policy.checkpoint import verified
-from memalpha.policy.engine import InProcessPolicy, create
+from memalpha.policy.engine import InProcessPolicy, opened
 from memalpha.policy.local.tokens import Tokenizer
 from memalpha.policy.tiny.make import Shape, tiny
 from memalpha.tasks.ledger.words import VALUES, names
@@ -51,24 +51,17 @@ def untrained(tmp_path_factory) -> Path:
 def asked(folder: Path, example: Example, tokens: int = 64):
     """What an engine says about an example's prompt, greedily."""
 
+    settings = PolicySettings.model_validate({"model": str(folder)})
+    messages = [ChatMessage(role=ROLES[each["role"]], content=each["content"]) for each in example.messages()]
+    request = GenerateRequest(
+        chat=ChatPrompt(messages=messages),
+        sampling=SamplingParams(temperature=0, max_tokens=tokens),
+        return_tokens=True,
+    )
+
     async def ask():
-        engine = create(
-            "transformers",
-            wire_format="lines",
-            settings=PolicySettings.model_validate({"model": str(folder)}),
-        )
-        messages = [
-            ChatMessage(role=ROLES[each["role"]], content=each["content"]) for each in example.messages()
-        ]
-        request = GenerateRequest(
-            chat=ChatPrompt(messages=messages),
-            sampling=SamplingParams(temperature=0, max_tokens=tokens),
-            return_tokens=True,
-        )
-        try:
+        async with opened("transformers", wire_format="lines", settings=settings) as engine:
             return await InProcessPolicy(engine).generate(request)
-        finally:
-            await engine.close()
 
     return asyncio.run(ask())
 

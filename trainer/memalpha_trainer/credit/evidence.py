@@ -7,11 +7,11 @@ known of where, it goes to all chunks alike.
 
 **Handover.** Left at that, the last writer has everything: who repeats a right memory takes the credit of the
 chunk that wrote it, and who spoils it makes that chunk look bad beside the same chunk of other rollouts,
-while nothing befalls himself. So a chunk that takes a question over pays the chunks before it what they are
-worth: what the same chunks earned with this question in the group, on average. Those are then neither praised
-nor blamed for what became of their memories. The takers of a right answer are the chunks it rests on; of a
-wrong one only the last of them, which could have put it right. What is paid is received, so that the parts
-still sum to r1.
+while nothing befalls itself. So a chunk that takes a question over pays the chunks before it what they are
+worth: what the same chunks earned with this question where nobody took it over, on average over the group.
+Those are then neither praised nor blamed for what became of their memories. The takers of a right answer are
+the chunks it rests on; of a wrong one only the last of them, which could have put it right. What is paid is
+received, so that the parts still sum to r1.
 """
 
 from __future__ import annotations

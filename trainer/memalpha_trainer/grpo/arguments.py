@@ -62,8 +62,6 @@ def training_arguments(config: Config, out: Path | None = None) -> GRPOConfig:
         save_strategy="steps",
         save_steps=config.save.every,
         save_total_limit=None,
-        # Prompts are placeholders: none needs to be skipped to go on.
-        ignore_data_skip=True,
         # A loss that is no number is an error, not an average.
         logging_nan_inf_filter=False,
         logging_steps=1,

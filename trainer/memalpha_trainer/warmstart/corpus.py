@@ -1,8 +1,8 @@
 """Text from which a tiny tokenizer learns the ledger's vocabulary: a word is one token, a name two.
 
-Byte pairs are merged most frequent first, so frequencies decide. Syllables come in all combinations, far more
-often than any word, so that their merges come before those of words that share letters with them; one name is
-rarer than the rarest word, so that no name becomes a token. Seeded, pure.
+Byte pairs are merged most frequent first, so frequencies decide. Syllables stand alone, far more often than
+any word, so that their merges come before those of words that share letters with them; whole names do not
+occur, so that none becomes a token. Pure.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SLOT = re.compile(r"\{\w\}|\$\w+")
 
 
 def texts(pack: PromptPack) -> Iterator[str]:
-    """Names at the start and in the middle of lines, then words, prompts and tool calls.
+    """Syllables as names begin and end with them, then words, prompts and tool calls.
 
     Args:
         pack: Whose prompts the model is going to read.

@@ -13,11 +13,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from memalpha.agent import AgentSettings, packs, wire
-from memalpha.policy.checkpoint import MANIFEST, Manifest, Training
+from memalpha.policy.checkpoint import MANIFEST, PROMPT_PACK, Manifest, Training
 from memalpha.policy.tiny.make import Shape, tiny
 from memalpha.tasks.ledger.context import MOST_CORE_TOKENS
 from memalpha.tasks.ledger.memory import agent_settings
-from memalpha_trainer.models import PACK
 from memalpha_trainer.warmstart import practice
 from memalpha_trainer.warmstart.corpus import texts
 from memalpha_trainer.warmstart.example import Example
@@ -36,16 +35,16 @@ class Practice:
     """How much is practised: rows of each stage, in order, and how long they are.
 
     Attributes:
-        lists: Lists of up to `longest` names and days.
+        lists: Lists of up to `longest` names, words and days.
         bare: Chunks alone, of `bare_statements`.
         prompted: Whole prompts, of `prompted_statements`.
     """
 
-    lists: int = 1600
+    lists: int = 3200
     longest: int = 14
-    bare: int = 14_400
+    bare: int = 6400
     bare_statements: int = 5
-    prompted: int = 3200
+    prompted: int = 1600
     prompted_statements: int = 4
 
 
@@ -103,7 +102,6 @@ def warm_start(
     if not (untrained / MANIFEST).exists():
         _make(untrained, recipe)
     if not (practised / MANIFEST).exists():
-        shutil.rmtree(practised, ignore_errors=True)
         stages = [encoded(untrained, each) for each in _practice(recipe)]
         imitate(
             untrained,
@@ -129,7 +127,7 @@ def _make(folder: Path, recipe: Recipe) -> None:
     pack = packs.load(recipe.pack)
     tiny(folder, replace(recipe.shape, seed=recipe.seed), recipe.training(), texts(pack))
     if Path(recipe.pack).is_dir():
-        shutil.copytree(recipe.pack, folder / PACK)
+        shutil.copytree(recipe.pack, folder / PROMPT_PACK)
 
 
 def _practice(recipe: Recipe) -> list[list[Example]]:

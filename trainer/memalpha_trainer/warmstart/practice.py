@@ -1,6 +1,7 @@
 """Practice texts: what can be learned without a teacher, which is to copy and to keep to the format.
 
-`lists` are names and days to be written again as they are; `notes` are chunks of plain statements, and the
+`lists` are names, words and days to be written again as they are, for each kind of word has to be copied
+before it is copied from a sentence; `notes` are chunks of plain statements, and the
 calls that store them all. Each is about a name of its own that no memory shows, and nothing is hedged,
 repeated, changed or taken back, so that there is nothing to decide: when to write is learned from the teacher
 alone. Names are of the training split. Pure: a seed is a list.
@@ -19,7 +20,7 @@ from memalpha.api.memory.v1alpha1.memory_pb2 import Bank, BankSettings, BankStat
 from memalpha.api.memory.v1alpha1.memory_service_pb2 import GetWriterViewResponse
 from memalpha.tasks.ledger.context import MOST_CORE_TOKENS
 from memalpha.tasks.ledger.wording import Act, sentence, wordings
-from memalpha.tasks.ledger.words import SORTS, VALUES, names
+from memalpha.tasks.ledger.words import ATTRIBUTES, EVENTS, PASSES, SORTS, VALUES, names
 from memalpha.tasks.ledger.writers import Teacher
 from memalpha_trainer.warmstart.example import Example
 
@@ -28,17 +29,25 @@ _ACTS = (Act.SET, Act.SET, Act.VALID, Act.EVENT, Act.EVENT)
 _FIRST_DAY = date(2024, 1, 1)
 _DAYS = 800
 _MOST_SHOWN = 3
-_DAY_SHARE = 0.15
+_DAY_SHARE = 0.1
+_WORD_SHARE = 0.5
+_VOCABULARY = (*ATTRIBUTES, *PASSES, *EVENTS, *(word for words in VALUES.values() for word in words))
 
 
 def lists(count: int, longest: int, seed: int) -> Iterator[Example]:
-    """Lists of up to so many names and days, each to be repeated."""
+    """Lists of up to so many names, words and days, each to be repeated."""
     rng = random.Random(f"lists {seed}")
     for _ in range(count):
-        chosen = rng.sample(names("train"), rng.randint(max(1, longest // 2), longest))
-        items = [_day(rng) if rng.random() < _DAY_SHARE else name for name in chosen]
-        text = "".join(f" {item}" for item in items)
+        items = rng.sample(names("train"), rng.randint(max(1, longest // 2), longest))
+        text = "".join(f" {_item(rng, name)}" for name in items)
         yield Example("", f"\n{text}", text)
+
+
+def _item(rng: random.Random, name: str) -> str:
+    luck = rng.random()
+    if luck < _DAY_SHARE:
+        return _day(rng)
+    return rng.choice(_VOCABULARY) if luck < _DAY_SHARE + _WORD_SHARE else name
 
 
 def notes(pack: PromptPack | None, count: int, statements: int, seed: int) -> Iterator[Example]:

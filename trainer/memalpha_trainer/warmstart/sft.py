@@ -57,7 +57,7 @@ def imitate(
 
     Args:
         start: A sealed checkpoint; its other files and folders come along.
-        out: A folder that does not exist yet.
+        out: A folder that does not exist yet; it appears when all of it is there.
         stages: Rows by stage; each stage is learned once, in the schedule's order, under one learning rate
             for all stages together.
         schedule: How.
@@ -79,9 +79,13 @@ def imitate(
     prepare(threads=1)
     network = AutoModelForCausalLM.from_pretrained(start, dtype=torch.float32, local_files_only=True)
     _train(network, start, rows, schedule, progress)
-    shutil.copytree(start, out, ignore=shutil.ignore_patterns(MANIFEST, "*.safetensors", "*.bin"))
-    network.save_pretrained(out)
-    return seal(out, sealed.trained_with, policy_version=version)
+    draft = out.with_name(f"{out.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    shutil.copytree(start, draft, ignore=shutil.ignore_patterns(MANIFEST, "*.safetensors", "*.bin"))
+    network.save_pretrained(draft)
+    made = seal(draft, sealed.trained_with, policy_version=version)
+    draft.rename(out)
+    return made
 
 
 def _train(network: Any, start: Path, rows: Sequence[Row], schedule: Schedule, progress: Progress) -> None:
