@@ -225,6 +225,9 @@ class Settings(BaseSettings):
     )
     view_semantic: ViewSize = Field(10, description="Semantic memories shown to the policy.")
     view_episodic: ViewSize = Field(10, description="Episodic memories shown to the policy.")
+    core_tokens: int = Field(
+        512, ge=1, le=8192, description="Most o200k tokens of core memory, in new banks."
+    )
     concurrency: int = Field(8, ge=1, le=256, description="Banks that the agent works on at once.")
     embedder: EmbedderSettings = Field(EmbedderSettings.model_validate({}), description="What makes vectors.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")

@@ -23,6 +23,8 @@ from memalpha.errors import CorruptionError, InvalidInputError, UnsupportedError
 
 MANIFEST = "memalpha.json"
 TOKENIZER = "tokenizer.json"
+PROMPT_PACK = "prompt_pack"
+"""Folder of the words that a model was trained with, where no built-in pack has them; known by its digest."""
 # What model libraries read numbers from.
 _WEIGHTS = (".safetensors", ".bin")
 _HASH = r"^[0-9a-f]{64}$"
@@ -74,14 +76,14 @@ def seal(folder: Path, training: Training, *, policy_version: int = 1, tokenizer
     if not names or not re.fullmatch(_HASH, digest):
         message = f"folder {folder} must hold files, and {TOKENIZER} unless the tokenizer's digest is given"
         raise make(InvalidInputError, "CHECKPOINT_NOT_SEALABLE", message, path=folder)
-    manifest = Manifest(
+    sealed = Manifest(
         policy_version=policy_version,
         tokenizer_digest=digest,
         trained_with=training,
         files={name: _digest(folder / name, sync=True) for name in names},
     )
-    _replace(folder / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
-    return manifest
+    _replace(folder / MANIFEST, sealed.model_dump_json(indent=2) + "\n")
+    return sealed
 
 
 def verified(folder: Path) -> Manifest | None:
@@ -92,22 +94,41 @@ def verified(folder: Path) -> Manifest | None:
             added.
         UnsupportedError: CHECKPOINT_NOT_UNDERSTOOD: the manifest is no such file; MODEL_NOT_LOADED.
     """
-    manifest = _read(folder / MANIFEST)
-    if manifest is None:
+    found = manifest(folder)
+    if found is None:
         return None
-    for name, digest in manifest.files.items():
+    for name, digest in found.files.items():
         if Path(name).name != name or not (folder / name).is_file() or _digest(folder / name) != digest:
             message = f"checkpoint {folder}: {name!r} is missing or not the file that {MANIFEST} names"
             raise make(CorruptionError, "CHECKPOINT_DAMAGED", message, path=folder, file=name)
     for path in folder.iterdir():
-        if path.suffix in _WEIGHTS and path.name not in manifest.files:
+        if path.suffix in _WEIGHTS and path.name not in found.files:
             message = f"checkpoint {folder}: {path.name!r} holds weights that {MANIFEST} does not name"
             raise make(CorruptionError, "CHECKPOINT_DAMAGED", message, path=folder, file=path.name)
-    found = tokenizer_digest(folder)
-    if found not in ("", manifest.tokenizer_digest):
-        message = f"checkpoint {folder}: its tokenizer is {found}, not {manifest.tokenizer_digest}"
+    tokenizer = tokenizer_digest(folder)
+    if tokenizer not in ("", found.tokenizer_digest):
+        message = f"checkpoint {folder}: its tokenizer is {tokenizer}, not {found.tokenizer_digest}"
         raise make(CorruptionError, "CHECKPOINT_DAMAGED", message, path=folder, file=TOKENIZER)
-    return manifest
+    return found
+
+
+def manifest(folder: Path) -> Manifest | None:
+    """A folder's manifest as it stands there, nothing of it checked; None if there is none.
+
+    Raises:
+        UnsupportedError: CHECKPOINT_NOT_UNDERSTOOD: it is no such file.
+    """
+    path = folder / MANIFEST
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else None
+        where = ".".join(map(str, first["loc"])) if first else ""
+        reason = f"{where}: {first['msg']}" if first else str(error)
+        message = f"{path} is no manifest of a checkpoint: {reason}"
+        raise make(UnsupportedError, "CHECKPOINT_NOT_UNDERSTOOD", message, path=path) from None
 
 
 def tokenizer_digest(folder: Path) -> str:
@@ -138,19 +159,6 @@ def _configured(path: Path) -> Any:
     except (AttributeError, RecursionError, ValueError):
         message = f"model {path.parent} cannot be served: {path.name} is no JSON object"
         raise make(UnsupportedError, "MODEL_NOT_LOADED", message, path=path) from None
-
-
-def _read(path: Path) -> Manifest | None:
-    try:
-        return Manifest.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValidationError) as error:
-        first = error.errors()[0] if isinstance(error, ValidationError) else None
-        where = ".".join(map(str, first["loc"])) if first else ""
-        reason = f"{where}: {first['msg']}" if first else str(error)
-        message = f"{path} is no manifest of a checkpoint: {reason}"
-        raise make(UnsupportedError, "CHECKPOINT_NOT_UNDERSTOOD", message, path=path) from None
 
 
 def _digest(path: Path, *, sync: bool = False) -> str:

@@ -14,6 +14,11 @@ class StopWatch:
         self._held = ""
         self.stopped = False
 
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to watch for."""
+        return not self._stops
+
     def push(self, text: str) -> str:
         """More text; returns what is certain to be part of the completion."""
         if self.stopped:

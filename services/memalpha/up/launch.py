@@ -1,9 +1,9 @@
 """The services as one thing that starts, runs and stops.
 
-Ports are looked at before anything starts. Services start in order of dependency, memory and policy before
-the agent, and count as ready when each says so over `grpc.health.v1`. From then on they live and die
-together: a signal stops all of them cleanly, a second one at once, and one that ends by itself takes the rest
-down.
+Ports, and what the model's checkpoint says, are looked at before anything starts. Services start in order of
+dependency, memory and policy before the agent, and count as ready when each says so over
+`grpc.health.v1`. From then on they live and die together: a signal stops all of them cleanly, a second one
+at once, and one that ends by itself takes the rest down.
 """
 
 import asyncio
@@ -18,12 +18,14 @@ from memalpha.config import Settings, split_address
 from memalpha.errors import ConflictError, InvalidInputError, MemalphaError, UnavailableError, make
 from memalpha.services.serving import check_address
 from memalpha.up.child import Child, open_log
+from memalpha.up.fit import fitted
 from memalpha.up.ports import owner
 from memalpha.up.screen import Screen
 
 _STAGES: tuple[tuple[Name, ...], ...] = (("memory", "policy"), ("agent",))
 _NAMES: tuple[Name, ...] = tuple(name for stage in _STAGES for name in stage)
-_READY_SECONDS = 30.0
+# One that ends is noticed at once; this is for one that hangs, on a machine that may be busy.
+_READY_SECONDS = 120.0
 # A model has to be read first, and its library takes its time as well.
 _MODEL_READY_SECONDS = 600.0
 _POLL_SECONDS = 0.05
@@ -43,15 +45,20 @@ def run(settings: Settings, *, only: Sequence[str] = (), json_output: bool = Fal
 
     Raises:
         InvalidInputError: UNKNOWN_SERVICE, DATA_DIR_NOT_USABLE, NON_LOOPBACK_ADDRESS or ADDRESS_NOT_USABLE.
+        InvalidInputError, UnsupportedError: What `fitted` says of the policy's model.
         ConflictError: ADDRESS_IN_USE; it names the process that has the port, if that can be found out.
         UnavailableError: SERVICE_NOT_READY.
     """
     names = _chosen(only)
+    screen = Screen(json_output=json_output)
+    if "policy" in names:
+        settings, taken = fitted(settings, with_agent="agent" in names)
+        screen.taken(settings.policy.model, taken)
     settings = _with_ports(settings, names)
     for name in names:
         _check_port(name, _address(settings, name))
     _make_log_dir(settings)
-    return asyncio.run(_Launch(settings, names, Screen(json_output=json_output)).run())
+    return asyncio.run(_Launch(settings, names, screen).run())
 
 
 class _Launch:

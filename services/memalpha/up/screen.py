@@ -39,6 +39,12 @@ class Screen:
         """Says what the launcher does."""
         self._say(Text(sentence, "dim"))
 
+    def taken(self, model: str, settings: Mapping[str, object]) -> None:
+        """Says what the model's checkpoint decided."""
+        if settings:
+            said = " ".join(f"{name}={value}" for name, value in settings.items())
+            self.note(_harmless(f"as checkpoint {model} was trained: {said}"))
+
     def ready(self, settings: Settings, children: Mapping[Name, Child], seconds: float) -> None:
         """Says where the services are and what to try next."""
         services = {
@@ -105,12 +111,12 @@ def _runner() -> str:
 
 
 def _variables(settings: Settings) -> str:
-    """The settings that another terminal needs to find these services, where they are not the defaults."""
+    """What another terminal needs, where it is not the default: addresses, and the core size of new banks."""
     fields = Settings.model_fields
     return "".join(
         f"{PREFIX}{name.upper()}={value} "
         for name, value in settings
-        if name.endswith("_address") and value != fields[name].default
+        if (name.endswith("_address") or name == "core_tokens") and value != fields[name].default
     )
 
 

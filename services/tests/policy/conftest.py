@@ -27,8 +27,9 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
     def folder(*, tied: bool = True, seed: int = 0, vocabulary: int = 512) -> Path:
         shape = Shape(layers=2, hidden=64, vocabulary=vocabulary, context=4096, tied=tied, seed=seed)
         if shape not in made:
-            made[shape] = tmp_path_factory.mktemp("tiny") / f"tiny-{'tied' if tied else 'untied'}-{seed}"
-            tiny(made[shape], shape, TRAINING, texts(0, 200))
+            out = tmp_path_factory.mktemp("tiny") / f"tiny-{'tied' if tied else 'untied'}-{seed}"
+            tiny(out, shape, TRAINING, texts(0, 200))
+            made[shape] = out
         return made[shape]
 
     return folder

@@ -66,16 +66,51 @@ def test_tools_that_are_no_array_are_refused(tokenizer, tools) -> None:
 
 def test_pieces_of_text_add_up_and_no_character_is_torn(tokenizer) -> None:
     decoder = Decoder(tokenizer)
-    pieces = [decoder.push(token) for token in tokenizer.literal(FOREIGN * 3)]
+    pieces = [decoder.push([token]) for token in tokenizer.literal(FOREIGN * 3)]
     assert "".join([*pieces, decoder.finish()]) == FOREIGN * 3
     assert not any("�" in piece for piece in pieces)
     assert sum(map(bool, pieces)) > 10
 
 
+@pytest.mark.parametrize("size", [1, 2, 7, 40])
+def test_pieces_of_ids_say_all_but_an_unfinished_character(tokenizer, size) -> None:
+    ids = tokenizer.literal(FOREIGN * 3)
+    decoder, said = Decoder(tokenizer), ""
+    for start in range(0, len(ids), size):
+        said += decoder.push(ids[start : start + size])
+        certain = tokenizer.text(ids[: start + size]).rstrip("�")
+        assert said == certain
+    assert said == FOREIGN * 3
+
+
+@pytest.mark.parametrize("rubbish", ["broken bytes", "specials"])
+def test_ids_that_say_nothing_cost_no_more_than_their_number(
+    tokenizer, library, rubbish, monkeypatch
+) -> None:
+    start = tokenizer.literal("東")[0] if rubbish == "broken bytes" else 1
+    ids, read = [start] * 2000, 0
+    text = Tokenizer.text
+
+    def counting(self: Tokenizer, ids: list[int]) -> str:
+        nonlocal read
+        read += len(ids)
+        return text(self, ids)
+
+    monkeypatch.setattr(Tokenizer, "text", counting)
+    decoder = Decoder(tokenizer)
+    said = "".join(decoder.push([each]) for each in ids)
+    # Looked at each time, it would be 2000 * 2001 / 2.
+    assert read < 60 * len(ids)
+    end = tokenizer.literal("end. ")
+    said += "".join(decoder.push([each]) for each in end) + decoder.finish()
+    assert said == text(tokenizer, ids + end)
+    assert said.endswith("end. ")
+
+
 def test_a_character_that_never_ends_comes_as_replacement_at_the_end(tokenizer) -> None:
     decoder = Decoder(tokenizer)
     ids = tokenizer.literal("a東")
-    pieces = [decoder.push(token) for token in ids[:-1]]
+    pieces = [decoder.push([token]) for token in ids[:-1]]
     assert "".join(pieces) == "a"
     assert decoder.finish().startswith("�")
 

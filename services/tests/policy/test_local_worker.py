@@ -1,6 +1,7 @@
 """The thread that generates, when it is short of rows, when a pass fails, and when it ends."""
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
@@ -83,6 +84,87 @@ async def test_an_end_token_ends_a_completion_and_is_counted_but_not_said(tiny_f
         assert each.token_ids[-1] in range(3, 200)
         assert not set(each.token_ids[:-1]) & set(range(3, 200))
         assert each.text == tokenizer.text(each.token_ids[:-1])
+
+
+@pytest.mark.parametrize("stops", [[], ["not to be found"]], ids=["no stops", "stops"])
+async def test_ids_are_all_there_however_a_completion_ends(tiny_folder, stops) -> None:
+    ends = frozenset(range(3, 60))
+    async with local(tiny_folder()) as service:
+        engine: Any = service.engine
+        engine._ends = ends
+        made = [asked(n, most=12) for n in range(12)]
+        for each in made:
+            each.sampling.stop.extend(stops)
+        found = await asyncio.gather(*(service.client.generate(each) for each in made))
+    reasons = {each.finish_reason for each in found}
+    assert reasons == {pb.FINISH_REASON_STOP, pb.FINISH_REASON_LENGTH}
+    for each in found:
+        ended = each.finish_reason == pb.FINISH_REASON_STOP
+        # The end token is there, once and last, if the model wrote it; the limit takes nothing away.
+        assert [token in ends for token in each.token_ids[:-1]] == [False] * (len(each.token_ids) - 1)
+        assert (each.token_ids[-1] in ends) == ended
+        assert ended or len(each.token_ids) == 12
+        assert len(each.logprobs) == len(each.versions) == len(each.token_ids)
+        assert each.usage.completion_tokens == len(each.token_ids)
+        said = each.token_ids[:-1] if ended else each.token_ids
+        assert each.text == engine._tokenizer.text(said)
+
+
+async def test_a_stop_text_takes_text_away_but_no_ids(tiny_folder) -> None:
+    made = asked(3, most=40)
+    async with local(tiny_folder()) as service:
+        whole = await service.client.generate(made)
+        stop = re.findall("[a-z]{2}", whole.text)[-1]
+        made.sampling.stop.append(stop)
+        cut = await service.client.generate(made)
+    assert cut.finish_reason == pb.FINISH_REASON_STOP
+    assert cut.text == whole.text.partition(stop)[0]
+    # The ids go on to the one that completed the stop text.
+    assert cut.token_ids == whole.token_ids[: len(cut.token_ids)]
+    assert stop in service.engine._tokenizer.text(cut.token_ids)  # type: ignore[attr-defined]
+    assert stop not in service.engine._tokenizer.text(cut.token_ids[:-1])  # type: ignore[attr-defined]
+
+
+async def test_memory_of_long_rows_is_given_back_when_they_are_gone(tiny_folder) -> None:
+    long, short = asked(0, most=2), asked(1, most=200)
+    long.tokens.token_ids[:] = [5] * 3000
+    async with local(tiny_folder()) as service:
+        batch: Any = service.engine._worker._batch  # type: ignore[attr-defined]
+        seen: list[int] = []
+        sweep = batch.sweep
+
+        def watched() -> None:
+            sweep()
+            seen.append(sum(keys.shape[2] for keys, _ in batch._cache._layers[:1]))
+
+        batch.sweep = watched
+        expected = await service.client.generate(short)
+        assert max(seen) < 1024
+        seen.clear()
+        found, _ = await asyncio.gather(service.client.generate(short), service.client.generate(long))
+    assert max(seen) >= 3000
+    # With one short row left it is short again, and with none there is nothing.
+    assert 0 < seen[-2] < 1024
+    assert seen[-1] == 0
+    assert found.token_ids == expected.token_ids
+
+
+async def test_a_long_prompt_is_read_without_a_table_of_all_its_pairs(tiny_folder, monkeypatch) -> None:
+    attend, masks = torch.nn.functional.scaled_dot_product_attention, []
+
+    def watched(*tensors: Any, attn_mask: Any = None, **more: Any) -> Any:
+        masks.append(0 if attn_mask is None else attn_mask.numel())
+        return attend(*tensors, attn_mask=attn_mask, **more)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", watched)
+    long = asked(0, most=3)
+    long.tokens.token_ids[:] = [5] * 3000
+    async with local(tiny_folder()) as service:
+        found = await service.client.generate(long)
+        await service.client.score(pb.ScoreRequest(sequences=[long.tokens]))
+    assert len(found.token_ids) == 3
+    # Of two layers: the prompt, two steps that see it and what was written, and the score.
+    assert masks == [0, 0, 3001, 3001, 3002, 3002, 0, 0]
 
 
 async def test_a_completion_that_nobody_waits_for_is_never_read(tiny_folder, monkeypatch) -> None:

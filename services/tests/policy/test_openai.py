@@ -247,10 +247,46 @@ async def test_a_connection_that_breaks_later_is_the_callers() -> None:
     assert len(endpoint.bodies) == 1
 
 
-async def test_an_error_inside_of_the_stream_is_an_outage() -> None:
-    event = b'data: {"error": {"message": "x", "code": "overloaded"}}\n\n'
-    async with behind(Endpoint([streams(event)] * 2), attempts=2) as service:
-        with pytest.raises(UnavailableError, match=r"\(overloaded\)"):
+@pytest.mark.parametrize(
+    ("error", "kind", "tries"),
+    [
+        ({"code": "rate_limit_exceeded"}, BusyError, 2),
+        ({"code": 429, "message": "slow down"}, BusyError, 2),
+        ({"code": None, "type": "insufficient_quota"}, BusyError, 2),
+        ({"code": "context_length_exceeded", "type": "invalid_request_error"}, InvalidInputError, 1),
+        ({"code": 400, "type": "BadRequestError"}, InvalidInputError, 1),
+        ({"code": "400"}, InvalidInputError, 1),
+        ({"code": "invalid_api_key"}, UnsupportedError, 1),
+        ({"code": "model_not_found"}, NotFoundError, 1),
+        ({"type": "NotFoundError"}, NotFoundError, 1),
+        ({"code": "overloaded"}, UnavailableError, 2),
+        ({"code": 503}, UnavailableError, 2),
+        # What is no status, or nothing known, may pass.
+        ({"code": 7}, UnavailableError, 2),
+        ({"code": "²²²"}, UnavailableError, 2),
+        ({"code": True, "type": ["x"]}, UnavailableError, 2),
+        ("something went wrong", UnavailableError, 2),
+    ],
+)
+async def test_an_error_inside_of_the_stream_is_what_its_status_would_have_said(error, kind, tries) -> None:
+    said = json.dumps({"error": error})
+    endpoint = Endpoint([streams(f"data: {said}\n\n".encode())] * 3)
+    async with behind(endpoint, attempts=2) as service:
+        with pytest.raises(kind):
+            await service.client.generate(asked())
+    assert len(endpoint.bodies) == tries
+
+
+async def test_an_error_that_is_an_event_of_its_own_or_comes_late_is_understood_too() -> None:
+    event = {"object": "error", "message": "too long", "type": "BadRequestError", "code": 400}
+    late = json.dumps({"error": {"code": "rate_limit_exceeded"}})
+    endpoint = Endpoint(
+        [streams(f"data: {json.dumps(event)}\n\n".encode()), streams(SAID[0], f"data: {late}\n\n".encode())]
+    )
+    async with behind(endpoint, attempts=1) as service:
+        with pytest.raises(InvalidInputError, match="answers 400"):
+            await service.client.generate(asked())
+        with pytest.raises(BusyError, match=r"answers 429 \(rate_limit_exceeded\)"):
             await service.client.generate(asked())
 
 
@@ -357,3 +393,14 @@ def deep_error(text: str) -> Step:
         return web.Response(status=500, text=text, content_type="application/json")
 
     return step
+
+
+@pytest.mark.parametrize("depth", [40, 300, 900, 990])
+async def test_json_that_is_nested_less_than_the_decoder_bears_is_refused_as_well(depth) -> None:
+    deep = '{"a":' * depth + "1" + "}" * depth
+    call = chunk(called(0, "forget_all", deep))
+    endpoint = Endpoint([streams(f"data: {deep}\n\n".encode()), streams(call, chunk({}, "tool_calls"), DONE)])
+    async with behind(endpoint, attempts=1) as service:
+        with pytest.raises(UnavailableError, match="an event is no JSON"):
+            await service.client.generate(asked())
+        assert json.loads((await service.client.generate(asked())).text)["arguments"] == {"arguments": deep}

@@ -44,8 +44,8 @@ class Batch:
         ids = torch.tensor([[job.new[-1]] for job in self.jobs], device=self._model.device)
         lengths = [[len(job.prompt) + len(job.new) - 1] for job in self.jobs]
         positions = torch.tensor(lengths, device=self._model.device)
-        mask = self._cache.aim(0, positions)
-        self._draw(self._model.states(ids, positions, mask, self._cache)[:, -1], self.jobs)
+        states = self._model.states(ids, positions, self._cache.steps(positions[:, 0]))
+        self._draw(states[:, -1], self.jobs)
         self.sweep()
 
     def exchange(self, model: Model, version: int) -> None:
@@ -66,6 +66,7 @@ class Batch:
                 if place < len(self.jobs):
                     self._cache.move(len(self.jobs), place)
                     self.jobs[place] = last
+                self._cache.fit(len(self.jobs), max(map(_length, self.jobs), default=0))
 
     @contextmanager
     def _none_lost(self, jobs: list[Job]) -> Iterator[None]:
@@ -82,8 +83,7 @@ class Batch:
         self.jobs += jobs
         ids = padded(rows, self._model.device)
         positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
-        mask = self._cache.aim(first, positions)
-        return self._model.states(ids, positions, mask, self._cache)
+        return self._model.states(ids, positions, self._cache.prompts(first))
 
     def _draw(self, states: Any, jobs: Sequence[Job]) -> None:
         tokens, scores = draw(

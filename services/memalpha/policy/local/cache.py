@@ -1,9 +1,8 @@
 """Keys and values of a batch whose rows come, grow and go one by one.
 
 A row keeps its tokens at places 0, 1, 2 …, whatever its neighbours do: nothing is ever shifted, and positions
-are those it would have alone. Rows in use are 0 to n - 1; one forward pass writes and reads a
-contiguous range of them, and a row that goes is replaced by the last one. What lies beyond a row's own length
-is rubbish that the mask hides. The model sees an object with `update`, as transformers' caches are.
+are those it would have alone. Rows in use are 0 to n - 1, and a row that goes is replaced by the last one.
+What lies beyond a row's own length is rubbish that no pass looks at. Passes see it as an `Attention`.
 """
 
 from __future__ import annotations
@@ -11,42 +10,48 @@ from __future__ import annotations
 from typing import Any
 
 from memalpha.policy.local.libraries import torch
+from memalpha.policy.local.network import Attention, causal, masked
 
 _FIRST_LENGTH = 256
+# It shrinks once it is so many times as long as its longest row needs.
+_SLACK = 4
 
 
 class Cache:
-    """Grows by doubling, in rows and in length."""
+    """Grows by doubling, in rows and in length; shrinks when its longest rows are gone."""
 
     def __init__(self) -> None:
         """Empty; what keys and values are like is learnt from the first ones."""
         self._layers: list[tuple[Any, Any]] = []
-        self._rows = slice(0, 0)
-        self._positions: Any = None
-        self._width = 0
 
-    def aim(self, first: int, positions: Any) -> Any:
-        """Prepares a pass over rows from `first` on; returns its mask (rows, 1, new, width), True is seen.
+    def prompts(self, first: int) -> Attention:
+        """A pass over whole rows, from their first token on; they become rows `first` and following."""
 
-        Args:
-            first: the first row.
-            positions: places (rows, new) of the tokens that go in.
-        """
-        self._rows = slice(first, first + positions.shape[0])
-        self._positions = positions
-        self._width = int(positions.max()) + 1
-        places = torch.arange(self._width, device=positions.device)
-        return (places <= positions[:, :, None])[:, None]
+        def attend(layer: int, queries: Any, keys: Any, values: Any, scale: float) -> Any:
+            rows, width = slice(first, first + keys.shape[0]), keys.shape[2]
+            for store, new in zip(
+                self._with_room(layer, keys, rows.stop, width), (keys, values), strict=True
+            ):
+                store[rows, :, :width] = new
+            return causal(layer, queries, keys, values, scale)
 
-    def update(self, keys: Any, values: Any, layer: int, *_: Any, **__: Any) -> tuple[Any, Any]:
-        """Called by each layer with (rows, heads, new, size); returns all that the pass may look at."""
-        if layer == len(self._layers):
-            self._layers.append((_room(keys), _room(values)))
-        kept = tuple(
-            self._written(store, new) for store, new in zip(self._layers[layer], (keys, values), strict=True)
-        )
-        self._layers[layer] = (kept[0], kept[1])
-        return kept[0][self._rows, :, : self._width], kept[1][self._rows, :, : self._width]
+        return attend
+
+    def steps(self, places: Any) -> Attention:
+        """A pass over one new token of each row, at these places (rows,)."""
+        count, width = places.shape[0], int(places.max()) + 1
+        rows = torch.arange(count, device=places.device)
+        hidden = torch.arange(width, device=places.device) > places[:, None]
+
+        def attend(layer: int, queries: Any, keys: Any, values: Any, scale: float) -> Any:
+            stores = self._with_room(layer, keys, count, width)
+            for store, new in zip(stores, (keys, values), strict=True):
+                store[rows, :, places] = new[:, :, 0]
+            seen_keys, seen_values = (store[:count, :, :width] for store in stores)
+            return masked(queries, seen_keys, seen_values, mask.to(queries.dtype), scale)
+
+        mask = torch.zeros(hidden.shape, device=places.device).masked_fill_(hidden, -torch.inf)[:, None, None]
+        return attend
 
     def move(self, source: int, target: int) -> None:
         """Puts a row in another one's place."""
@@ -57,15 +62,21 @@ class Cache:
         """Forgets everything and gives the memory back."""
         self._layers.clear()
 
-    def _written(self, store: Any, new: Any) -> Any:
-        store = _grown(_grown(store, 0, self._rows.stop), 2, self._width)
-        places = self._positions[:, None, :, None].expand_as(new)
-        store[self._rows].scatter_(2, places, new)
-        return store
+    def fit(self, rows: int, length: int) -> None:
+        """Gives memory back that the first `rows` rows, none longer than `length`, do not need."""
+        if not rows:
+            self.clear()
+        elif self._layers and self._layers[0][0].shape[2] >= _SLACK * max(length, _FIRST_LENGTH):
+            kept = slice(rows), slice(None), slice(max(2 * length, _FIRST_LENGTH))
+            self._layers = [(keys[kept].clone(), values[kept].clone()) for keys, values in self._layers]
 
-
-def _room(like: Any) -> Any:
-    return like.new_zeros((like.shape[0], like.shape[1], _FIRST_LENGTH, like.shape[3]))
+    def _with_room(self, layer: int, like: Any, rows: int, length: int) -> tuple[Any, Any]:
+        if layer == len(self._layers):
+            shape = (rows, like.shape[1], _FIRST_LENGTH, like.shape[3])
+            self._layers.append((like.new_zeros(shape), like.new_zeros(shape)))
+        keys, values = (_grown(_grown(store, 0, rows), 2, length) for store in self._layers[layer])
+        self._layers[layer] = keys, values
+        return keys, values
 
 
 def _grown(store: Any, dimension: int, least: int) -> Any:

@@ -2,6 +2,8 @@
 
 Pieces pile up until they are read, so that a slow reader gets fewer and larger ones and never holds up the
 worker. A piece is of one version of the weights: an exchange of weights shows as a boundary between pieces.
+Ids become text where they are read, a piece at a time; only if a text may end the completion, the worker
+looks at each token.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +22,7 @@ from memalpha.policy.local.tokens import Decoder
 from memalpha.policy.stops import StopWatch
 
 # A reader is woken at most this often, but for the first and the last piece: waking costs more than a token.
-_WAKING_SECONDS = 0.05
+_WAKING_SECONDS = 0.2
 
 
 @dataclass(slots=True)
@@ -69,6 +71,7 @@ class Job:
         self._ends = ends
         self._decoder = decoder
         self._stops = stops
+        self._watched = not stops.idle
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
         self._lock = threading.Lock()
@@ -79,10 +82,10 @@ class Job:
     def add(self, token: int, logprob: float, version: int) -> None:
         """Takes the next token; the completion may end with it."""
         self.new.append(token)
-        text = "" if token in self._ends else self._stops.push(self._decoder.push(token))
+        text = self._heard([token]) if self._watched else ""
         reason = self._reason(token)
-        if reason:
-            text += self._stops.push(self._decoder.finish()) + self._stops.finish()
+        if reason and self._watched:
+            text += self._rest()
         with self._lock:
             if not self._pieces or self._pieces[-1].version != version:
                 self._pieces.append(Piece(version))
@@ -117,11 +120,20 @@ class Job:
             with self._lock:
                 pieces, self._pieces = self._pieces, []
             for piece in pieces:
+                if not self._watched:
+                    piece.text = self._heard(piece.ids) + (self._rest() if piece.reason else "")
                 yield piece
                 if piece.reason:
                     return
             if self._error is not None:
                 raise self._error
+
+    def _heard(self, ids: Sequence[int]) -> str:
+        """The text that is certain with more ids; an end is counted, but not said."""
+        return self._stops.push(self._decoder.push([each for each in ids if each not in self._ends]))
+
+    def _rest(self) -> str:
+        return self._stops.push(self._decoder.finish()) + self._stops.finish()
 
     def _reason(self, token: int) -> pb.FinishReason.ValueType:
         if token in self._ends or self._stops.stopped:

@@ -17,7 +17,9 @@ class _Library:
         self._name = name
 
     def __getattr__(self, attribute: str) -> Any:
-        return getattr(import_module(self._name), attribute)
+        # Kept as its own, as it is asked for in every step of every layer.
+        found = self.__dict__[attribute] = getattr(import_module(self._name), attribute)
+        return found
 
 
 torch: Any = _Library("torch")

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from memalpha.errors import MemalphaError, UnsupportedError, make
-from memalpha.policy.local.cache import Cache
+from memalpha.policy.local import network as passes
 from memalpha.policy.local.libraries import safetensors, torch, transformers
-from memalpha.policy.local.sampling import Sampling, logprobs
 
 ARCHITECTURES = ("Qwen2ForCausalLM", "Qwen3ForCausalLM", "LlamaForCausalLM")
 # Tokens of one scoring pass, and logits of one call of the head: what bounds their memory.
@@ -98,15 +97,9 @@ class Model:
         ids = self._network.config.eos_token_id if ids is None else ids
         return frozenset([ids] if isinstance(ids, int) else ids or ())
 
-    def states(self, ids: Any, positions: Any, mask: Any, cache: Cache | None = None) -> Any:
-        """Last hidden states (rows, tokens, size) of ids (rows, tokens)."""
-        return self._network.base_model(
-            input_ids=ids,
-            position_ids=positions,
-            attention_mask=mask,
-            past_key_values=cache,
-            use_cache=cache is not None,
-        ).last_hidden_state
+    def states(self, ids: Any, positions: Any, attention: passes.Attention) -> Any:
+        """Last hidden states (rows, tokens, size) of ids (rows, tokens) at positions (rows, tokens)."""
+        return passes.states(self._network, ids, positions, attention)
 
     def logits(self, states: Any) -> Any:
         """Logits (…, vocabulary) of hidden states (…, size)."""
@@ -125,15 +118,16 @@ class Model:
     def _scored(self, rows: Sequence[Sequence[int]], temperature: float) -> Iterator[list[float]]:
         ids = padded(rows, self.device)
         positions = torch.arange(ids.shape[1], device=self.device).expand_as(ids)
-        states = self.states(ids, positions, (positions[:1, None, :] <= positions[:1, :, None])[:, None])
+        states = self.states(ids, positions, passes.causal)
         step = max(1, _HEAD_LOGITS // self.vocabulary)
         for row, state in zip(rows, states, strict=True):
             found: list[float] = []
             for start in range(0, len(row) - 1, step):
                 part = state[start : min(start + step, len(row) - 1)]
-                table = logprobs(self.logits(part), [Sampling(temperature)] * len(part))
+                logits = self.logits(part).float() / temperature
                 targets = torch.tensor(row[start + 1 : start + 1 + len(part)], device=self.device)
-                found += table.gather(-1, targets[:, None])[:, 0].tolist()
+                chosen = logits.gather(-1, targets[:, None])[:, 0]
+                found += (chosen - logits.logsumexp(-1)).tolist()
             yield found
 
 

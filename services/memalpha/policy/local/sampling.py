@@ -1,8 +1,8 @@
 """From logits to tokens and their logprobs. Pure: the only state is the generator that a row brings.
 
-A token is drawn by an exponential race: argmax of p / e with e ~ Exp(1), one draw for each token of the
-vocabulary (the Gumbel-max trick; Maddison et al., arXiv 1411.0030, section 2). Rounding differs a little from
-batch to batch; the race turns a difference in probabilities into another token at most that often, where
+A token is drawn by an exponential race: argmax of p / e with e = -log u ~ Exp(1), one u for each token of
+the vocabulary (the Gumbel-max trick; Maddison et al., arXiv 1411.0030, section 2). Rounding differs a little
+from batch to batch; the race turns a difference in probabilities into another token at most that often, where
 searching a cumulative sum would add up the differences of a whole vocabulary.
 """
 
@@ -54,17 +54,18 @@ def logprobs(logits: Any, rows: Sequence[Sampling]) -> Any:
 def draw(logits: Any, rows: Sequence[Sampling], generators: Sequence[Any]) -> tuple[list[int], list[float]]:
     """One token for each row of logits (rows, vocabulary), and its logprob."""
     scores = logprobs(logits, rows)
-    races = scores.clone()
-    for place, (row, generator) in enumerate(zip(rows, generators, strict=True)):
-        if not row.greedy:
-            races[place] -= _exponential(scores[place], generator).log()
-    tokens = races.argmax(dim=-1)
+    tokens = (scores - _log_exponentials(scores, rows, generators)).argmax(dim=-1)
     return tokens.tolist(), scores.gather(-1, tokens[:, None])[:, 0].tolist()
 
 
-def _exponential(like: Any, generator: Any) -> Any:
-    # Exactly zero can come up, and its logarithm would win every race.
-    return torch.empty_like(like).exponential_(generator=generator).clamp_min_(1e-30)
+def _log_exponentials(like: Any, rows: Sequence[Sampling], generators: Sequence[Any]) -> Any:
+    """Logarithms (rows, vocabulary) of Exp(1) variates -log u; of a greedy row, all the same."""
+    # In double precision u is 0 once in 2^53, which is infinitely late, and never so near to 1 that it ties.
+    chances = torch.full(like.shape, 0.5, dtype=torch.float64, device=like.device)
+    for chance, row, generator in zip(chances, rows, generators, strict=True):
+        if not row.greedy:
+            chance.uniform_(generator=generator)
+    return chances.log_().neg_().log_()
 
 
 def _truncated(scores: Any, row: Sampling) -> Any:

@@ -16,6 +16,8 @@ from memalpha.policy import checks
 from memalpha.policy.local.libraries import transformers
 
 _UNFINISHED = "�"
+# Tokens; one holds a byte at least, and a character four at most.
+_LONGEST_CHARACTER = 4
 # Stands for a text while the template is rendered; private-use code points, so that no template looks at it.
 _PLACE = "\ue000{}\ue001"
 
@@ -99,30 +101,42 @@ class Tokenizer:
 
 
 class Decoder:
-    """The text of one completion, as its ids come."""
+    """The text of one completion, as its ids come. The work grows with their number only."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         """With nothing said yet."""
         self._tokenizer = tokenizer
-        # Ids of which the first `_said` have been said; those before are kept as context for joining.
+        # Ids of which the first `_said` have been said, as `_before`: the context that the next ones join.
         self._ids: list[int] = []
         self._said = 0
+        self._before = ""
+        # Looked at again once there are so many ids.
+        self._next = 0
 
-    def push(self, token: int) -> str:
-        """The text that is certain now; a character waits until its last byte is there."""
-        self._ids.append(token)
-        text = self._news()
-        if not text or text.endswith(_UNFINISHED):
+    def push(self, ids: Sequence[int]) -> str:
+        """The text that is certain with more ids; a character waits until its last byte is there."""
+        self._ids += ids
+        count = len(self._ids)
+        if count < self._next:
             return ""
-        self._ids, self._said = self._ids[self._said :], len(self._ids) - self._said
-        return text
+        for end in range(count, max(self._said, count - _LONGEST_CHARACTER), -1):
+            text = self._news(end)
+            if text and not text.endswith(_UNFINISHED):
+                self._say(end)
+                return text
+        # Where more ids than a character has say nothing, they are looked at after ever longer pauses.
+        self._next = count + (count - self._said) // _LONGEST_CHARACTER
+        return ""
 
     def finish(self) -> str:
         """What is left, broken characters as replacement characters."""
-        text = self._news()
-        self._ids, self._said = [], 0
+        text = self._news(len(self._ids))
+        self._say(len(self._ids))
         return text
 
-    def _news(self) -> str:
-        before = self._tokenizer.text(self._ids[: self._said])
-        return self._tokenizer.text(self._ids)[len(before) :]
+    def _news(self, end: int) -> str:
+        return self._tokenizer.text(self._ids[:end])[len(self._before) :]
+
+    def _say(self, end: int) -> None:
+        self._ids, self._said, self._next = self._ids[self._said :], end - self._said, 0
+        self._before = self._tokenizer.text(self._ids[: self._said])

@@ -27,7 +27,7 @@ from memalpha.config import PolicySettings
 from memalpha.endpoint import Endpoint, Passing
 from memalpha.errors import BusyError, InvalidInputError, MemalphaError, UnavailableError, make
 from memalpha.policy import checks
-from memalpha.policy.openai.events import Answer, BrokenStream, events
+from memalpha.policy.openai.events import Answer, BrokenStream, events, failure
 from memcore import count_tokens
 
 _FINISHES: dict[str, pb.FinishReason.ValueType] = {
@@ -173,9 +173,9 @@ class OpenAIEngine:
             raise self._endpoint.unreachable(error) from None
         except BrokenStream as broken:
             raise self._broken(str(broken)) from None
-        if event is not None and event.get("error"):
-            body = json.dumps(event).encode()
-            raise self._endpoint.failure(HTTPStatus.INTERNAL_SERVER_ERROR, {}, body)
+        failed = failure(event) if event is not None else None
+        if failed is not None:
+            raise self._endpoint.failure(failed[0], {}, json.dumps({"error": failed[1]}).encode())
         return event
 
     def _last(self, body: dict[str, Any], answer: Answer, said: str) -> pb.GenerateResponse:

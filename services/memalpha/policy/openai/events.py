@@ -9,10 +9,29 @@ import json
 import operator
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
+
+from memalpha.agent.wire.jsons import too_deep
 
 _DONE = "[DONE]"
 _MOST_LINE_BYTES = 16 << 20
+# What endpoints call their errors in a stream, whose HTTP status has been sent by then. Compared in small
+# letters without underscores: `not_found_error` and `NotFoundError` are one.
+_STATUSES = {
+    HTTPStatus.BAD_REQUEST: (
+        *("badrequesterror", "invalidrequesterror", "invalidprompt", "stringabovemaxlength"),
+        *("contextlengthexceeded", "contentfilter", "contentpolicyviolation", "unprocessableentityerror"),
+    ),
+    HTTPStatus.UNAUTHORIZED: ("invalidapikey", "authenticationerror"),
+    HTTPStatus.FORBIDDEN: ("permissionerror", "permissiondeniederror"),
+    HTTPStatus.NOT_FOUND: ("modelnotfound", "notfounderror"),
+    HTTPStatus.TOO_MANY_REQUESTS: (
+        *("ratelimitexceeded", "ratelimiterror", "insufficientquota", "toomanyrequests"),
+        "requestlimitexceeded",
+    ),
+}
+_BY_NAME = {name: status for status, names in _STATUSES.items() for name in names}
 
 
 class BrokenStream(Exception):
@@ -37,6 +56,25 @@ async def events(chunks: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:
     # Some endpoints leave out the last blank line.
     if data and "\n".join(data).strip() != _DONE:
         yield _object("\n".join(data))
+
+
+def failure(event: dict[str, Any]) -> tuple[int, dict[str, Any]] | None:
+    """The HTTP status that an event stands for, and its error; None if it reports none."""
+    error = event if event.get("object") == "error" else event.get("error")
+    if not error:
+        return None
+    if not isinstance(error, dict):
+        return HTTPStatus.INTERNAL_SERVER_ERROR, {}
+    found = (_status(error.get(name)) for name in ("code", "status", "type"))
+    return next(filter(None, found), HTTPStatus.INTERNAL_SERVER_ERROR), error
+
+
+def _status(said: object) -> int | None:
+    if isinstance(said, str) and not said.isdecimal():
+        return _BY_NAME.get(said.lower().replace("_", ""))
+    if isinstance(said, (int, str)) and len(str(said)) == 3 and 400 <= int(said) < 600:
+        return int(said)
+    return None
 
 
 @dataclass(slots=True)
@@ -72,10 +110,7 @@ class Answer:
     def native_calls(self) -> Iterator[tuple[str, dict[str, object]]]:
         """Names and arguments of the tools that were called; what is no JSON object stays as text."""
         for call in sorted(self.calls, key=lambda call: call.index):
-            try:
-                arguments = json.loads(call.arguments or "{}")
-            except (RecursionError, ValueError):
-                arguments = None
+            arguments = _decoded(call.arguments or "{}")
             yield call.name, arguments if isinstance(arguments, dict) else {"arguments": call.arguments}
 
     def _choice(self, choice: dict[str, Any]) -> str:
@@ -111,10 +146,18 @@ async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
 
 
 def _object(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except (RecursionError, ValueError):
-        raise BrokenStream("an event is no JSON") from None
+    value = _decoded(text)
+    if value is None:
+        raise BrokenStream("an event is no JSON")
     if not isinstance(value, dict):
         raise BrokenStream("an event is no JSON object")
     return value
+
+
+def _decoded(text: str) -> object:
+    """A JSON value; None if it is none, or nested so deep that handling it would run out of stack."""
+    try:
+        value = json.loads(text)
+    except (RecursionError, ValueError):
+        return None
+    return None if too_deep(value) else value
