@@ -108,6 +108,42 @@ def gates(
     raise typer.Exit(0 if command.measured(model, _say) else _FAILED)
 
 
+@commands.command("seal")
+def seal(
+    model: Annotated[
+        Path, typer.Argument(help="Folder of a model, as transformers saves it.", show_default=False)
+    ],
+    config: ConfigOption = None,
+    overrides: Overrides = None,
+) -> None:
+    """Bind a model's folder to a configuration, so that it can be trained and served under it alone.
+
+    Example: `memalpha-trainer seal models/Qwen3-4B --config trainer/configs/memalpha-qwen3-4b.toml`
+
+    Adds memalpha.json, with the prompt pack, wire format, view and core limit, and a hash of every file.
+    """
+    from memalpha_trainer.models import bind
+
+    sealed = bind(_config(config, [f"policy.model='{model}'", *(overrides or [])]), model)
+    _say(f"{model} is bound to {sealed.trained_with.wire_format}, {sealed.trained_with.view}")
+
+
+@commands.command("serve")
+def serve(
+    address: Annotated[str, typer.Option(help="Where to listen: host:port.")] = "127.0.0.1:50054",
+    out: Annotated[Path, typer.Option(help="Folder of runs.")] = Path("runs"),
+) -> None:
+    """Be the trainer service: runs jobs for clients over gRPC, until told to stop.
+
+    Example: `memalpha-trainer serve --out runs`
+
+    Jobs go on when the service stops, and are found again when it starts.
+    """
+    from memalpha_trainer import service
+
+    raise typer.Exit(service.serve(address, out))
+
+
 @commands.command("view")
 def view(
     run: RunArgument,

@@ -111,8 +111,10 @@ class RewardTable(_Table):
     calls: float = Field(default=0.1, ge=0)
     # r3, 1 - memory tokens / stream tokens.
     compression: float = Field(default=0.05, ge=0)
-    # r4, the share of a chunk's writes whose content is sound; needs a task that knows or a judge.
+    # r4, the share of a chunk's writes whose content is sound. The ledger knows; elsewhere a judge does, the
+    # model of the policy service at `judge_address`, host:port.
     content: float = Field(default=0.0, ge=0)
+    judge_address: str = ""
     # As in the paper's code: a chunk without calls has r2 = 0. Otherwise "nothing to do" is a success.
     quirks: bool = False
     # A control: the rollouts of a group exchange their rewards at random, so that nothing can be learned.
@@ -248,6 +250,10 @@ class Config(_Table):
         if (self.policy.model is None) == (self.policy.tiny is None):
             raise ValueError(
                 "one of policy.model, a checkpoint's folder, and the table policy.tiny must be given"
+            )
+        if self.rewards.content and self.task.kind != "ledger" and not self.rewards.judge_address:
+            raise ValueError(
+                "rewards.judge_address must be given with rewards.content: only the ledger knows"
             )
         if self.task.kind == "data" and self.task.file is None:
             raise ValueError('task.file must be given with task.kind = "data"')

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from memalpha.agent import packs, wire
 from memalpha.errors import InvalidInputError, make
-from memalpha.policy.checkpoint import MANIFEST, PROMPT_PACK, Training, verified
+from memalpha.policy.checkpoint import MANIFEST, PROMPT_PACK, Manifest, Training, seal, verified
 from memalpha.policy.tiny.make import Shape, tiny
 from memalpha_trainer import tasks
 from memalpha_trainer.config import Config
@@ -46,7 +46,7 @@ def fitted(config: Config, model: Path) -> Config:
     """
     sealed = verified(model)
     if sealed is None:
-        message = f"policy.model must be a sealed checkpoint, with a {MANIFEST}; it is {model}"
+        message = f"{model} is no sealed checkpoint: bind it to these settings by `memalpha-trainer seal`"
         raise make(InvalidInputError, "CHECKPOINT_NOT_SEALED", message, path=model)
     config = _with_pack(config, model)
     bound = asdict(sealed.trained_with)
@@ -55,6 +55,18 @@ def fitted(config: Config, model: Path) -> Config:
             message = f"checkpoint {model} is bound to {name} {bound[name]!r}; the table agent says {value!r}"
             raise make(InvalidInputError, "TRAINED_OTHERWISE", message, setting=name)
     return config
+
+
+def bind(config: Config, model: Path) -> Manifest:
+    """Makes a folder as libraries save it a checkpoint that is bound to a configuration.
+
+    Raises:
+        InvalidInputError: CHECKPOINT_NOT_SEALABLE, or it is bound already.
+    """
+    if (model / MANIFEST).exists():
+        message = f"{model} is bound already: its {MANIFEST} says to what"
+        raise make(InvalidInputError, "CHECKPOINT_SEALED", message, path=model)
+    return seal(model, training(_with_pack(config, model)))
 
 
 def training(config: Config) -> Training:

@@ -2,7 +2,7 @@
 
 The order is: folder, model, policy service, training, held-out evaluation, checkpoint, report. A run that
 was stopped or killed begins again at its last checkpoint and ends at the same bits; what it had written down
-after that checkpoint is cut off first.
+after that checkpoint is cut off first. Of several ranks the first does all of it, and the others train.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
+from accelerate import PartialState
 
 from memalpha_trainer import evaluation, heldout, tasks
+from memalpha_trainer.building import built, weight_folders
 from memalpha_trainer.config import Config
-from memalpha_trainer.credit.content import ContentCheck, LedgerContent
-from memalpha_trainer.credit.rows import rows
+from memalpha_trainer.grpo.observer import Silent
 from memalpha_trainer.grpo.resume import latest, step_of
 from memalpha_trainer.grpo.trainer import ChunkGRPOTrainer
 from memalpha_trainer.models import fitted, starting_model
@@ -34,10 +34,10 @@ from memalpha_trainer.runs.files import replace_json
 from memalpha_trainer.runs.folder import RunFolder
 from memalpha_trainer.runs.live import Progress
 from memalpha_trainer.runs.observer import RunObserver
+from memalpha_trainer.runs.reading import RunFiles
 from memalpha_trainer.runs.trackers import open_tracker
 from memalpha_trainer.served import served
 from memalpha_trainer.signals import stopping_signals
-from memalpha_trainer.weights import WeightFolders
 
 RESULTS = "results.json"
 CHECKPOINT = "checkpoint"
@@ -79,9 +79,26 @@ def train(
     """
     if config.optim.threads:
         torch.set_num_threads(config.optim.threads)
+    if not PartialState().is_main_process:
+        return _follow(config)
     run = RunFolder.resume(config) if resume else RunFolder.create(config)
     with run, Progress(config.optim.steps, quiet=quiet) as progress:
         return _Session(config, run, progress, replay).go()
+
+
+def _follow(config: Config) -> Outcome:
+    """What the other ranks of a run do: they train, and leave the rest to the first one."""
+    PartialState().wait_for_everyone()
+    base = starting_model(config, config.folder)
+    run, config = RunFiles(config.folder), fitted(config, base)
+    before = latest(run.checkpoints, config.optim.updates)
+    trainer = built(config, base, run.weights, ReplayRollouts([]), Silent())
+    with stopping_signals(trainer.stop_soon, lambda sentence: None):
+        trainer.train(resume_from_checkpoint=str(before) if before else None)
+    step = trainer.state.global_step
+    if step == config.optim.steps:
+        trainer.publish()
+    return Outcome(run.path, step < config.optim.steps, step)
 
 
 class _Session:
@@ -94,8 +111,6 @@ class _Session:
         self._base = starting_model(config, run.path)
         self._config = fitted(config, self._base)
         self._task = tasks.task(self._config)
-        dtype = getattr(torch, config.optim.dtype)
-        self._folders = WeightFolders(run.weights, self._base, config.save.keep, dtype)
 
     def go(self) -> Outcome:
         """Trains, evaluates, writes."""
@@ -103,6 +118,7 @@ class _Session:
         done = step_of(before) if before else 0
         self._run.cut(done)
         self._run.running(done, "starting")
+        PartialState().wait_for_everyone()
         with ExitStack() as parts:
             address = "" if self._replay else parts.enter_context(self._served())
             if address and done == 0 and self._config.eval.first:
@@ -131,7 +147,8 @@ class _Session:
         parts.callback(source.close)
         tracker = open_tracker(self._config, self._progress.note)
         parts.callback(tracker.close)
-        trainer = self._trainer(source, RunObserver(self._run, self._progress, tracker))
+        observer = RunObserver(self._run, self._progress, tracker)
+        trainer = built(self._config, self._base, self._run.weights, source, observer)
         with stopping_signals(trainer.stop_soon, self._progress.note):
             trainer.train(resume_from_checkpoint=str(before) if before else None)
         return trainer
@@ -151,30 +168,11 @@ class _Session:
             config.task.reader_address,
         )
 
-    def _trainer(self, source: RolloutSource, observer: RunObserver) -> ChunkGRPOTrainer:
-        network = transformers.AutoModelForCausalLM.from_pretrained(
-            self._base, dtype=torch.float32, attn_implementation="sdpa", local_files_only=True
-        )
-        tokenizer = transformers.AutoTokenizer.from_pretrained(self._base, local_files_only=True)
-        return ChunkGRPOTrainer(
-            self._config,
-            network,
-            tokenizer,
-            source,
-            folders=self._folders,
-            observer=observer,
-            credit=partial(rows, config=self._config, check=self._check()),
-        )
-
-    def _check(self) -> ContentCheck | None:
-        table = self._config.rewards
-        return LedgerContent(table.quirks) if table.content and self._config.task.kind == "ledger" else None
-
     def _keep_checkpoint(self, version: int) -> None:
         """The trained policy as a folder that can be served by itself."""
         folder = self._run.path / CHECKPOINT
         shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(self._folders.path(version), folder)
+        shutil.copytree(weight_folders(self._config, self._base, self._run.weights).path(version), folder)
 
     def _evaluate(self, when: str, address: str) -> None:
         """Writes greedy results on held-out streams down."""

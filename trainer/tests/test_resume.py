@@ -75,6 +75,7 @@ def everything(made: Any) -> dict[str, str]:
     }
 
 
+@pytest.mark.timeout(900)
 def test_a_run_that_was_killed_ends_at_the_bits_of_one_that_was_not(folder: Path, tmp_path: Path) -> None:
     root = Path(__file__).parent.parent
     environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
