@@ -13,6 +13,11 @@ default:
 demo *FILE:
     {{ run }} --no-group dev memalpha demo {{ if FILE == "" { "examples/demo/conversation.json --questions examples/demo/questions.json" } else { FILE } }}
 
+# Train a policy: just train --config trainer/configs/bandit.toml
+[group('use')]
+train *ARGS:
+    UV_PROJECT_ENVIRONMENT=target/venv-train {{ run }} --no-group dev --group train python trainer/run.py {{ ARGS }}
+
 # Start memory, policy and agent; Ctrl-C stops them
 [group('use')]
 up *ARGS:
@@ -40,10 +45,10 @@ test-units *ARGS:
 test-clients:
     {{ run }} pytest -q -m clients tests/clients
 
-# Engines that run a language model in this process; installs torch
+# Engines that run a language model, and training, in an environment of their own; installs torch
 [group('develop')]
 test-models *ARGS:
-    {{ run }} --group models pytest -q services/tests/policy {{ ARGS }}
+    UV_PROJECT_ENVIRONMENT=target/venv-train {{ run }} --group train pytest -q services/tests/policy trainer/tests {{ ARGS }}
 
 # Crash and property tests with many more seeds
 [group('develop')]
