@@ -1,0 +1,102 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from memalpha.errors import InvalidInputError
+from memalpha_trainer.evaluation import Result, Scores
+from memalpha_trainer.experiment import page
+from memalpha_trainer.experiment.analysis import Table
+from memalpha_trainer.experiment.cells import GREEDY, REJECTION, Cell, Plan
+from memalpha_trainer.experiment.lines import CellLine, read_lines
+
+STREAMS = tuple(f"s{number}" for number in range(12))
+
+
+def line(arm: str, scores: list[float], *, warm: str = "w", seed: int = 0) -> CellLine:
+    """A cell whose streams have one question each."""
+    made = Scores(STREAMS, ("current",) * len(STREAMS), tuple(scores), 10.0, 2.0, 1.0)
+    result = Result("1x", 0.0, None, True, {"current": sum(scores) / len(scores)}, made)
+    return CellLine(arm, warm, seed, "0" * 64, "2026-11-26T00:00:00+00:00", 1.0, {}, {"1x": result}, [])
+
+
+def table(*lines: CellLine) -> Table:
+    return Table([line("empty", [0.0] * 12), line("oracle", [1.0] * 12), *lines])
+
+
+def test_a_row_lies_between_the_empty_memory_and_the_oracle() -> None:
+    half = Table([line("empty", [0.2] * 12), line("oracle", [0.8] * 12), line(GREEDY, [0.5] * 12)])
+    place = half.place(GREEDY, "1x")
+    # (0.5 - 0.2) / (0.8 - 0.2), the same in every draw.
+    assert place.mean == pytest.approx(0.5)
+    assert (place.interval.low, place.interval.high) == pytest.approx((0.5, 0.5))
+    assert half.place("oracle", "1x").mean == pytest.approx(1.0)
+
+
+def test_a_difference_that_every_stream_shows_is_claimed_and_a_mixed_one_is_not() -> None:
+    better = table(
+        line(GREEDY, [0.0] * 12), line("evidence", [1.0] * 12), line("evidence", [1.0] * 12, seed=1)
+    )
+    (claim,) = better.claims("1x")
+    assert (claim.mean, claim.pairs) == (1.0, 2)
+    assert claim.p < 0.05
+    mixed = table(line(GREEDY, [0.0, 1.0] * 6), line("evidence", [1.0, 0.0] * 6))
+    assert mixed.claims("1x")[0].p > 0.5
+
+
+def test_seeds_are_paired_with_the_same_seed_of_the_other_arm() -> None:
+    paired = table(
+        *(line("mem_alpha", [0.25 * seed] * 12, seed=seed) for seed in range(2)),
+        *(line("evidence", [0.25 * seed + 0.5] * 12, seed=seed) for seed in range(2)),
+    )
+    (claim,) = paired.claims("1x")
+    # Each seed is better by one half; unpaired, the seeds would make it 0.25 to 0.75.
+    assert (claim.interval.low, claim.interval.high) == pytest.approx((0.5, 0.5))
+
+
+def test_several_claims_cost_more_than_one() -> None:
+    """Holm: of two the smaller p is doubled."""
+    scores = [1.0] * 8 + [0.0] * 4
+    one = table(line(GREEDY, [0.5] * 12), line("evidence", scores)).claims("1x")[0].p
+    two = table(line(GREEDY, [0.5] * 12), line(REJECTION, [0.5] * 12), line("evidence", scores)).claims("1x")
+    assert [claim.p for claim in two] == pytest.approx([2 * one, 2 * one])
+
+
+def test_of_a_cell_that_was_run_twice_the_last_line_counts() -> None:
+    twice = table(line(GREEDY, [0.0] * 12), line(GREEDY, [1.0] * 12))
+    assert len(twice.of(GREEDY)) == 1
+    assert twice.place(GREEDY, "1x").mean == 1.0
+
+
+def test_lines_survive_a_file_and_a_broken_one_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "cells.jsonl"
+    ours = line("evidence", [0.1] * 12)
+    file.write_text(ours.to_json() + "\n")
+    assert read_lines(file) == [ours]
+    file.write_text(ours.to_json() + "\n" + json.dumps({"arm": "x"}) + "\n")
+    with pytest.raises(InvalidInputError, match="line 2"):
+        read_lines(file)
+    assert read_lines(tmp_path / "none.jsonl") == []
+
+
+def test_a_plan_runs_one_seed_of_every_arm_before_the_next() -> None:
+    plan = Plan(Path("c.toml"), (), Path("out"), (Path("w"),), seeds=2)
+    seeds = [cell.seed for cell in plan.cells() if cell.arm in (*plan.arms, REJECTION)]
+    assert seeds == [0] * 4 + [1] * 4
+    assert len({cell.key for cell in plan.cells()}) == len(list(plan.cells()))
+    assert Cell(GREEDY, Path("a/w")).name == "warm-start-greedy-w-0"
+
+
+def test_tables_replace_what_stood_between_the_markers(tmp_path: Path) -> None:
+    file = tmp_path / "pilot.md"
+    file.write_text(f"before\n{page.BEGIN}\nold\n{page.END}\nafter\n")
+    lines = [line("empty", [0.0] * 12), line("oracle", [1.0] * 12), line("evidence", [0.5] * 12)]
+    page.write_page(lines, file)
+    text = file.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "old" not in text
+    assert "| evidence | 1 | 0.50 (0.50 to 0.50) |" in text
+    page.write_page([replace(each, arm=each.arm) for each in lines], file)
+    assert file.read_text() == text
