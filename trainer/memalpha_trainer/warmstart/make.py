@@ -60,7 +60,6 @@ class Recipe:
         practising: Schedule of the practice.
         imitating: Schedule of the imitation.
         examples: Of the teacher, that are learned.
-        refreshed: Whole prompts of practice among them, so that copying is not forgotten meanwhile.
         seed: Of everything.
     """
 
@@ -69,10 +68,8 @@ class Recipe:
     practice: Practice = field(default_factory=Practice)
     lessons: Lessons = field(default_factory=Lessons)
     practising: Schedule = field(default_factory=lambda: Schedule(decay=0.2))
-    # Gently: at the pace of practice, imitation would undo a good part of it.
-    imitating: Schedule = field(default_factory=lambda: Schedule(muon_lr=0.004, lr=1e-3, decay=0.6))
+    imitating: Schedule = field(default_factory=lambda: Schedule(decay=0.5))
     examples: int = 9600
-    refreshed: int = 1600
     seed: int = 0
 
     def agent(self) -> AgentSettings:
@@ -115,7 +112,7 @@ def warm_start(
         )
     lessons = replace(recipe.lessons, seed=recipe.seed)
     examples = taught(lessons, recipe.agent(), work / "lessons.jsonl", _counted("lessons", progress))
-    rows = encoded(practised, [*examples[: recipe.examples], *_refreshed(recipe)])
+    rows = encoded(practised, examples[: recipe.examples])
     return imitate(
         practised,
         out,
@@ -131,11 +128,6 @@ def _make(folder: Path, recipe: Recipe) -> None:
     tiny(folder, replace(recipe.shape, seed=recipe.seed), recipe.training(), texts(pack))
     if Path(recipe.pack).is_dir():
         shutil.copytree(recipe.pack, folder / PROMPT_PACK)
-
-
-def _refreshed(recipe: Recipe) -> list[Example]:
-    pack, statements = packs.load(recipe.pack), recipe.practice.prompted_statements
-    return list(practice.notes(pack, recipe.refreshed, statements, recipe.seed + 1))
 
 
 def _practice(recipe: Recipe) -> list[list[Example]]:
