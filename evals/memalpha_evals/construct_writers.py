@@ -1,9 +1,10 @@
 """The writers that `construct` compares: the extractive engine, and choices that understand nothing.
 
 All go through the agent's own loop, chunk by chunk, and none may have written more than its share of the
-tokens read so far; what one chunk leaves unused, a later one may use. The scripted ones take the same
-sentences as the engine, with their speaker, so that only the choice and the wording differ; and no memory
-of theirs is longer than `LONGEST`, so that what they store can be found.
+tokens read so far; what one chunk leaves unused, a later one may use. The scripted ones take sentences that
+are cut as the engine cuts them, with their speaker, and the code that it passes over, so that only the
+choice and the wording differ; and no memory of theirs is longer than `LONGEST`, so that what they store can
+be found.
 """
 
 import random
@@ -74,7 +75,7 @@ class Chosen:
 
     def calls(self, view: PromptView) -> list[ToolCall]:
         """One insert for each memory."""
-        said = sentences(view.chunk, view.chunk_time)
+        said = sentences(view.chunk, view.chunk_time, code=True)
         turns = [list(turn) for _, turn in groupby(said, key=lambda each: (each.turn, each.speaker))]
         room = self.share * count_tokens(view.chunk)
         kept = self._heads(turns, room) if self.choice == "heads" else self._drawn(turns, room)

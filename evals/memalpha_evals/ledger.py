@@ -10,6 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import memcore
+from memalpha.agent.prompts import PromptView
+from memalpha.agent.tools import ToolCall
+from memalpha.policy.extractive import plan
 from memalpha.tasks import Instance
 from memalpha.tasks.ledger import READERS, Written, ledger, write
 from memalpha.tasks.ledger.memory import View, agent_settings
@@ -37,6 +40,15 @@ Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Extractive:
+    """The rules of the extractive engine, which know nothing of the ledger's grammar."""
+
+    def calls(self, view: PromptView) -> list[ToolCall]:
+        """What the engine writes, without a limit of its own."""
+        return [each.call for each in plan.calls(view, count_tokens)]
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """A row of the table.
 
@@ -56,6 +68,7 @@ ROWS = (
     EMPTY,
     Row("verbatim", "stores every chunk as it is", lambda _: Verbatim()),
     Row("verbatim, equal", "whole sentences, as many tokens as the oracle stores", Verbatim),
+    Row("extractive", "the default engine's rules, made for conversations", lambda _: Extractive()),
     Row("all values", "cheats: lists every value an attribute can have", lambda _: AllValues()),
     Row("core table", "cheats: a table in core memory, newest first", lambda _: CoreTable()),
     Row("teacher", "wrong in 70 % of rumours, revocations and changes", lambda _: Teacher(TEACHER)),
@@ -71,6 +84,7 @@ COMPARED = (
     ("oracle", "no deletes"),
     ("oracle", "teacher at .9"),
     ("teacher at .9", "verbatim, equal"),
+    ("extractive", "verbatim"),
     ("teacher", "teacher, greedy"),
 )
 """Rows whose paired difference is given, each as first minus second."""

@@ -170,6 +170,11 @@ def test_people_come_before_assistants() -> None:
     assert {text.split(":")[0] for text in blind} == {"user", "assistant"}
 
 
+def test_blind_writers_store_code_like_anything_else() -> None:
+    kept = stored(Chosen("random turns", 1, random.Random(0)), "user: Look.\n```\nx = 1\n```")
+    assert kept == ["user: Look. ``` x = 1 ```"]
+
+
 def test_long_turns_become_several_memories() -> None:
     chunk = "Ann: " + " ".join(f"I saw {number} boats near the old harbour today." for number in range(40))
     kept = stored(Chosen("random turns", 1, random.Random(0)), chunk)

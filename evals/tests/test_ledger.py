@@ -52,6 +52,14 @@ def test_the_teachers_likelier_choices_do_not_solve_it(result: Result) -> None:
     assert normalised(result, "teacher, greedy", 1) < normalised(result, "teacher", 1)
 
 
+def test_the_rules_made_for_conversations_know_little_of_the_ledger(result: Result) -> None:
+    for units in (1, 4):
+        # better than nothing, for what was said is there; worse than all of it, for rumours lose their hedge
+        assert 0 < normalised(result, "extractive", units) < normalised(result, "verbatim", units)
+        cell = result.cell("extractive", units)
+        assert cell.memory_tokens > 0.8 * cell.stream_tokens
+
+
 def test_equal_tokens_are_equal(result: Result) -> None:
     for units in (1, 4):
         ours, oracle = (result.cell(name, units).memory_tokens for name in ("verbatim, equal", "oracle"))

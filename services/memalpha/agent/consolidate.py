@@ -259,11 +259,15 @@ def _objection(chosen: Sequence[Operation], prompt: Prompt) -> str:
     """Why the operations must not even be tried: nothing would be left, or they are no list of changes."""
     if len(chosen) > _MOST_OPERATIONS:
         return f"more than {_MOST_OPERATIONS} operations"
-    if any(each.delete.type == _CORE for each in chosen):
+    if any(each.delete.type == _CORE or _empties_core(each) for each in chosen):
         return "core memory would be empty"
     shown = {memory_id for _, memory_id in prompt.aliases.values()}
     left = shown - {each.delete.memory_id for each in chosen if each.HasField("delete")}
     return "" if left or any(each.HasField("insert") for each in chosen) else "nothing would be left"
+
+
+def _empties_core(operation: Operation) -> bool:
+    return operation.update.type == _CORE and not operation.update.content.strip()
 
 
 def _undone(why: str) -> OperationResult:

@@ -241,6 +241,10 @@ async def test_one_bad_call_undoes_the_whole_piece(memory: AsyncMemoryClient) ->
         ),
         (HERMES.render([*MERGE, delete("a")]), "nothing would be left"),
         (HERMES.render([ToolCall("memory_delete", {"memory_type": "core_memory"})]), "core memory would be"),
+        (
+            HERMES.render([ToolCall("memory_update", {"memory_type": "core_memory", "new_content": " \n"})]),
+            "core memory would be",
+        ),
         (HERMES.render([delete("a", kind="episodic_memory")]), "was not shown as"),
         (
             HERMES.render([ToolCall("memory_delete", {"memory_type": "semantic_memory", "memory_id": "3"})]),

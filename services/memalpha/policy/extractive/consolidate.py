@@ -1,15 +1,15 @@
 """Memories put in order by rules: what repeats another memory goes, and what a later one has made untrue.
 
 Only whole memories are removed, and nothing is rewritten: merging takes a model. A memory repeats another if
-it says nothing that the other does not say, in the same order, of the same names and numbers, with the same
-"not"; an event also has to have the other's time, or none, and a dated fact gives way to a dated one only. Of
-two that say the same the later one stays, so that it still speaks against what came between. A semantic
-memory is untrue if every sentence of it states attributes that what is known now contradicts.
+every word of it but articles stands in the other, in nearly the same order, with the same "not": "his" is not
+"her", and "before" is not "after". An event also has to have the other's time, or none, and a dated fact
+gives way to a dated one only. Of two that say the same the later one stays, so that it still speaks against
+what came between. A semantic memory is untrue if every sentence of it states attributes that what is known
+now contradicts.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -18,9 +18,8 @@ from memalpha.agent.prompts import PromptItem, PromptView
 from memalpha.agent.tools import ToolCall
 from memalpha.policy.extractive.facts import Fact, contradicts, facts, without_history
 from memalpha.policy.extractive.segment import speaker_of, split
-from memalpha.policy.extractive.similarity import Gist, gist, repeats, stems_of
+from memalpha.policy.extractive.similarity import Gist, gist, repeats, words_of
 
-_NAME = re.compile(r"\b[A-Z]\w*")
 _IN_ORDER = 0.85
 _LONGEST_COMPARED = 400
 _DAY = len("2023-05-08")
@@ -28,14 +27,13 @@ _DAY = len("2023-05-08")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Item:
-    """A memory and what it says; `words` are the stems of its content words, in order."""
+    """A memory and what it says; `words` are the stems of its words, in order."""
 
     shown: PromptItem
     place: int
     episodic: bool
     gist: Gist
     words: list[str]
-    names: frozenset[str]
     facts: Sequence[Fact]
     sentences: Sequence[Sequence[Fact]]
 
@@ -61,13 +59,12 @@ def _spare(items: Sequence[_Item]) -> list[_Item]:
 
 def _item(place: int, shown: PromptItem, *, episodic: bool) -> _Item:
     text, present = shown.content, without_history(shown.content)
-    words = [stem for word in text.lower().split() for stem in sorted(stems_of(word))]
-    names = stems_of(" ".join(_NAME.findall(text)).lower())
+    words = words_of(text.lower())
     sentences = [] if episodic else [facts(each) for each in _sentences(present)]
     stated = [fact for each in sentences for fact in each]
     if present != text:
         sentences.append([])  # what was before states nothing now, and is worth keeping
-    return _Item(shown, place, episodic, gist(text), words, names, stated, sentences)
+    return _Item(shown, place, episodic, gist(text), words, stated, sentences)
 
 
 def _sentences(text: str) -> list[str]:
@@ -93,7 +90,7 @@ def _says_all(more: _Item, less: _Item) -> bool:
     times = less.shown.event_time, more.shown.event_time
     if not (times[1].startswith(times[0]) if more.episodic else bool(times[1]) >= bool(times[0])):
         return False
-    if not repeats(less.gist, more.gist) or not less.names <= more.gist.stems:
+    if not repeats(less.gist, more.gist) or not set(less.words) <= set(more.words):
         return False
     if max(len(less.words), len(more.words)) > _LONGEST_COMPARED:
         return less.shown.content == more.shown.content

@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import takewhile
 
-from memalpha.policy.extractive.lexicon import LABELS_NOT_SPEAKERS, ROLES
+from memalpha.policy.extractive.lexicon import HELPERS, LABELS_NOT_SPEAKERS, ROLES
 
 _LABEL = re.compile(r"([^\W\d_][\w.,'’@&-]{0,30}(?: [(]?[^\W_][\w.,'’@&)-]{0,30}){0,5}): (?=\S)")
 _MARKERS = ("[continued] ", "[blank] ")
@@ -74,15 +74,26 @@ def speaker_of(line: str) -> str:
 def _speakers(lines: list[str], first: str) -> frozenset[str]:
     """Who speaks in a conversation: names as such, and nicknames in small letters that open several lines.
 
-    In a chat with an assistant nobody else speaks, whatever its lists and code look like.
+    In a chat with an assistant nobody else speaks, whatever its lists and code look like. A role that opens a
+    chat of people with names is one of them.
     """
     label = _LABEL.match(first)
-    if label and label[1].lower() in ROLES:
-        return frozenset(name for role in ROLES for name in (role, role.capitalize(), role.upper()))
     labels = Counter(match[1] for line in lines if (match := _LABEL.match(line)))
+    if label and label[1].lower() in ROLES and not _has_people(labels):
+        return frozenset(name for role in ROLES for name in (role, role.capitalize(), role.upper()))
     nicknames = {name for name, times in labels.items() if times > 1 and " " not in name}
     return frozenset(
         name for name in labels if speaker_of(f"{name}: …") or name in nicknames - LABELS_NOT_SPEAKERS
+    )
+
+
+def _has_people(labels: Counter[str]) -> bool:
+    """Whether others than an assistant and whom it helps speak, more than once."""
+    roles = {name.lower() for name in labels} & ROLES
+    if roles & HELPERS and roles - HELPERS:
+        return False
+    return any(
+        times > 1 and name.lower() not in ROLES and speaker_of(f"{name}: …") for name, times in labels.items()
     )
 
 

@@ -38,6 +38,12 @@ def stems_of(text: str) -> frozenset[str]:
     return frozenset(stem(word) for word in words if word not in STOP)
 
 
+def words_of(text: str) -> list[str]:
+    """Stems of all words of a lower-case text but its articles, in order."""
+    words = (word.removesuffix("'s") for word in _WORD.findall(text.replace("’", "'")))
+    return [stem(word) for word in words if word not in ("a", "an", "the")]
+
+
 @lru_cache(maxsize=20_000)
 def stem(word: str) -> str:
     """A rough English stem: inflections of one word mostly meet."""
