@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ commands = typer.Typer(
 )
 _FAILED, _BAD_INPUT = 1, 2
 _INTERRUPTED = 130
+_EXTRA = ("accelerate", "datasets", "peft", "torch", "transformers", "trl")
 
 ConfigOption = Annotated[
     Path | None,
@@ -124,7 +126,7 @@ def seal(
     """
     from memalpha_trainer.models import bind
 
-    sealed = bind(_config(config, [f"policy.model='{model}'", *(overrides or [])]), model)
+    sealed = bind(_config(config, [f"policy.model={_quoted(model)}", *(overrides or [])]), model)
     _say(f"{model} is bound to {sealed.trained_with.wire_format}, {sealed.trained_with.view}")
 
 
@@ -177,7 +179,7 @@ def evaluate(
     from memalpha_trainer import heldout
     from memalpha_trainer.models import fitted
 
-    settings = _config(config, [f"policy.model='{model}'", *(overrides or [])])
+    settings = _config(config, [f"policy.model={_quoted(model)}", *(overrides or [])])
     if address:
         found = heldout.of_service(fitted(settings, model), address, temperature=temperature)
     else:
@@ -185,6 +187,8 @@ def evaluate(
     for name, each in found.items():
         low_high = f" ({each.interval.low:.3f} to {each.interval.high:.3f})" if each.interval else ""
         scale = "normalised" if each.normalised else "mean score"
+        if each.scores.reward is not None:
+            _say(f"{name}: mean reward {each.scores.reward:.3f}")
         _say(f"{name}: {scale} {each.mean:.3f}{low_high}, {each.scores.memory_tokens:.0f} memory tokens")
 
 
@@ -219,7 +223,7 @@ def experiment(
     from memalpha_trainer.experiment.run import run
 
     _prepare()
-    chosen = tuple(arms.split(","))
+    chosen = tuple(each.strip() for each in arms.split(","))
     plan = Plan(config, tuple(setting or ()), out, tuple(each.resolve() for each in warm), seeds, chosen)
     done = run(plan, lines or out / "cells.jsonl", jobs, _say)
     _say(pages.tables(done))
@@ -227,9 +231,14 @@ def experiment(
         pages.write_page(done, page)
 
 
+def _quoted(path: Path) -> str:
+    """As TOML has it, whatever is in it."""
+    return json.dumps(str(path))
+
+
 def _data(data: Path | None, reward: str | None) -> list[str]:
     """What the shorthands stand for."""
-    found = ['task.kind="data"', f"task.file='{data}'"] if data else []
+    found = ['task.kind="data"', f"task.file={_quoted(data)}"] if data else []
     return [*found, f'task.reward="{reward}"'] if reward else found
 
 
@@ -275,5 +284,10 @@ def main() -> None:
     except MemalphaError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(_BAD_INPUT if isinstance(error, InvalidInputError) else _FAILED)
+    except ModuleNotFoundError as error:
+        if error.name not in _EXTRA:
+            raise
+        print(f"error: {error.name} is not installed: uv sync --group train", file=sys.stderr)
+        sys.exit(_FAILED)
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)

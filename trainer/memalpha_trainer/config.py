@@ -183,12 +183,12 @@ class SaveTable(_Table):
 class EvalTable(_Table):
     """Held-out evaluation at the end, through the policy service."""
 
-    # Streams of each length, and lengths in units of six chunks (`ledger`), or held-out instances (`data`).
+    # Streams of each length, and lengths in units of six chunks; for `data`, instances of each source.
     streams: int = Field(default=10, ge=1)
     units: tuple[int, ...] = (1, 4)
     # Whether the starting policy is evaluated too, before training.
     first: bool = True
-    # Instances for `data`; none: the last tenth of `task.file`, which is then not trained on.
+    # Instances for `data`; none: every tenth instance of `task.file`, which is then not trained on.
     file: Path | None = None
 
 
@@ -247,6 +247,14 @@ class Config(_Table):
                 f"save.every must be a multiple of optim.updates, {self.optim.updates}, not"
                 f" {self.save.every}: a checkpoint within a collection cannot be resumed exactly"
             )
+        if self.optim.steps % self.optim.updates:
+            raise ValueError(
+                f"optim.steps must be a multiple of optim.updates, {self.optim.updates},"
+                f" not {self.optim.steps}"
+            )
+        if 0 < self.optim.dual_clip <= 1 + self.optim.clip_high:
+            least = 1 + self.optim.clip_high
+            raise ValueError(f"optim.dual_clip must be 0 or above 1 + optim.clip_high, {least}")
         if (self.policy.model is None) == (self.policy.tiny is None):
             raise ValueError(
                 "one of policy.model, a checkpoint's folder, and the table policy.tiny must be given"

@@ -19,7 +19,7 @@ from memalpha_trainer.evaluation import Result
 from memalpha_trainer.models import fitted
 from memalpha_trainer.rollouts.live import Plan
 from memalpha_trainer.rollouts.policy import Sampling
-from memalpha_trainer.served import served
+from memalpha_trainer.served import served, with_own_service
 
 Results = dict[str, Result]
 """By row, such as `4x`."""
@@ -41,8 +41,8 @@ def of_service(
 def of_checkpoint(
     config: Config, folder: Path, phase: Phase = lambda name, done, of: None, *, temperature: float = 0.0
 ) -> Results:
-    """Results of a checkpoint's folder, through a policy service of its own."""
-    config = fitted(config, folder)
+    """Results of a checkpoint's folder, through a policy service of its own, whatever the settings name."""
+    config = with_own_service(fitted(config, folder))
     with TemporaryDirectory() as scratch:
         here = Path(scratch)
         with served(config, folder, here, here / "policy.log") as address:

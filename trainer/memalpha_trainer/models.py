@@ -13,6 +13,8 @@ from memalpha.policy.tiny.make import Shape, tiny
 from memalpha_trainer import tasks
 from memalpha_trainer.config import Config
 
+OWN_PACK = Path(__file__).parent / "prompt_pack"
+"""For tiny models: a sentence, and the tools."""
 _DEFAULT_PACK = "short"
 
 
@@ -44,6 +46,9 @@ def fitted(config: Config, model: Path) -> Config:
         InvalidInputError: CHECKPOINT_NOT_SEALED, or TRAINED_OTHERWISE: it is bound to other settings.
         CorruptionError: CHECKPOINT_DAMAGED.
     """
+    if not (model / "config.json").is_file():
+        message = f"{model} must be a checkpoint's folder, with a config.json"
+        raise make(InvalidInputError, "MODEL_NOT_FOUND", message, path=model)
     sealed = verified(model)
     if sealed is None:
         message = f"{model} is no sealed checkpoint: bind it to these settings by `memalpha-trainer seal`"
@@ -77,14 +82,23 @@ def training(config: Config) -> Training:
 
 
 def _make(config: Config, folder: Path) -> None:
+    """A tiny model with its words; the folder appears when all of it is there."""
     assert config.policy.tiny is not None
-    shutil.rmtree(folder, ignore_errors=True)
+    draft = folder.with_name(f"{folder.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
     shape = Shape(**config.policy.tiny.model_dump(), seed=config.seed)
-    tiny(folder, shape, training(_with_pack(config, folder)))
+    pack = config.agent.prompt_pack or str(OWN_PACK)
+    tiny(draft, shape, training(_named(config, pack)))
+    if Path(pack).is_dir():
+        shutil.copytree(pack, draft / PROMPT_PACK)
+    draft.rename(folder)
 
 
 def _with_pack(config: Config, model: Path) -> Config:
     if config.agent.prompt_pack:
         return config
-    pack = str(model / PROMPT_PACK) if (model / PROMPT_PACK).is_dir() else _DEFAULT_PACK
+    return _named(config, str(model / PROMPT_PACK) if (model / PROMPT_PACK).is_dir() else _DEFAULT_PACK)
+
+
+def _named(config: Config, pack: str) -> Config:
     return config.model_copy(update={"agent": config.agent.model_copy(update={"prompt_pack": pack})})

@@ -49,6 +49,11 @@ def served(config: Config, model: Path, weights: Path, log: Path) -> Iterator[st
         _stop(process)
 
 
+def with_own_service(config: Config) -> Config:
+    """The configuration with a service that is started, in the place of one that runs already."""
+    return config.model_copy(update={"policy": config.policy.model_copy(update={"address": ""})})
+
+
 def _settings(config: Config, model: Path, weights: Path, address: str) -> Settings:
     policy = {
         "model": str(model.resolve()),

@@ -11,6 +11,7 @@ import json
 import shutil
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 import torch
 from accelerate import PartialState
 
+from memalpha.errors import InvalidInputError, make
 from memalpha_trainer import evaluation, heldout, tasks
 from memalpha_trainer.building import built, weight_folders
 from memalpha_trainer.config import Config
@@ -40,6 +42,7 @@ from memalpha_trainer.served import served
 from memalpha_trainer.signals import stopping_signals
 
 RESULTS = "results.json"
+_LONGEST_WAIT = timedelta(hours=24)
 CHECKPOINT = "checkpoint"
 
 Results = dict[str, dict[str, evaluation.Result]]
@@ -79,11 +82,30 @@ def train(
     """
     if config.optim.threads:
         torch.set_num_threads(config.optim.threads)
-    if not PartialState().is_main_process:
+    # The first rank may collect, and evaluate, for hours while the others wait.
+    if not PartialState(timeout=_LONGEST_WAIT).is_main_process:
         return _follow(config)
+    _look_at(config, replay)
     run = RunFolder.resume(config) if resume else RunFolder.create(config)
     with run, Progress(config.optim.steps, quiet=quiet) as progress:
         return _Session(config, run, progress, replay).go()
+
+
+def _look_at(config: Config, replay: Path | None) -> None:
+    """Finds out what is wrong with a run before its folder is made.
+
+    Raises:
+        InvalidInputError: The model, the task's files, the reward, or what is to be replayed.
+    """
+    if config.policy.model is not None:
+        fitted(config, starting_model(config, config.folder))
+    tasks.task(config)
+    tasks.check_reward(config)
+    if replay is not None and replay.resolve().is_relative_to(config.folder.resolve()):
+        message = f"{replay} is of this very run, which would write over it; copy it, or choose another name"
+        raise make(InvalidInputError, "INVALID_ROLLOUTS", message, path=replay)
+    if replay is not None:
+        ReplayRollouts.of_file(replay)
 
 
 def _follow(config: Config) -> Outcome:
@@ -96,7 +118,7 @@ def _follow(config: Config) -> Outcome:
     with stopping_signals(trainer.stop_soon, lambda sentence: None):
         trainer.train(resume_from_checkpoint=str(before) if before else None)
     step = trainer.state.global_step
-    if step == config.optim.steps:
+    if step >= config.optim.steps:
         trainer.publish()
     return Outcome(run.path, step < config.optim.steps, step)
 
@@ -171,8 +193,11 @@ class _Session:
     def _keep_checkpoint(self, version: int) -> None:
         """The trained policy as a folder that can be served by itself."""
         folder = self._run.path / CHECKPOINT
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(weight_folders(self._config, self._base, self._run.weights).path(version), folder)
+        draft = folder.with_name(f".{CHECKPOINT}.draft")
+        for each in (draft, folder):
+            shutil.rmtree(each, ignore_errors=True)
+        shutil.copytree(weight_folders(self._config, self._base, self._run.weights).path(version), draft)
+        draft.rename(folder)
 
     def _evaluate(self, when: str, address: str) -> None:
         """Writes greedy results on held-out streams down."""

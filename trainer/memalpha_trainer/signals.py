@@ -32,7 +32,7 @@ def stopping_signals(stop: Callable[[], None], note: Callable[[str], None]) -> I
             raise KeyboardInterrupt
         asked = True
         stop()
-        note("stopping after this step, with a checkpoint; once more to stop at once")
+        note("stopping before the next collection, with a checkpoint; once more to stop at once")
 
     before = {number: signal.signal(number, on_signal) for number in _SIGNALS}
     try:

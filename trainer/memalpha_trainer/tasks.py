@@ -105,16 +105,16 @@ class Data:
     evaluation: tuple[Instance, ...]
 
     def streams(self, step: int) -> Sequence[Instance]:
-        """The next instances."""
-        count = self.config.rollouts.groups
-        return [self._at(step * count + group) for group in range(count)]
+        """The next instances; a collection has several optimizer steps."""
+        count, collection = self.config.rollouts.groups, step // self.config.optim.updates
+        return [self._at(collection * count + group) for group in range(count)]
 
     def held_out(self) -> dict[str, list[Instance]]:
-        """Instances that are not trained on, by their source."""
+        """Instances that are not trained on, by their source, so many of each."""
         rows: dict[str, list[Instance]] = {}
-        for each in self.evaluation[: self.config.eval.streams]:
+        for each in self.evaluation:
             rows.setdefault(each.source, []).append(each)
-        return rows
+        return {source: found[: self.config.eval.streams] for source, found in rows.items()}
 
     def _at(self, place: int) -> Instance:
         epoch, number = divmod(place, len(self.training))
@@ -136,7 +136,9 @@ def task(config: Config) -> Task:
     assert config.task.file is not None
     instances = _read(config.task.file, config.task.most_chunks)
     if config.eval.file is not None:
-        return Data(config, instances, _read(config.eval.file, config.task.most_chunks))
+        apart = _read(config.eval.file, config.task.most_chunks)
+        _require_apart(config, instances, apart)
+        return Data(config, instances, apart)
     held_out = instances[::_HELD_OUT]
     return Data(config, tuple(each for each in instances if each not in held_out), held_out)
 
@@ -182,6 +184,15 @@ def _reader(config: Config, policy: Policy, agent: AgentSettings) -> Reader:
     return LedgerReader(READERS[config.task.reader])
 
 
+def check_reward(config: Config) -> None:
+    """Whether the user's own reward is there.
+
+    Raises:
+        InvalidInputError: REWARD_NOT_FOUND.
+    """
+    _reward(config)
+
+
 def _reward(config: Config) -> Reward | None:
     if not config.task.reward:
         return letters if config.task.kind == "bandit" else None
@@ -196,18 +207,25 @@ def _reward(config: Config) -> Reward | None:
 
 
 def _read(file: Path, most_chunks: int) -> tuple[Instance, ...]:
-    instances = tuple(files.read(file))
+    whole = tuple(files.read(file))
+    shortened = (_shortened(each, most_chunks) for each in whole) if most_chunks else whole
+    instances = tuple(each for each in shortened if each is not None)
     if len(instances) < 2:
         message = f"{file} must hold at least two instances, there are {len(instances)}"
         raise make(InvalidInputError, "TOO_FEW_INSTANCES", message, file=file)
-    return tuple(_shortened(each, most_chunks) for each in instances) if most_chunks else instances
+    return instances
 
 
-def _shortened(instance: Instance, most: int) -> Instance:
-    """The first chunks, and the questions whose evidence they hold; all questions where that is not known."""
+def _require_apart(config: Config, training: Sequence[Instance], evaluation: Sequence[Instance]) -> None:
+    shared = {each.instance_id for each in training} & {each.instance_id for each in evaluation}
+    if shared:
+        message = f"{config.eval.file} must hold no instance of {config.task.file}, not {min(shared)!r}"
+        raise make(InvalidInputError, "NOT_HELD_OUT", message, instance_id=min(shared))
+
+
+def _shortened(instance: Instance, most: int) -> Instance | None:
+    """The first chunks, and the questions whose evidence they hold or is not known; None without any."""
     if len(instance.chunks) <= most:
         return instance
     kept = tuple(each for each in instance.questions if not each.evidence or each.evidence[-1] < most)
-    return Instance(
-        instance.instance_id, instance.source, instance.chunks[:most], kept or instance.questions[:1]
-    )
+    return Instance(instance.instance_id, instance.source, instance.chunks[:most], kept) if kept else None

@@ -134,7 +134,7 @@ def probe(model: Any, version: int, dtype: torch.dtype = torch.float32) -> pb.We
         dtype: Of the weights as they are served; decides what they may be off.
     """
     chance = random.Random(version)
-    vocabulary = model.config.get_text_config().vocab_size
+    vocabulary = getattr(model, "module", model).config.get_text_config().vocab_size
     ids = [chance.choices(range(vocabulary), k=_LENGTH) for _ in range(_SEQUENCES)]
     return pb.WeightProbe(
         sequences=[pb.TokenizedPrompt(token_ids=row) for row in ids],

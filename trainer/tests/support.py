@@ -63,7 +63,12 @@ def written(writer: Writer, instance: Instance | None = None) -> Rollout:
     return made(ScriptedPolicy("test", writer), instance or ledger(3))
 
 
-def made(policy: ScriptedPolicy | SeededPolicy, instance: Instance, place: Place | None = None) -> Rollout:
+def made(
+    policy: ScriptedPolicy | SeededPolicy,
+    instance: Instance,
+    place: Place | None = None,
+    setting: Setting = SETTING,
+) -> Rollout:
     """The rollout of a policy."""
 
     async def make_one() -> Rollout:
@@ -73,7 +78,7 @@ def made(policy: ScriptedPolicy | SeededPolicy, instance: Instance, place: Place
                 instance,
                 policy,
                 await policy.describe(),
-                SETTING,
+                setting,
                 place or Place(seed=1, step=0, group=0, index=0),
                 Sampling(),
             )

@@ -39,6 +39,7 @@ def test_every_configuration_that_comes_along_resolves_and_survives_writing(
         # A group of one is its own baseline.
         ("rollouts.group_size=1", "rollouts.group_size: Input should be greater than or equal to 2"),
         ("optim.updates=2", "save.every must be a multiple of optim.updates, 2, not 25"),
+        ("optim.dual_clip=1.1", "optim.dual_clip must be 0 or above 1 + optim.clip_high, 1.2"),
         ("task.kind=data", "task.file must be given"),
         ("task.reward=no-function", "task.reward"),
         ("rewards.content=0.1", "rewards.judge_address must be given"),

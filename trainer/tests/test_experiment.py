@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from memalpha.errors import InvalidInputError
+from memalpha.errors import InternalError, InvalidInputError, make
 from memalpha_trainer.evaluation import Result, Scores
 from memalpha_trainer.experiment import page
+from memalpha_trainer.experiment import run as runner
 from memalpha_trainer.experiment.analysis import Table
 from memalpha_trainer.experiment.cells import GREEDY, REJECTION, Cell, Plan
 from memalpha_trainer.experiment.lines import CellLine, read_lines
@@ -86,6 +87,50 @@ def test_a_plan_runs_one_seed_of_every_arm_before_the_next() -> None:
     assert seeds == [0] * 4 + [1] * 4
     assert len({cell.key for cell in plan.cells()}) == len(list(plan.cells()))
     assert Cell(GREEDY, Path("a/w")).name == "warm-start-greedy-w-0"
+
+
+@pytest.mark.parametrize(
+    ("arms", "overrides", "rule"),
+    [
+        (("evidense",), (), "arms must be of evidence, mem_alpha"),
+        (("evidence",), ("seed=3",), "are the experiment's own"),
+        (("evidence",), ("name=x",), "are the experiment's own"),
+    ],
+)
+def test_a_plan_that_would_run_other_cells_is_refused(
+    arms: tuple[str, ...], overrides: tuple[str, ...], rule: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=rule):
+        Plan(Path("c.toml"), overrides, Path("out"), (Path("w"),), 1, arms)
+
+
+def test_lines_of_finished_cells_are_kept_when_another_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_cell(plan: Plan, cell: Cell, note: object) -> CellLine:
+        if cell.arm == "empty":
+            raise make(InternalError, "CELL_FAILED", "it broke")
+        return line(cell.arm, [1.0] * 12, seed=cell.seed)
+
+    monkeypatch.setattr(runner, "run_cell", run_cell)
+    file = tmp_path / "cells.jsonl"
+    plan = Plan(Path("c.toml"), (), tmp_path, (Path("w"),), seeds=1)
+    with pytest.raises(InternalError, match="it broke"):
+        runner.run(plan, file, 4, lambda sentence: None)
+    # What had begun beside it is there; what had not, was not begun.
+    assert "empty" not in {each.arm for each in read_lines(file)}
+    assert read_lines(file)
+
+
+def test_a_line_of_other_settings_is_no_line_of_this_experiment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "cells.jsonl"
+    file.write_text(line("empty", [0.0] * 12).to_json() + "\n")
+    monkeypatch.setattr(Plan, "config", lambda plan, cell: None)
+    monkeypatch.setattr(CellLine, "is_of", lambda line, cell, config: False)
+    with pytest.raises(InvalidInputError, match="other settings, or another warm start"):
+        runner.run(Plan(Path("c.toml"), (), tmp_path, (Path("w"),), 1), file, 1, lambda sentence: None)
 
 
 def test_tables_replace_what_stood_between_the_markers(tmp_path: Path) -> None:

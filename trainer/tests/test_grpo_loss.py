@@ -14,9 +14,7 @@ import torch
 from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
 
 from memalpha.errors import InvalidInputError
-from memalpha_trainer.config import Config
 from memalpha_trainer.credit.rows import Row
-from memalpha_trainer.grpo.arguments import training_arguments
 from memalpha_trainer.grpo.collate import packed
 from memalpha_trainer.grpo.trainer import ChunkGRPOTrainer
 
@@ -222,13 +220,3 @@ def test_kl_without_a_reference_is_refused(folder: Path, tmp_path: Path) -> None
     network.config._name_or_path = ""
     with pytest.raises(InvalidInputError, match=r"optim\.kl needs a model that was loaded from a folder"):
         trainer(config, model=network)
-
-
-@pytest.mark.parametrize(
-    ("optim", "key"),
-    [({"updates": 2, "steps": 5}, "optim.steps"), ({"dual_clip": 1.1}, "optim.dual_clip")],
-)
-def test_settings_that_go_together_only_on_paper_are_refused(tmp_path: Path, optim: Any, key: str) -> None:
-    config: Config = configured(tmp_path, tmp_path, optim=optim)
-    with pytest.raises(InvalidInputError, match=key):
-        training_arguments(config)

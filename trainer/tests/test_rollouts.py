@@ -51,6 +51,15 @@ def test_an_outage_without_end_is_an_error() -> None:
         made(SeededPolicy(outages=tuple(range(100))), ledger(3))
 
 
+@pytest.mark.parametrize("value", [None, float("nan"), 37, -0.1, "good"])
+def test_a_reward_that_is_none_is_an_error_and_not_another_reward(value: object) -> None:
+    setting = replace(SETTING, reward=lambda rollout, instance: value)
+    with pytest.raises(InvalidInputError, match="must be a number from 0 to 1, not"):
+        made(SeededPolicy(), ledger(3), setting=setting)
+    right = replace(SETTING, reward=lambda rollout, instance: 1)
+    assert made(SeededPolicy(), ledger(3), setting=right).reward == 1.0
+
+
 def test_requests_ask_for_the_untruncated_distribution() -> None:
     policy = SeededPolicy()
     made(policy, ledger(3))
@@ -119,6 +128,15 @@ def test_replay_hands_out_a_steps_rollouts_in_order() -> None:
     assert [each.index for each in source.collect(0)] == [0, 1]
     with pytest.raises(NotFoundError, match="no rollouts of step 1; there are those of 0 to 2"):
         source.collect(1)
+
+
+def test_what_a_killed_run_was_writing_is_passed_over(tmp_path) -> None:
+    file = tmp_path / "rollouts.jsonl"
+    whole = written(Empty())
+    file.write_text(whole.to_json() + "\n" + whole.to_json()[:50])
+    assert read_rollouts(file) == [whole]
+    with pytest.raises(InvalidInputError, match="No such file"):
+        read_rollouts(tmp_path / "nowhere.jsonl")
 
 
 def test_a_broken_line_is_named(tmp_path) -> None:

@@ -43,12 +43,16 @@ def test_held_out_streams_are_of_the_other_split_and_of_all_lengths() -> None:
     assert all("-eval-" in each.instance_id for found in rows.values() for each in found)
 
 
-def test_every_instance_is_read_once_before_any_is_read_twice(tmp_path: Path) -> None:
-    task = tasks.task(data(tmp_path))
-    # 18 of 20 are trained on, three a step: six steps are one epoch.
-    read = [each.instance_id for step in range(6) for each in task.streams(step)]
+@pytest.mark.parametrize("updates", [1, 5])
+def test_every_instance_is_read_once_before_any_is_read_twice(tmp_path: Path, updates: int) -> None:
+    config = data(tmp_path)
+    task = tasks.task(
+        config.model_copy(update={"optim": config.optim.model_copy(update={"updates": updates})})
+    )
+    # 18 of 20 are trained on, three a collection: six collections are one epoch. Steps count updates.
+    read = [each.instance_id for turn in range(6) for each in task.streams(turn * updates)]
     assert len(set(read)) == len(read) == 18
-    later = [each.instance_id for step in range(6, 12) for each in task.streams(step)]
+    later = [each.instance_id for turn in range(6, 12) for each in task.streams(turn * updates)]
     assert sorted(later) == sorted(read)
     assert later != read
 
@@ -68,6 +72,26 @@ def test_a_shortened_instance_keeps_the_questions_it_can_answer(tmp_path: Path) 
     for each in tasks.task(short).streams(0):
         assert len(each.chunks) == 2
         assert all(question.evidence[-1] < 2 for question in each.questions)
+
+
+def test_every_source_is_held_out_and_nothing_that_is_trained_on(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    mixed = [replace(ledger(number), source="one" if number < 100 else "two") for number in range(200)]
+    files.write(tmp_path / "mixed.jsonl", mixed)
+    config = data(tmp_path)
+    config = config.model_copy(
+        update={"task": config.task.model_copy(update={"file": tmp_path / "mixed.jsonl"})}
+    )
+    assert {name: len(found) for name, found in tasks.task(config).held_out().items()} == {
+        "one": 10,
+        "two": 10,
+    }
+    shared = config.model_copy(
+        update={"eval": config.eval.model_copy(update={"file": tmp_path / "mixed.jsonl"})}
+    )
+    with pytest.raises(InvalidInputError, match="must hold no instance of"):
+        tasks.task(shared)
 
 
 def test_a_file_with_too_little_in_it_is_refused(tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ from memalpha.tasks.ledger.words import VALUES, names
 from memalpha.tasks.ledger.writers import Teacher
 from memalpha.tasks.writers import Empty, ScriptedPolicy, insert
 from memalpha_trainer.config import Config, RewardTable
+from memalpha_trainer.models import OWN_PACK
 from memalpha_trainer.warmstart import practice
 from memalpha_trainer.warmstart.gates import Gate, Trial, copied, entry, parsed, spread
-from memalpha_trainer.warmstart.make import OWN_PACK, Recipe
+from memalpha_trainer.warmstart.make import Recipe
 from memalpha_trainer.warmstart.rejection import best, sampled
 from memalpha_trainer.warmstart.schedule import Row, Schedule
 from memalpha_trainer.warmstart.trajectories import Lessons, taught

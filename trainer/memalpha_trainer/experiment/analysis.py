@@ -82,7 +82,7 @@ class Table:
         return [line for line in self._lines if line.arm == row]
 
     def _claim(self, first: str, second: str, length: str) -> Claim:
-        pairs = [(ours, self._partner(ours, second)) for ours in self.of(first)]
+        pairs = [(ours, theirs) for ours in self.of(first) if (theirs := self._partner(ours, second))]
         apart = np.stack([_by_stream(a, length) - _by_stream(b, length) for a, b in pairs])
         span = self._one(CEILING, length) - self._one(FLOOR, length)
         drawn = [
@@ -93,10 +93,12 @@ class Table:
         p = min(1.0, 2 * max(min(below, 1 - below), 1 / BOOTSTRAP_SAMPLES))
         return Claim(first, second, float(apart.mean() / span.mean()), _interval(drawn), p, len(pairs))
 
-    def _partner(self, ours: CellLine, row: str) -> CellLine:
-        """The other row's cell of the same warm start, and of the same seed if it has seeds."""
+    def _partner(self, ours: CellLine, row: str) -> CellLine | None:
+        """The other row's cell of the same warm start, and seed if it is trained; None without one."""
         same = [line for line in self.of(row) if line.warm == ours.warm]
-        return next((line for line in same if line.seed == ours.seed), same[0])
+        if row in (GREEDY, SAMPLED):
+            return same[0] if same else None
+        return next((line for line in same if line.seed == ours.seed), None)
 
     def _scores(self, row: str, length: str) -> np.ndarray:
         """Mean scores (cells, streams) of a row."""

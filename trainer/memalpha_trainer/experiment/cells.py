@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
-from memalpha.errors import InternalError, make
+from memalpha.errors import InternalError, InvalidInputError, make
 from memalpha.tasks.ledger.writers import TEACHER, Teacher
 from memalpha.tasks.writers import Empty, Verbatim, Writer
 from memalpha_trainer import heldout
@@ -45,6 +46,7 @@ ORACLE_SHARE = 0.25
 GREEDY, SAMPLED = "warm start, greedy", "warm start, sampled"
 REJECTION = "rejection SFT"
 _KEPT_LINES = 20
+_OWN = ("name", "out", "seed", "policy.model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,18 @@ class Plan:
     seeds: int
     arms: tuple[str, ...] = PILOT
 
+    def __post_init__(self) -> None:
+        """Refuses what would run other cells than it seems."""
+        unknown = sorted(set(self.arms) - set(ARMS))
+        if unknown:
+            _refuse(f"arms must be of {', '.join(ARMS)}, not {unknown[0]!r}")
+        names = [each.name for each in self.warm]
+        if len(set(names)) < len(names):
+            _refuse(f"warm starts must have names of their own, not {', '.join(names)}")
+        for each in self.overrides:
+            if each.partition("=")[0].strip() in _OWN:
+                _refuse(f"{each!r}: {', '.join(_OWN)} are the experiment's own")
+
     def cells(self) -> Iterator[Cell]:
         """All cells; those that cost little come first, then one seed of every arm after another."""
         first = self.warm[0]
@@ -128,6 +142,10 @@ def run_cell(plan: Plan, cell: Cell, note: Callable[[str], None]) -> CellLine:
     return CellLine.made(cell, config, results, curve, time.monotonic() - begin)
 
 
+def _refuse(message: str) -> NoReturn:
+    raise make(InvalidInputError, "INVALID_EXPERIMENT", message)
+
+
 def _untrained(config: Config, cell: Cell) -> Results:
     if cell.arm in SCRIPTED:
         return heldout.of_writer(config, SCRIPTED[cell.arm])
@@ -145,6 +163,7 @@ def _rejection(config: Config, cell: Cell) -> Path:
 def _train(plan: Plan, cell: Cell, config: Config) -> None:
     known = (config.folder / "config.toml").exists()
     if known and RunFiles.find(config.folder).status().state == "done":
+        _require_same(RunFiles.find(config.folder).config, resolve(plan.file, plan.settings(cell)), cell)
         return
     command = [sys.executable, "-m", "memalpha_trainer", "train", "--quiet", "--config", str(plan.file)]
     command += [*plan.settings(cell), *(["--resume"] if known else [])]
@@ -153,6 +172,12 @@ def _train(plan: Plan, cell: Cell, config: Config) -> None:
         last = "\n".join(done.stderr.splitlines()[-_KEPT_LINES:])
         message = f"cell {cell.name} ended with {done.returncode}:\n{last}"
         raise make(InternalError, "CELL_FAILED", message, cell=cell.name)
+
+
+def _require_same(made: Config, asked: Config, cell: Cell) -> None:
+    """Refuses a finished run of other settings, but for where it stands."""
+    if made.model_dump(exclude={"out"}) != asked.model_dump(exclude={"out"}):
+        _refuse(f"run {made.folder} of cell {cell.name} had other settings; choose another --out")
 
 
 def _trained(config: Config) -> tuple[Results, list[float]]:

@@ -46,12 +46,16 @@ class CellLine:
     @classmethod
     def made(cls, cell: Cell, config: Config, results: Results, curve: list[float], seconds: float) -> Self:
         """The line of a cell."""
-        digest = sha256((cell.warm / MANIFEST).read_bytes()).hexdigest()
+        digest = _digest(cell)
         date = datetime.now(UTC).isoformat(timespec="seconds")
         settings = _portable(config, cell)
         return cls(
             cell.arm, cell.warm.name, cell.seed, digest, date, round(seconds, 1), settings, results, curve
         )
+
+    def is_of(self, cell: Cell, config: Config) -> bool:
+        """Whether it is a line of this cell under this configuration."""
+        return (self.warm_digest, self.config) == (_digest(cell), _portable(config, cell))
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -68,6 +72,11 @@ class CellLine:
         raw = json.loads(line)
         results = {name: Result.from_dict(each) for name, each in raw.pop("results").items()}
         return cls(results=results, **raw)
+
+
+def _digest(cell: Cell) -> str:
+    """Of a warm start's `memalpha.json`, which has a hash of every other file."""
+    return sha256((cell.warm / MANIFEST).read_bytes()).hexdigest()
 
 
 def _portable(config: Config, cell: Cell) -> dict[str, Any]:

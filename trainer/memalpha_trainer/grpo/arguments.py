@@ -12,7 +12,6 @@ import torch
 from peft import LoraConfig
 from trl import GRPOConfig
 
-from memalpha.errors import InvalidInputError, make
 from memalpha_trainer.config import Config
 
 GROUP = 2
@@ -25,11 +24,7 @@ def training_arguments(config: Config, out: Path | None = None) -> GRPOConfig:
     Args:
         config: The run's.
         out: Folder of checkpoints; the run's own if there is none.
-
-    Raises:
-        InvalidInputError: INVALID_CONFIG: settings that would not train what they say.
     """
-    check(config)
     optim = config.optim
     return GRPOConfig(
         output_dir=str(out or config.folder / "checkpoints"),
@@ -80,19 +75,3 @@ def lora(config: Config) -> LoraConfig | None:
         target_modules=list(config.scale.lora_targets),
         task_type="CAUSAL_LM",
     )
-
-
-def check(config: Config) -> None:
-    """Refuses settings that go together only on paper.
-
-    Raises:
-        InvalidInputError: INVALID_CONFIG.
-    """
-    optim = config.optim
-    if optim.steps % optim.updates:
-        message = f"optim.steps must be a multiple of optim.updates ({optim.updates}), not {optim.steps}"
-        raise make(InvalidInputError, "INVALID_CONFIG", message, key="optim.steps")
-    if 0 < optim.dual_clip <= 1 + optim.clip_high:
-        least = 1 + optim.clip_high
-        message = f"optim.dual_clip must be 0 or above 1 + optim.clip_high ({least}), not {optim.dual_clip}"
-        raise make(InvalidInputError, "INVALID_CONFIG", message, key="optim.dual_clip")

@@ -113,8 +113,10 @@ class ChunkGRPOTrainer(GRPOTrainer):
 
     @property
     def idle(self) -> bool:
-        """Whether no row of the collection can move the weights."""
-        return self._collection is not None and not self._collection.rows
+        """Whether no row of the optimizer step at hand can move the weights; see `packing.pack`."""
+        if self._collection is None:
+            return False
+        return self.state.global_step - self._collected_at >= len(self._collection.rows)
 
     @property
     def stopping(self) -> bool:

@@ -15,7 +15,7 @@ class Turning(Protocol):
 
     @property
     def idle(self) -> bool:
-        """Whether no row of the collection can move the weights."""
+        """Whether no row of the optimizer step at hand can move the weights."""
         ...
 
     @property

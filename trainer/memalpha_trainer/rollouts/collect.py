@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import groupby
+from numbers import Real
 
 import memcore
 from memalpha.agent import AgentSettings, Policy
@@ -20,7 +21,7 @@ from memalpha.agent.protocols import Completion
 from memalpha.api.agent.v1alpha1.agent_service_pb2 import ChunkState
 from memalpha.api.memory.v1alpha1.memory_pb2 import BankSettings
 from memalpha.api.policy.v1alpha1.policy_service_pb2 import FinishReason, GetPolicyResponse
-from memalpha.errors import BusyError, UnavailableError
+from memalpha.errors import BusyError, InvalidInputError, UnavailableError, make
 from memalpha.tasks.instance import Instance
 from memalpha.tasks.memorized import Memorized, memorize
 from memalpha_trainer.records import Answered, ChunkSample, Rollout, Span
@@ -32,7 +33,7 @@ _TRIES = 8
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 
 Reward = Callable[[Rollout, Instance], float]
-"""A user's own reward, 0 to 1, of a finished rollout."""
+"""A user's own reward, 0 to 1, of a finished rollout; one that failed is not scored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,17 @@ async def _rollout(
     failure = _failure(done)
     answers = () if failure else await setting.reader.answers(instance, done, trace)
     record = _record(instance, place, samples, answers, trace, failure)
-    return record if setting.reward is None else replace(record, reward=setting.reward(record, instance))
+    if setting.reward is None or failure:
+        return record
+    return replace(record, reward=_checked(setting.reward(record, instance), instance))
+
+
+def _checked(value: object, instance: Instance) -> float:
+    """A user's reward as a number; what is none would be taken for another reward, or end in NaN."""
+    if isinstance(value, Real) and 0 <= float(value) <= 1:
+        return float(value)
+    message = f"the reward of {instance.instance_id} must be a number from 0 to 1, not {value!r:.100}"
+    raise make(InvalidInputError, "INVALID_REWARD", message, instance_id=instance.instance_id)
 
 
 def _record(

@@ -62,14 +62,21 @@ def read_rollouts(file: Path) -> list[Rollout]:
         InvalidInputError: INVALID_ROLLOUTS; it names the line.
     """
     found = []
-    with file.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                found.append(Rollout.from_json(line))
-            except (KeyError, TypeError, ValueError) as error:
-                message = f"{file}, line {number}: no rollout: {error!r:.200}"
-                raise make(InvalidInputError, "INVALID_ROLLOUTS", message, line=number) from None
+    for number, line in enumerate(_whole_lines(file), 1):
+        try:
+            found.append(Rollout.from_json(line))
+        except (KeyError, TypeError, ValueError) as error:
+            message = f"{file}, line {number}: no rollout: {error!r:.200}"
+            raise make(InvalidInputError, "INVALID_ROLLOUTS", message, line=number) from None
     return found
+
+
+def _whole_lines(file: Path) -> list[str]:
+    """All lines; without a newline at its end, the last one was being written when its writer ended."""
+    try:
+        return file.read_text("utf-8").split("\n")[:-1]
+    except (OSError, UnicodeDecodeError) as error:
+        raise make(InvalidInputError, "INVALID_ROLLOUTS", f"{file}: {error}", path=file) from None
 
 
 def _shown(steps: list[int]) -> str:

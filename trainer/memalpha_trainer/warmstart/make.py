@@ -17,13 +17,13 @@ from memalpha.policy.checkpoint import MANIFEST, PROMPT_PACK, Manifest, Training
 from memalpha.policy.tiny.make import Shape, tiny
 from memalpha.tasks.ledger.context import MOST_CORE_TOKENS
 from memalpha.tasks.ledger.memory import agent_settings
+from memalpha_trainer.models import OWN_PACK
 from memalpha_trainer.warmstart import practice
 from memalpha_trainer.warmstart.corpus import texts
 from memalpha_trainer.warmstart.example import Example
 from memalpha_trainer.warmstart.schedule import Schedule
 from memalpha_trainer.warmstart.trajectories import Lessons, taught
 
-OWN_PACK = Path(__file__).parent / "pack"
 _FORM = "lines"
 
 Progress = Callable[[str, int, int, str], None]

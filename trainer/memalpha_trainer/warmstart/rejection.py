@@ -21,7 +21,7 @@ from memalpha_trainer.records import Rollout
 from memalpha_trainer.rollouts.live import LiveRollouts, Plan
 from memalpha_trainer.rollouts.policy import Sampling
 from memalpha_trainer.rollouts.source import RolloutSource
-from memalpha_trainer.served import served
+from memalpha_trainer.served import served, with_own_service
 from memalpha_trainer.warmstart.lines import append, whole_lines
 from memalpha_trainer.warmstart.schedule import Row, Schedule
 
@@ -54,6 +54,7 @@ def imitate_best(
     if (out / MANIFEST).exists():
         return out
     folder.mkdir(parents=True, exist_ok=True)
+    config = with_own_service(config)
     with served(config, warm, folder, folder / "policy.log") as address:
         source = _source(config, address)
         try:
