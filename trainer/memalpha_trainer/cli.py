@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from memalpha.cli.style import visible
-from memalpha.errors import InvalidInputError, MemalphaError
+from memalpha.errors import InvalidInputError, MemalphaError, make
 from memalpha_trainer.config import Config, resolve
 
 commands = typer.Typer(
@@ -229,6 +229,28 @@ def experiment(
     _say(pages.tables(done))
     if page is not None:
         pages.write_page(done, page)
+
+
+@commands.command("tables")
+def tables(
+    lines: Annotated[Path, typer.Argument(help="Finished cells, as `experiment` writes them.")],
+    page: Annotated[
+        Path | None, typer.Option(help="Write the tables into this page.", show_default=False)
+    ] = None,
+) -> None:
+    """Print the tables of an experiment's cells; nothing is run.
+
+    Example: `memalpha-trainer tables trainer/reports/pilot.jsonl`
+    """
+    from memalpha_trainer.experiment import page as pages
+    from memalpha_trainer.experiment.lines import read_lines
+
+    found = read_lines(lines)
+    if not found:
+        raise make(InvalidInputError, "NO_CELLS", f"{lines} holds no cell", path=lines)
+    _say(pages.tables(found))
+    if page is not None:
+        pages.write_page(found, page)
 
 
 def _quoted(path: Path) -> str:
