@@ -22,7 +22,7 @@ from memalpha_trainer.runs.reading import RunFiles
 pytestmark = pytest.mark.timeout(600)
 
 BANDIT = Path(__file__).parents[1] / "configs" / "bandit.toml"
-# One rollout at a time: which completions share a batch of the engine decides the last bits of their logprobs.
+# One rollout at a time: which completions share a batch decides the last bits of their logprobs.
 SMALL = (
     "rollouts.concurrency=1",
     "rollouts.groups=2",
