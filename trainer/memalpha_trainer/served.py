@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,8 +15,10 @@ from memalpha.client import PolicyClient
 from memalpha.config import Settings
 from memalpha.errors import MemalphaError, UnavailableError, make
 from memalpha.services.launched import VARIABLE
+from memalpha.up.ports import free_port
 from memalpha_trainer.config import Config
 
+_HOST = "127.0.0.1"
 _READY_SECONDS = 600.0
 _POLL_SECONDS = 0.1
 _GRACE_SECONDS = 5.0
@@ -40,7 +41,7 @@ def served(config: Config, model: Path, weights: Path, log: Path) -> Iterator[st
     if config.policy.address:
         yield config.policy.address
         return
-    address = f"127.0.0.1:{_free_port()}"
+    address = f"127.0.0.1:{free_port('127.0.0.1')}"
     process = _start(_settings(config, model, weights, address), log)
     try:
         _wait(process, address, log)
@@ -115,9 +116,3 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]

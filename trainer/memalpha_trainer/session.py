@@ -1,6 +1,6 @@
 """A run from its configuration to its last checkpoint: the only module that knows all the parts.
 
-The order is: folder, model, policy service, training, held-out evaluation, checkpoint, report. A run that
+The order is: folder, model, policy service, evaluation, training, checkpoint, evaluation, report. A run that
 was stopped or killed begins again at its last checkpoint and ends at the same bits; what it had written down
 after that checkpoint is cut off first. Of several ranks the first does all of it, and the others train.
 """

@@ -9,7 +9,6 @@ tied head is left out, as libraries do, after it was seen to be its embedding.
 
 from __future__ import annotations
 
-import os
 import random
 import re
 import shutil
@@ -24,6 +23,7 @@ from safetensors.torch import save_file
 from memalpha.api.policy.v1alpha1 import policy_service_pb2 as pb
 from memalpha.errors import InternalError, InvalidInputError, make
 from memalpha.policy.checkpoint import MANIFEST, PROMPT_PACK, Manifest, manifest, seal
+from memalpha_trainer.runs.files import sync
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -93,7 +93,7 @@ class WeightFolders:
         seal(draft, begun.trained_with, policy_version=version, tokenizer=begun.tokenizer_digest)
         shutil.rmtree(folder, ignore_errors=True)
         draft.rename(folder)
-        _sync(self.root)
+        sync(self.root)
         self._prune(version)
         return folder
 
@@ -167,11 +167,3 @@ def _merged(tensors: Tensors, scaling: float) -> dict[str, torch.Tensor]:
 def _adapted(tensors: Tensors, name: str, scaling: float) -> torch.Tensor:
     down, up = (tensors[name.replace(".base_layer.", f".lora_{side}.default.")].float() for side in "AB")
     return (tensors[name].float() + scaling * (up @ down)).to(tensors[name].dtype)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -8,7 +8,6 @@ at once, and one that ends by itself takes the rest down.
 
 import asyncio
 import signal
-import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from memalpha.errors import ConflictError, InvalidInputError, MemalphaError, Una
 from memalpha.services.serving import check_address
 from memalpha.up.child import Child, open_log
 from memalpha.up.fit import fitted
-from memalpha.up.ports import owner
+from memalpha.up.ports import free_port, owner
 from memalpha.up.screen import Screen
 
 _STAGES: tuple[tuple[Name, ...], ...] = (("memory", "policy"), ("agent",))
@@ -177,15 +176,8 @@ def _with_ports(settings: Settings, names: Sequence[Name]) -> Settings:
     for name in names:
         host, port = split_address(_address(settings, name))
         if port == 0:
-            changes[f"{name}_address"] = f"{_address(settings, name).rpartition(':')[0]}:{_free_port(host)}"
+            changes[f"{name}_address"] = f"{_address(settings, name).rpartition(':')[0]}:{free_port(host)}"
     return settings.replaced(**changes)
-
-
-def _free_port(host: str) -> int:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as listener:
-        listener.bind((host, 0))
-        return listener.getsockname()[1]
 
 
 def _check_port(name: Name, address: str) -> None:

@@ -1,6 +1,7 @@
 """Who listens on a TCP port of this machine, as far as Linux tells; elsewhere nobody is ever found."""
 
 import os
+import socket
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,14 @@ class Owner:
 
     pid: int
     command: str
+
+
+def free_port(host: str) -> int:
+    """A port of this machine that nobody listens on now."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as listener:
+        listener.bind((host, 0))
+        return listener.getsockname()[1]
 
 
 def owner(port: int) -> Owner | None:

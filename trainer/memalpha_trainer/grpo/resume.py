@@ -8,7 +8,6 @@ the file `resumable.json` is written after everything else is on disk, and a fol
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from pathlib import Path
@@ -18,6 +17,7 @@ from accelerate import PartialState
 from transformers import TrainerCallback
 
 from memalpha.errors import UnsupportedError, make
+from memalpha_trainer.runs.files import sync
 
 MARK = "resumable.json"
 _NAME = re.compile(r"checkpoint-(\d+)")
@@ -48,12 +48,12 @@ class Checkpoints(TrainerCallback):
 def mark(folder: Path, step: int, updates: int) -> None:
     """Says of a folder that it is whole, after everything in it is on disk."""
     for path in [*folder.rglob("*"), folder]:
-        _sync(path)
+        sync(path)
     draft = folder / f".{MARK}"
     draft.write_text(json.dumps({"step": step, "updates": updates}), "utf-8")
-    _sync(draft)
+    sync(draft)
     draft.replace(folder / MARK)
-    _sync(folder)
+    sync(folder)
 
 
 def latest(root: Path, updates: int) -> Path | None:
@@ -96,11 +96,3 @@ def prune(root: Path, keep: int) -> None:
 def _checkpoints(root: Path) -> list[tuple[int, Path]]:
     folders = root.iterdir() if root.is_dir() else ()
     return sorted((int(found[1]), folder) for folder in folders if (found := _NAME.fullmatch(folder.name)))
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

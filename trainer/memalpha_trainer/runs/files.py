@@ -17,7 +17,7 @@ def replace(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
 def replace_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -25,9 +25,9 @@ def replace_json(path: Path, content: Mapping[str, Any]) -> None:
     replace(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
 
 
-def sync_folder(folder: Path) -> None:
-    """Makes names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Makes a file, or the names in a folder, durable."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

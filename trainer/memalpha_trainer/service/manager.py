@@ -24,7 +24,7 @@ from memalpha.errors import (
     make,
 )
 from memalpha_trainer.config import Config
-from memalpha_trainer.runs.files import sync_folder
+from memalpha_trainer.runs.files import sync
 from memalpha_trainer.runs.lock import Lock
 from memalpha_trainer.service.events import Clock, Event, EventLog
 from memalpha_trainer.service.jobs import Job, Standing, digest, is_job
@@ -119,7 +119,7 @@ class JobManager:
             known = self._known(config, request_id)
             job = known or Job.create(config, request_id, self._clock())
             if known is None:
-                sync_folder(self.root)
+                sync(self.root)
                 self._jobs[config.name] = job
                 self._logs[config.name] = EventLog(job, self._clock)
             return self._view(job)
