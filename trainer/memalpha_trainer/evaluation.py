@@ -26,6 +26,8 @@ from memalpha_trainer.rollouts.live import Plan, Progress, rollouts
 
 BOOTSTRAP_SAMPLES = 2000
 CONFIDENCE = 0.95
+MakeWriter = Callable[[float], Writer]
+"""Makes a scripted writer, given the share of a stream's tokens that the oracle stores."""
 _STEP = -1
 """Stands for evaluation in seeds and records: no training step has it."""
 
@@ -94,18 +96,28 @@ async def evaluate(
     return _scores(instances, done)
 
 
-async def scripted(
-    writer: Callable[[], Writer], setting: Setting, instances: Sequence[Instance], plan: Plan
-) -> Scores:
+async def scripted(writer: MakeWriter, setting: Setting, instances: Sequence[Instance], plan: Plan) -> Scores:
     """As `evaluate`, of a scripted writer in place of a policy, a new one for each instance."""
+    oracle = await _written(lambda share: Teacher(), [1.0] * len(instances), setting, instances, plan)
+    shares = [each.memory_tokens / each.stream_tokens for each in oracle]
+    return _scores(instances, await _written(writer, shares, setting, instances, plan))
+
+
+async def _written(
+    writer: MakeWriter,
+    shares: Sequence[float],
+    setting: Setting,
+    instances: Sequence[Instance],
+    plan: Plan,
+) -> list[Rollout]:
     words = {"wire_format": "lines", "prompt_pack": "short"}
     theirs = replace(setting, agent=setting.agent.model_copy(update=words))
     done = []
-    for number, each in enumerate(instances):
-        policy = ScriptedPolicy("scripted", writer())
+    for number, (each, share) in enumerate(zip(instances, shares, strict=True)):
+        policy = ScriptedPolicy("scripted", writer(share))
         place = Place(plan.seed, _STEP, number, 0)
         done += await rollouts(policy, await policy.describe(), theirs, [(each, place)], plan)
-    return _scores(instances, done)
+    return done
 
 
 async def result(
@@ -120,8 +132,8 @@ async def result(
             scores.scores, [0.0] * len(scores.scores), scores.instances, **_bootstrap(plan)
         )
         return Result(name, mean.mean, mean.interval, False, by_kind, scores)
-    floor = await scripted(Empty, setting, instances, plan)
-    ceiling = await scripted(Teacher, setting, instances, plan)
+    floor = await scripted(lambda share: Empty(), setting, instances, plan)
+    ceiling = await scripted(lambda share: Teacher(), setting, instances, plan)
     place = normalised(scores.scores, floor.scores, ceiling.scores, scores.instances, **_bootstrap(plan))
     return Result(name, place.mean, place.interval, True, by_kind, scores)
 

@@ -12,10 +12,9 @@ from memalpha.agent.protocols import Completion
 from memalpha.api.policy.v1alpha1.policy_service_pb2 import GenerateRequest, GetPolicyResponse
 from memalpha.client import AsyncPolicyClient
 from memalpha.errors import UnsupportedError, make
-from memalpha.tasks.writers import Writer
 from memalpha_trainer import evaluation, tasks
 from memalpha_trainer.config import Config
-from memalpha_trainer.evaluation import Result
+from memalpha_trainer.evaluation import MakeWriter, Result
 from memalpha_trainer.models import fitted
 from memalpha_trainer.rollouts.live import Plan
 from memalpha_trainer.rollouts.policy import Sampling
@@ -49,7 +48,7 @@ def of_checkpoint(
             return of_service(config, address, phase, temperature=temperature)
 
 
-def of_writer(config: Config, writer: Callable[[], Writer]) -> Results:
+def of_writer(config: Config, writer: MakeWriter) -> Results:
     """Results of a scripted writer; `writer` is called for each stream."""
     return asyncio.run(_of_writer(config, writer))
 
@@ -68,7 +67,7 @@ async def _of_service(config: Config, address: str, phase: Phase, temperature: f
     return found
 
 
-async def _of_writer(config: Config, writer: Callable[[], Writer]) -> Results:
+async def _of_writer(config: Config, writer: MakeWriter) -> Results:
     found, plan = Results(), _plan(config, 0.0)
     setting = tasks.setting(config, _Nobody())
     for name, instances in tasks.task(config).held_out().items():

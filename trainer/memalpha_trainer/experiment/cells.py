@@ -17,9 +17,10 @@ from typing import NoReturn
 
 from memalpha.errors import InternalError, InvalidInputError, make
 from memalpha.tasks.ledger.writers import TEACHER, Teacher
-from memalpha.tasks.writers import Empty, Verbatim, Writer
+from memalpha.tasks.writers import Empty, Verbatim
 from memalpha_trainer import heldout
 from memalpha_trainer.config import Config, resolve
+from memalpha_trainer.evaluation import MakeWriter
 from memalpha_trainer.experiment.lines import CellLine
 from memalpha_trainer.heldout import Results
 from memalpha_trainer.models import fitted
@@ -34,15 +35,13 @@ ARMS: dict[str, tuple[str, ...]] = {
 }
 """Settings of each training arm, on top of what all share."""
 PILOT = ("evidence", "mem_alpha", "shuffled")
-SCRIPTED: dict[str, Callable[[], Writer]] = {
-    "empty": Empty,
-    "verbatim, equal": lambda: Verbatim(ORACLE_SHARE),
-    "teacher": lambda: Teacher(TEACHER),
-    "teacher, greedy": lambda: Teacher(TEACHER.greedy()),
-    "oracle": Teacher,
+SCRIPTED: dict[str, MakeWriter] = {
+    "empty": lambda share: Empty(),
+    "verbatim, equal": Verbatim,
+    "teacher": lambda share: Teacher(TEACHER),
+    "teacher, greedy": lambda share: Teacher(TEACHER.greedy()),
+    "oracle": lambda share: Teacher(),
 }
-ORACLE_SHARE = 0.25
-"""Of a stream's tokens, about as many as the oracle stores."""
 GREEDY, SAMPLED = "warm start, greedy", "warm start, sampled"
 REJECTION = "rejection SFT"
 _KEPT_LINES = 20
