@@ -22,8 +22,21 @@ class Turn:
 class Question:
     """One question about a conversation.
 
-    `evidence` holds ids of turns of the same conversation; `bad_evidence` what the file names as evidence
-    though the conversation has no such turn.
+    Attributes:
+        text: As it is asked.
+        category: The group it is averaged in.
+        answer: The right one; empty if the file has none.
+        evidence: Ids of turns of the same conversation.
+        bad_evidence: What the file names as evidence though the conversation has no such turn.
+        id: Its own within the conversation; empty: its place.
+        aliases: Other right answers.
+        options: Texts to choose from, without their letters; empty: the answer is free.
+            `answer` is then the letter of the right one, from `a`.
+        time: When it is asked, ISO 8601, or empty.
+        until: How many of the conversation's turns come before it; None: all.
+        unanswerable: The conversation does not say; the right answer is to say so.
+        metric: What its own paper scores it by, a name of `memalpha.tasks.METRICS`; empty: the data set's.
+        rubric: What a judge looks for, one nugget each.
     """
 
     text: str
@@ -31,6 +44,14 @@ class Question:
     answer: str
     evidence: frozenset[str]
     bad_evidence: tuple[str, ...]
+    id: str = ""
+    aliases: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    time: str = ""
+    until: int | None = None
+    unanswerable: bool = False
+    metric: str = ""
+    rubric: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +68,10 @@ class Dataset:
     """A file's conversations; `sha256` is of the file as it lies on disk.
 
     `unit` is what one turn is called. `apart` are categories that the overall row leaves out. `clusters` says
-    which questions are drawn together by a bootstrap: those of a conversation, or each alone.
+    which questions are drawn together by a bootstrap: those of a conversation, or each alone. `licence` is
+    the data's, as its authors name it. `caveats` are sentences that a report has to show: known leaks
+    between train and test, wrong labels, distractors from other sets. `metric` is its paper's, for questions
+    that name none.
     """
 
     name: str
@@ -56,6 +80,9 @@ class Dataset:
     unit: Literal["turn", "message", "passage"] = "turn"
     apart: frozenset[str] = frozenset()
     clusters: Literal["conversations", "questions"] = "conversations"
+    licence: str = ""
+    caveats: tuple[str, ...] = ()
+    metric: str = ""
 
     @property
     def turn_count(self) -> int:
