@@ -32,12 +32,15 @@ class Usage:
         )
 
 
+NO_USAGE = Usage()
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """What became of one chunk. `record` is plain JSON values: all that `Session.replay` needs."""
 
     record: Mapping[str, Any]
-    usage: Usage = Usage()
+    usage: Usage = NO_USAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,7 @@ class Answer:
     """What a reader says. `details` are plain JSON values, such as logprobs of options."""
 
     text: str
-    usage: Usage = Usage()
+    usage: Usage = NO_USAGE
     details: Mapping[str, Any] = field(default_factory=dict)
 
 

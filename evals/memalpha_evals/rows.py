@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from memalpha_evals.protocols import Usage
+from memalpha_evals.protocols import NO_USAGE, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,8 @@ class Row:
     stored_tokens: int = 0
     stream_tokens: int = 0
     truncated: bool = False
-    built: Usage = Usage()
-    read: Usage = Usage()
+    built: Usage = NO_USAGE
+    read: Usage = NO_USAGE
     evidence_recall: float | None = None
     scores: Mapping[str, float] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
