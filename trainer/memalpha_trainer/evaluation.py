@@ -123,19 +123,23 @@ async def _written(
 async def result(
     name: str, scores: Scores, setting: Setting, instances: Sequence[Instance], plan: Plan
 ) -> Result:
-    """A row's place, between floor and ceiling if the instances are the ledger's."""
+    """A row's place: between floor and ceiling if the instances are the ledger's, else the mean of its scores.
+
+    The mean it is too where the reader does not tell ceiling from floor, as an untrained model does not.
+    """
     by_kind = {kind: _mean_of(scores, kind) for kind in dict.fromkeys(scores.kinds)}
     if not scores.scores:
         return Result(name, scores.reward or 0.0, None, False, by_kind, scores)
-    if any(each.source != LEDGER for each in instances):
-        mean = paired_difference(
-            scores.scores, [0.0] * len(scores.scores), scores.instances, **_bootstrap(plan)
-        )
-        return Result(name, mean.mean, mean.interval, False, by_kind, scores)
-    floor = await scripted(lambda share: Empty(), setting, instances, plan)
-    ceiling = await scripted(lambda share: Teacher(), setting, instances, plan)
-    place = normalised(scores.scores, floor.scores, ceiling.scores, scores.instances, **_bootstrap(plan))
-    return Result(name, place.mean, place.interval, True, by_kind, scores)
+    if all(each.source == LEDGER for each in instances):
+        floor = await scripted(lambda share: Empty(), setting, instances, plan)
+        ceiling = await scripted(lambda share: Teacher(), setting, instances, plan)
+        if sum(floor.scores) < sum(ceiling.scores):
+            between = floor.scores, ceiling.scores
+            place = normalised(scores.scores, *between, scores.instances, **_bootstrap(plan))
+            return Result(name, place.mean, place.interval, True, by_kind, scores)
+    nothing = [0.0] * len(scores.scores)
+    mean = paired_difference(scores.scores, nothing, scores.instances, **_bootstrap(plan))
+    return Result(name, mean.mean, mean.interval, False, by_kind, scores)
 
 
 def _bootstrap(plan: Plan) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def test_it_does_not_depend_on_micro_batches(folder: Path, tmp_path: Path, micro
 
 def test_the_steps_of_a_collection_have_its_gradient_as_their_mean(folder: Path, tmp_path: Path) -> None:
     rows = ragged(41, seed=2)
-    config = configured(folder, tmp_path, optim={"updates": 3, "micro_batches": 2})
+    config = configured(folder, tmp_path, optim={"steps": 6, "updates": 3, "micro_batches": 2})
     found = gradients(config, rows)
     assert len(found) == 3
     assert distance(mean(found), reference(config, rows)) <= EXACT
