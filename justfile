@@ -50,6 +50,11 @@ test-clients:
 test-models *ARGS:
     UV_PROJECT_ENVIRONMENT=target/venv-train {{ run }} --group train pytest -q services/tests/policy trainer/tests {{ ARGS }}
 
+# The vllm engine on a CPU, in an environment of its own; installs vLLM and torch
+[group('develop')]
+test-vllm *ARGS:
+    UV_PROJECT_ENVIRONMENT=target/venv-vllm {{ run }} --group vllm pytest -q services/tests/policy -k vllm {{ ARGS }}
+
 # Crash and property tests with many more seeds
 [group('develop')]
 test-long:
@@ -112,6 +117,11 @@ proto-baseline:
 [group('measure')]
 bench *ARGS:
     {{ run }} --group bench python memcore/benches/bench.py {{ ARGS }}
+
+# What engines say of their own tokens, against a full pass; writes docs/policy/DATE.json
+[group('measure')]
+bench-parity:
+    UV_PROJECT_ENVIRONMENT=target/venv-vllm {{ run }} --group vllm python services/benches/parity.py --out docs/policy/$(date -u +%F).json
 
 # Scripted writers on the ledger, by length; writes docs with --write-docs
 [group('measure')]

@@ -20,7 +20,20 @@ from memalpha.client import AgentClient
 from memalpha.config import load
 from memalpha.errors import MemalphaError
 from memalpha.tasks.ledger.stream import MOST_UNITS
-from memalpha_evals import construct, construct_report, fusion, ledger, ledger_report
+from memalpha_evals import (
+    commands_bench,
+    commands_compare,
+    commands_dose,
+    commands_judge,
+    commands_run,
+    commands_seed_table,
+    commands_suites,
+    construct,
+    construct_report,
+    fusion,
+    ledger,
+    ledger_report,
+)
 from memalpha_evals.datasets import READERS, Dataset, DatasetError, beam, locomo
 from memalpha_evals.first_look import look, markdown
 from memalpha_evals.report import Report, document, show
@@ -47,6 +60,13 @@ construct_app = typer.Typer(
 )
 app.add_typer(store_app)
 app.add_typer(construct_app)
+commands_suites.register(app)
+commands_seed_table.register(app)
+commands_run.register(app)
+commands_bench.register(app)
+commands_compare.register(app)
+commands_judge.register(app)
+commands_dose.register(app)
 
 Data = Annotated[Path, typer.Option(help="The official file, whole or in part, gzip allowed.")]
 Systems = Annotated[

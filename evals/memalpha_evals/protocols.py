@@ -31,6 +31,15 @@ class Usage:
             self.completion_tokens + other.completion_tokens,
         )
 
+    def to_dict(self) -> dict[str, int]:
+        """Plain values; a runner asks for them at every call, and `asdict` takes its time."""
+        return {
+            "calls": self.calls,
+            "prompt_tokens": self.prompt_tokens,
+            "cached_tokens": self.cached_tokens,
+            "completion_tokens": self.completion_tokens,
+        }
+
 
 NO_USAGE = Usage()
 

@@ -124,3 +124,26 @@ def test_the_published_chats_are_read_whole() -> None:
     dataset = beam.read(BEAM)
     scored = [question for _, question in dataset.questions() if question.evidence]
     assert (len(dataset.conversations), dataset.turn_count, len(scored)) == (16, 4030, 287)
+
+
+def test_what_the_chat_does_not_say_is_unanswerable_and_a_rubric_is_kept(tmp_path) -> None:
+    probes = {
+        "abstention": [{"question": "Which colour?", "ideal_response": "Not said.", "rubric": ["no colour"]}],
+        "knowledge_update": [{"question": "Leaks?", "answer": "yes", "source_chat_ids": [2]}],
+    }
+    dataset = beam.read(published(tmp_path, 3, SMALL, probes))
+    first, second = (question for _, question in dataset.questions())
+    assert (first.unanswerable, first.rubric) == (True, ("no colour",))
+    assert (second.unanswerable, second.rubric) == (False, ())
+    assert (dataset.metric, dataset.licence) == ("judge", "CC BY-SA 4.0")
+
+
+def test_a_chat_of_plans_is_its_batches_one_after_another(tmp_path) -> None:
+    plans = [{"plan-1": chat([message(0, "First.")])}, {"plan-2": chat([message(1, "Second.")])}]
+    (conversation,) = beam.read(published(tmp_path, 1, plans)).conversations
+    assert [turn.text for turn in conversation.turns] == ["First.", "Second."]
+
+
+def test_only_so_many_chats_are_read_as_are_wanted(tmp_path) -> None:
+    published(tmp_path, 2, "not a chat")
+    assert [each.id for each in beam.read(published(tmp_path, 1, SMALL), most=1).conversations] == ["1"]

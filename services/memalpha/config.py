@@ -143,7 +143,7 @@ class EmbedderSettings(BaseModel):
 
 
 class PolicySettings(BaseModel):
-    """The model behind the engines `transformers` and `openai`."""
+    """The model behind the engines `transformers`, `vllm` and `openai`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -162,7 +162,19 @@ class PolicySettings(BaseModel):
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="Numbers it computes with.")
     threads: int = Field(1, ge=1, le=256, description="Threads of one pass on the CPU.")
     rows: int = Field(32, ge=1, le=1024, description="Completions in work at once.")
+    batch_invariant: bool = Field(
+        False, description="The same logprobs to the last bit beside any other completions; slower."
+    )
     waiting: int = Field(256, ge=0, le=65536, description="Completions that may wait; more are refused.")
+    data_parallel: int = Field(1, ge=1, le=64, description="Copies of the model that vllm runs.")
+    tensor_parallel: int = Field(1, ge=1, le=64, description="GPUs that vllm spreads each copy over.")
+    gpu_memory: float = Field(0.9, gt=0, le=1, description="Share of a GPU's memory that vllm takes.")
+    cache_gib: float | None = Field(
+        None,
+        gt=0,
+        le=1024,
+        description="Gibibytes of vllm's keys and values; unset: 1 on a CPU, else the rest.",
+    )
     weights_root: Path | None = Field(
         None, description="Folder below which LoadWeights may read; unset: weights are not exchanged."
     )
@@ -254,6 +266,11 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Leaves dotenv files and secret folders out."""
         return init_settings, env_settings
+
+    def from_preset(self, name: str) -> bool:
+        """Whether a setting is what the preset makes it."""
+        preset = _PRESETS.get(self.preset, {})
+        return name in preset and preset[name] == getattr(self, name)
 
     def environment(self) -> dict[str, str]:
         """The settings as variables, for a child process that shall have exactly these."""

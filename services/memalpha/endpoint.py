@@ -34,7 +34,9 @@ _REFUSALS = (
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     HTTPStatus.UNPROCESSABLE_ENTITY,
 )
-_BUSY = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
+# In no standard; who has too much to do answers with it here and there.
+_OVERLOADED = 529
+_BUSY = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS, _OVERLOADED)
 # A pause longer than this is the caller's to wait out.
 _LONGEST_PAUSE = 30.0
 _CODE = re.compile(r"[\w.-]{1,64}")

@@ -22,7 +22,7 @@ from memalpha.api.memory.v1alpha1.memory_service_pb2 import ApplyOperationsReque
 from memalpha.cli import app
 from memalpha.client import AgentClient, AsyncAgentClient, AsyncMemoryClient
 from memalpha.config import load
-from memalpha.errors import InvalidInputError, NotFoundError
+from memalpha.errors import BusyError, InvalidInputError, NotFoundError, make
 from memalpha.policy.engine import InProcessPolicy
 from memalpha.policy.extractive import ExtractiveEngine
 from memalpha.services.agent import AgentServicer
@@ -247,6 +247,25 @@ def test_what_is_left_of_a_large_bank_can_be_gone_on_with(line: Line) -> None:
     rest = line.run("consolidate", "b", "--from", start)
     assert rest.exit_code == 0
     assert "more is left" not in rest.stderr
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [(KeyboardInterrupt(), 130), (make(BusyError, "POLICY_OVERLOADED", "not now"), 1)],
+    ids=["Ctrl-C", "outage"],
+)
+def test_whatever_ends_it_early_the_screen_says_from_where_to_go_on(
+    line: Line, monkeypatch: pytest.MonkeyPatch, end: BaseException, code: int
+) -> None:
+    async def pieces(self: Agent, request: ConsolidateRequest) -> AsyncIterator[ConsolidateResponse]:
+        yield ConsolidateResponse(memory_ids=[1, 2], pieces_done=1, pieces_total=2, next_memory_id=37)
+        raise end
+
+    line.hold(*FACTS)
+    monkeypatch.setattr(Agent, "consolidate", pieces)
+    result = line.run("consolidate", "b")
+    assert result.exit_code == code
+    assert "more is left: go on with --from 37" in result.stderr
 
 
 def test_a_bank_of_one_memory_has_nothing_to_put_in_order(line: Line) -> None:

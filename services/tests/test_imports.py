@@ -15,7 +15,8 @@ class Recorder:
 sys.meta_path.insert(0, Recorder())
 import memalpha
 for module in pkgutil.walk_packages(memalpha.__path__, "memalpha."):
-    if not module.name.endswith("__main__"):
+    # The one is run, the other is for vLLM's own processes to import.
+    if not module.name.endswith(("__main__", "policy.vllm.worker")):
         importlib.import_module(module.name)
 """
 
@@ -29,6 +30,10 @@ def asked_for(extra: str = "") -> str:
 
 def test_importing_everything_asks_for_no_model_library() -> None:
     assert asked_for() == "[]"
+
+
+def test_what_is_for_vllms_processes_is_imported_by_nothing_else() -> None:
+    assert asked_for("print('memalpha.policy.vllm.worker' in sys.modules)") == "False\n[]"
 
 
 @pytest.mark.parametrize("library", ["torch", "vllm", "transformers", "sentence_transformers"])

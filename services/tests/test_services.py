@@ -31,6 +31,7 @@ from memalpha.errors import (
 )
 from memalpha.services import agent as agent_service
 from memalpha.services.policy import PolicyServicer
+from memalpha.services.policy import run as run_policy
 from memalpha.services.serving import Gate, check_address, serve
 
 
@@ -123,6 +124,24 @@ async def test_a_stopping_service_says_so_and_finishes_the_calls_in_flight() -> 
         engine.go.set()
         assert (await call).text == "one two"
         assert await service.life == 0
+
+
+async def test_health_follows_an_engine_that_is_down_for_a_while() -> None:
+    engine: Any = Engine()
+    engine.serving = True
+    address, statuses = free_address(), health_pb2.HealthCheckResponse
+    life = asyncio.create_task(run_policy(engine, address, 1.0))
+    await until_serving("policy", address)
+    async with grpc.aio.insecure_channel(address) as channel:
+        checks: Any = health_pb2_grpc.HealthStub(channel)
+        watch = checks.Watch(health_pb2.HealthCheckRequest(service=methods.POLICY))
+        assert (await watch.read()).status == statuses.SERVING
+        for serving, said in ((False, statuses.NOT_SERVING), (True, statuses.SERVING)):
+            engine.serving = serving
+            assert (await watch.read()).status == said
+        watch.cancel()
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await life == 0
 
 
 async def test_a_call_that_outlasts_the_grace_is_cut_off() -> None:

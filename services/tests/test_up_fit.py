@@ -36,12 +36,13 @@ def checkpoint(
     return folder
 
 
-def settings(model: Path | str, **flags: Any) -> config.Settings:
-    return config.load(policy_engine="transformers", policy={"model": str(model)}, **flags)
+def settings(model: Path | str, engine: str = "transformers", **flags: Any) -> config.Settings:
+    return config.load(policy_engine=engine, policy={"model": str(model)}, **flags)
 
 
-def test_what_nobody_set_comes_from_the_checkpoint(tmp_path) -> None:
-    before = settings(checkpoint(tmp_path / "m"))
+@pytest.mark.parametrize("engine", ["transformers", "vllm"])
+def test_what_nobody_set_comes_from_the_checkpoint(tmp_path, engine) -> None:
+    before = settings(checkpoint(tmp_path / "m"), engine)
     after, taken = fitted(before)
     assert taken == {
         "wire_format": "lines",
@@ -95,14 +96,17 @@ def test_taking_twice_is_taking_once(tmp_path) -> None:
         ("view_episodic", 10, "view_episodic is set to 10, but checkpoint m was trained with 3"),
         ("core_tokens", 512, "core_tokens is set to 512, but checkpoint m was trained with 96"),
         ("prompt_pack", "default", "prompt_pack is set to default, but checkpoint m was trained with short"),
-        ("preset", "paper", "wire_format is set to qwen_agent, but checkpoint m was trained with lines"),
+        (
+            *("preset", "paper"),
+            "preset paper sets wire_format to qwen_agent, but .* lines; leave the preset out",
+        ),
     ],
 )
 def test_another_choice_is_refused_by_name(tmp_path, name, value, said) -> None:
     checkpoint(tmp_path / "m")
     with pytest.raises(InvalidInputError, match=said) as caught:
         up.run(settings("m", **{name: value}))
-    assert caught.value.reason == "TRAINED_OTHERWISE"
+    assert (caught.value.reason, caught.value.metadata["setting"]) == ("TRAINED_OTHERWISE", name)
     # Nothing was started and nothing made.
     assert not (tmp_path / "memalpha-data").exists()
 

@@ -231,6 +231,25 @@ def experiment(
         pages.write_page(done, page)
 
 
+@commands.command("bench")
+def bench(
+    sizes: Annotated[str, typer.Option(help="Sizes of model, with commas.")] = "1M,5M,20M",
+    steps: Annotated[int, typer.Option(help="Optimizer steps of each; the first is not measured.")] = 4,
+    out: Annotated[Path, typer.Option(help="Folder of reports.")] = Path("trainer/reports"),
+) -> None:
+    """Measure what training costs: memory, tokens a second, CPU per row beside the network.
+
+    Example: `memalpha-trainer bench --sizes 1M --steps 2 --out reports`
+
+    Writes bench-DATE.json and the table bench.md. Nothing else should run on the machine.
+    """
+    from memalpha_trainer.bench import report
+
+    _prepare()
+    chosen = [each.strip() for each in sizes.split(",")]
+    _say(str(report.bench(chosen, steps, out, _say)))
+
+
 @commands.command("tables")
 def tables(
     lines: Annotated[Path, typer.Argument(help="Finished cells, as `experiment` writes them.")],

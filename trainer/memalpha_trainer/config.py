@@ -80,9 +80,15 @@ class PolicyTable(_Table):
     tiny: TinyTable | None = None
     # host:port of a running service that serves `model` and can read the run's weights; empty: start one.
     address: str = ""
+    # Engine of the service that is started.
+    engine: Literal["transformers", "vllm"] = "transformers"
     # Threads of the service that is started, and completions that it has in work at once.
     threads: int = Field(default=1, ge=0, le=256)
     rows: int = Field(default=64, ge=1, le=1024)
+    # Whether a completion has the same logprobs to the last bit beside any others, in the service that is
+    # started: what makes a resumed run the same to the last bit. Each step then computes all `rows`. Engine
+    # `vllm` cannot do that: it writes the same ids again, or nearly all of them.
+    batch_invariant: bool = True
 
 
 class RolloutTable(_Table):

@@ -123,7 +123,7 @@ async def _written(
 async def result(
     name: str, scores: Scores, setting: Setting, instances: Sequence[Instance], plan: Plan
 ) -> Result:
-    """A row's place: between floor and ceiling if the instances are the ledger's, else the mean of its scores.
+    """A row's place between floor and ceiling if the instances are the ledger's, else the mean of its scores.
 
     The mean it is too where the reader does not tell ceiling from floor, as an untrained model does not.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 
 from memalpha.agent import packs, wire
@@ -37,6 +38,11 @@ def starting_model(config: Config, run: Path) -> Path:
         )
         raise make(InvalidInputError, "MODEL_NOT_FOUND", message, path=folder)
     return folder
+
+
+def digest(model: Path) -> str:
+    """SHA-256 of a checkpoint's `memalpha.json`, which has a hash of every other file."""
+    return sha256((model / MANIFEST).read_bytes()).hexdigest()
 
 
 def fitted(config: Config, model: Path) -> Config:

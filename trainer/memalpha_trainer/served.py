@@ -13,7 +13,8 @@ from pathlib import Path
 
 from memalpha.client import PolicyClient
 from memalpha.config import Settings
-from memalpha.errors import MemalphaError, UnavailableError, make
+from memalpha.errors import ConflictError, MemalphaError, UnavailableError, make
+from memalpha.policy.checkpoint import manifest
 from memalpha.services.launched import VARIABLE
 from memalpha.up.ports import free_port
 from memalpha_trainer.config import Config
@@ -50,6 +51,37 @@ def served(config: Config, model: Path, weights: Path, log: Path) -> Iterator[st
         _stop(process)
 
 
+def check_running(address: str, model: Path, steps: int) -> None:
+    """Whether a running service can write for a run: the checkpoint that it started from, or weights of it.
+
+    What the weights are is asked later, by a probe; this is about services that were started for something
+    else, before anything is spent on them.
+
+    Args:
+        address: The service's, host:port.
+        model: The checkpoint.
+        steps: Optimizer steps that the run has behind it.
+
+    Raises:
+        ConflictError: ANOTHER_POLICY; it says what is served, and what should be.
+    """
+    with PolicyClient.connect(address) as client:
+        served = client.describe()
+    sealed = manifest(model)
+    assert sealed is not None  # looked at before
+    first, version = sealed.policy_version, served.policy.policy_version
+    wanted = f"version {first}" if not steps else f"versions {first} to {first + steps}"
+    faults = {
+        f"version {version} of its weights; the run needs {wanted}": not first <= version <= first + steps,
+        "a model with another tokenizer": served.tokenizer_digest != sealed.tokenizer_digest,
+        "a model that was trained otherwise": served.trained_with != sealed.trained_with.message(),
+        "weights that cannot be exchanged; it needs policy.weights_root": not served.loads_weights,
+    }
+    for fault in (fault for fault, found in faults.items() if found):
+        message = f"the policy service at {address} serves {fault}: start it with --model {model}"
+        raise make(ConflictError, "ANOTHER_POLICY", message, address=address, served=version)
+
+
 def with_own_service(config: Config) -> Config:
     """The configuration with a service that is started, in the place of one that runs already."""
     return config.model_copy(update={"policy": config.policy.model_copy(update={"address": ""})})
@@ -61,13 +93,14 @@ def _settings(config: Config, model: Path, weights: Path, address: str) -> Setti
         "weights_root": weights.resolve(),
         "threads": max(1, config.policy.threads),
         "rows": config.policy.rows,
+        "batch_invariant": config.policy.batch_invariant and config.policy.engine == "transformers",
         "waiting": 65536,
         "max_tokens": config.agent.max_new_tokens,
         "dtype": config.optim.dtype,
     }
     return Settings.model_validate(
         {
-            "policy_engine": "transformers",
+            "policy_engine": config.policy.engine,
             "policy": policy,
             "policy_address": address,
             "wire_format": config.agent.wire_format,

@@ -26,7 +26,7 @@ from memalpha_trainer.config import Config
 from memalpha_trainer.grpo.observer import Silent
 from memalpha_trainer.grpo.resume import latest, step_of
 from memalpha_trainer.grpo.trainer import ChunkGRPOTrainer
-from memalpha_trainer.models import fitted, starting_model
+from memalpha_trainer.models import digest, fitted, starting_model
 from memalpha_trainer.rollouts.live import LiveRollouts, Plan
 from memalpha_trainer.rollouts.policy import Sampling
 from memalpha_trainer.rollouts.replay import ReplayRollouts
@@ -36,9 +36,10 @@ from memalpha_trainer.runs.files import replace_json
 from memalpha_trainer.runs.folder import RunFolder
 from memalpha_trainer.runs.live import Progress
 from memalpha_trainer.runs.observer import RunObserver
+from memalpha_trainer.runs.origin import Origin
 from memalpha_trainer.runs.reading import RunFiles
 from memalpha_trainer.runs.trackers import open_tracker
-from memalpha_trainer.served import served
+from memalpha_trainer.served import check_running, served
 from memalpha_trainer.signals import stopping_signals
 
 RESULTS = "results.json"
@@ -82,11 +83,13 @@ def train(
     """
     if config.optim.threads:
         torch.set_num_threads(config.optim.threads)
-    # The first rank may collect, and evaluate, for hours while the others wait.
-    if not PartialState(timeout=_LONGEST_WAIT).is_main_process:
+    # The first rank may collect, and evaluate, for hours while the others wait. Ranks on CPUs are ranks only
+    # if they are asked for.
+    if not PartialState(cpu=not torch.cuda.is_available(), timeout=_LONGEST_WAIT).is_main_process:
         return _follow(config)
     _look_at(config, replay)
-    run = RunFolder.resume(config) if resume else RunFolder.create(config)
+    opened = RunFolder.resume if resume else RunFolder.create
+    run = opened(config, _origin(config, replay))
     with run, Progress(config.optim.steps, quiet=quiet) as progress:
         return _Session(config, run, progress, replay).go()
 
@@ -106,6 +109,12 @@ def _look_at(config: Config, replay: Path | None) -> None:
         raise make(InvalidInputError, "INVALID_ROLLOUTS", message, path=replay)
     if replay is not None:
         ReplayRollouts.of_file(replay)
+
+
+def _origin(config: Config, replay: Path | None) -> Origin:
+    """A tiny model is made in the run's folder, by its settings, and is bound by them."""
+    base = "" if config.policy.model is None else digest(starting_model(config, config.folder))
+    return Origin.of(base, replay)
 
 
 def _follow(config: Config) -> Outcome:
@@ -142,7 +151,7 @@ class _Session:
         self._run.running(done, "starting")
         PartialState().wait_for_everyone()
         with ExitStack() as parts:
-            address = "" if self._replay else parts.enter_context(self._served())
+            address = "" if self._replay else parts.enter_context(self._served(done))
             if address and done == 0 and self._config.eval.first:
                 self._evaluate("before", address)
             trainer = self._trained(parts, address, before)
@@ -159,7 +168,9 @@ class _Session:
         report.write_report(self._run, held_out)
         return Outcome(self._run.path, False, step, report.summary(self._run, held_out))
 
-    def _served(self) -> AbstractContextManager[str]:
+    def _served(self, done: int) -> AbstractContextManager[str]:
+        if self._config.policy.address:
+            check_running(self._config.policy.address, self._base, done)
         self._progress.phase("starting the policy service")
         return served(self._config, self._base, self._run.weights, self._run.path / "policy.log")
 

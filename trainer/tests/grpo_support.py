@@ -55,7 +55,7 @@ def row(
 ) -> Row:
     completion = tuple(completion)
     scores = tuple(logprobs) if logprobs is not None else (-math.log(VOCABULARY),) * len(completion)
-    return Row(tuple(prompt), completion, scores, advantage, trained, weight, rollout, chunk)
+    return Row(tuple(prompt), completion, scores, advantage, trained, weight, rollout, chunk, chunk)
 
 
 def ragged(count: int, *, seed: int = 0, per_token: bool = False, masked: float = 0.1) -> list[Row]:

@@ -33,9 +33,15 @@ def test_a_row_is_its_samples_own_ids_and_logprobs() -> None:
     read = [replace(sample(0), completion_ids=(5, 6), logprobs=(-0.25, -3.5)), sample(1, tokens=7)]
     made, _ = expand_rows([rollout(samples=read, index=3, group=2)], [(0.5, -0.5)], CreditTable())
     assert made[0] == Row(
-        (1, 2, 3), (5, 6), (-0.25, -3.5), 0.5, trained=True, weight=1.0, rollout=(2, 3), chunk=0
+        (1, 2, 3), (5, 6), (-0.25, -3.5), 0.5, trained=True, weight=1.0, rollout=(2, 3), chunk=0, sample=0
     )
     assert (made[1].advantage, made[1].chunk, len(made[1].completion_ids)) == (-0.5, 1, 7)
+
+
+def test_tries_of_a_chunk_are_told_apart() -> None:
+    read = [sample(0), sample(0), sample(1)]
+    made, _ = expand_rows([rollout(samples=read)], [(0.5, 0.5, 0.5)], CreditTable())
+    assert [(each.chunk, each.sample) for each in made] == [(0, 0), (0, 1), (1, 2)]
 
 
 @pytest.mark.parametrize(("bound", "kept"), [(0, [0]), (1, [0, 1]), (3, [0, 1]), (4, [0, 1, 2])])

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from memalpha.errors import InternalError, InvalidInputError, make
+from memalpha.policy.checkpoint import MANIFEST
+from memalpha_trainer.config import Config
 from memalpha_trainer.evaluation import Result, Scores
 from memalpha_trainer.experiment import page
 from memalpha_trainer.experiment import run as runner
@@ -145,3 +147,17 @@ def test_tables_replace_what_stood_between_the_markers(tmp_path: Path) -> None:
     assert "| evidence | 1 | 0.50 (0.50 to 0.50) |" in text
     page.write_page([replace(each, arm=each.arm) for each in lines], file)
     assert file.read_text() == text
+
+
+def test_a_setting_that_came_later_does_not_make_cells_strangers(tmp_path: Path) -> None:
+    (tmp_path / MANIFEST).write_text("{}")
+    cell = Cell(GREEDY, tmp_path, 0)
+    config = Config.model_validate({"policy": {"model": tmp_path}})
+    made = CellLine.made(cell, config, {}, [], 1.0)
+    del made.config["policy"]["batch_invariant"]
+    assert made.is_of(cell, config)
+    # The control: with another value it is another cell, as it is where a setting is gone.
+    made.config["policy"]["batch_invariant"] = False
+    assert not made.is_of(cell, config)
+    made.config["policy"] = {"model": tmp_path.name, "was_once": 1}
+    assert not made.is_of(cell, config)

@@ -85,7 +85,7 @@ def test_no_row_is_lost_over_a_run_with_prime_numbers_of_rows(folder: Path, tmp_
     config = configured(folder, tmp_path, optim={"steps": 6, "updates": 2, "micro_batches": 3})
     rows = [replace(each, rollout=(number, 0)) for number, each in enumerate(ragged(97))]
     trainer(config, observer=heard, credit=Given(rows)).train()
-    expected = {(number, 0, each.chunk) for number, each in enumerate(rows) if each.trained}
+    expected = {(number, 0, each.sample) for number, each in enumerate(rows) if each.trained}
     assert [step for step, _ in heard.scored_] == [0, 2, 4]
     assert all(set(found) == expected for _, found in heard.scored_)
     assert heard.numbers[0]["rows/passed"] == len(expected)
@@ -132,7 +132,7 @@ class Late(Made):
 
 def test_the_trainers_own_logprobs_are_told_for_every_row(folder: Path, tmp_path: Path) -> None:
     heard, network = Heard(), model(folder)
-    rows = [replace(each, rollout=(number, 0), chunk=0) for number, each in enumerate(ragged(7, masked=0))]
+    rows = [replace(each, rollout=(number, 0), sample=0) for number, each in enumerate(ragged(7, masked=0))]
     trainer(configured(folder, tmp_path, optim={"steps": 2}), observer=heard, credit=Given(rows)).train()
     step, found = heard.scored_[0]
     assert step == 0
@@ -226,15 +226,18 @@ class Dumped(Heard):
             lines.writelines(each.to_json() + "\n" for each in rollouts)
 
 
-def test_new_weights_are_published_before_each_collection_but_the_first(folder: Path, tmp_path: Path) -> None:
+def test_weights_are_published_before_each_collection_first_those_that_it_began_with(
+    folder: Path, tmp_path: Path
+) -> None:
     config = configured(folder, tmp_path, optim={"steps": 6, "updates": 2})
     source = Made()
     made = trainer(config, source=source, folders=WeightFolders(config.folder / "weights", folder))
     made.train()
-    assert [each.version for each in source.published] == [3, 5]
+    assert [each.version for each in source.published] == [1, 3, 5]
+    assert source.published[0].folder == folder
     made.publish()
     made.publish()
-    assert [each.version for each in source.published] == [3, 5, 7]
+    assert [each.version for each in source.published] == [1, 3, 5, 7]
 
 
 def test_an_adapter_is_trained_alone_and_written_merged(folder: Path, tmp_path: Path) -> None:

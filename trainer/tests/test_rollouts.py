@@ -10,7 +10,7 @@ from memalpha.tasks.ledger.memory import write
 from memalpha.tasks.ledger.writers import Teacher, WithoutDeletes
 from memalpha.tasks.writers import Empty, ScriptedPolicy
 from memalpha_trainer.records import Rollout, Source
-from memalpha_trainer.rollouts import collect
+from memalpha_trainer.rollouts import patience
 from memalpha_trainer.rollouts.collect import Place
 from memalpha_trainer.rollouts.live import Plan, rollouts
 from memalpha_trainer.rollouts.policy import Sampling
@@ -21,8 +21,8 @@ from .support import SETTING, SeededPolicy, made, written
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collect, "_FIRST_PAUSE", 0.0)
-    monkeypatch.setattr(collect, "_LONGEST_PAUSE", 0.0)
+    monkeypatch.setattr(patience, "_FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(patience, "_LONGEST_PAUSE", 0.0)
 
 
 def test_a_place_decides_every_seed() -> None:

@@ -22,6 +22,7 @@ from memalpha_trainer.runs import lines, lock, status
 from memalpha_trainer.runs.credits import RolloutCredit, SampleCredit
 from memalpha_trainer.runs.folder import RunFolder
 from memalpha_trainer.runs.lines import JsonLines
+from memalpha_trainer.runs.origin import Origin
 from memalpha_trainer.runs.reading import RunFiles
 from memalpha_trainer.runs.toml import dumps
 
@@ -161,7 +162,10 @@ def test_a_resumption_at_step_zero_starts_over(tmp_path):
     assert run.metrics() == list(run.rollouts()) == []
 
 
-@pytest.mark.parametrize("changed", ["optim.lr=0.1", "seed=1", "optim.kl=0.1"])
+@pytest.mark.parametrize(
+    "changed",
+    ["optim.lr=0.1", "seed=1", "optim.kl=0.1", "policy.rows=2", "scale.lora_targets=['q_proj']"],
+)
 def test_another_configuration_cannot_go_on_with_a_run(tmp_path, changed):
     RunFolder.create(config(tmp_path)).close()
     with pytest.raises(InvalidInputError, match=changed.partition("=")[0]):
@@ -171,10 +175,50 @@ def test_another_configuration_cannot_go_on_with_a_run(tmp_path, changed):
 
 def test_what_no_gradient_depends_on_may_change(tmp_path):
     RunFolder.create(config(tmp_path)).close()
-    later = config(tmp_path, "policy.threads=2", "save.keep=9", "log.tracker=wandb", "optim.steps=20")
+    free = ("save.keep=9", "log.tracker=wandb", "optim.steps=20", "scale.world=8", "policy.address=b:1")
+    later = config(tmp_path, *free, "rewards.judge_address=b:2", "rollouts.concurrency=2")
     with RunFolder.resume(later) as run:
         run.cut(0)
     assert run.config == later
+
+
+def test_a_reader_may_move_but_not_come_or_go(tmp_path):
+    RunFolder.create(config(tmp_path, "task.reader_address=a:1")).close()
+    RunFolder.resume(config(tmp_path, "task.reader_address=b:2")).close()
+    with pytest.raises(InvalidInputError, match=r"task\.reader_address"):
+        RunFolder.resume(config(tmp_path))
+
+
+def test_a_run_goes_on_from_the_checkpoint_that_it_began_with_and_from_no_other(tmp_path):
+    with RunFolder.create(config(tmp_path), Origin("a" * 64)) as run:
+        run.cut(0)
+    with pytest.raises(
+        InvalidInputError, match=r"began with checkpoint aaaaaaaaaaaa, .* bbbbbbbbbbbb"
+    ) as error:
+        RunFolder.resume(config(tmp_path), Origin("b" * 64))
+    assert error.value.reason == "ANOTHER_BASE"
+    with RunFolder.resume(config(tmp_path), Origin("a" * 64)) as run:
+        run.cut(0)
+    assert [each["base"] for each in run.starts] == ["a" * 64] * 2
+
+
+def test_a_run_of_before_checkpoints_were_written_down_is_bound_from_now_on(tmp_path):
+    RunFolder.create(config(tmp_path)).close()
+    with RunFolder.resume(config(tmp_path), Origin("a" * 64)) as run:
+        run.cut(0)
+    with pytest.raises(InvalidInputError, match="began with checkpoint"):
+        RunFolder.resume(config(tmp_path), Origin("b" * 64))
+
+
+def test_rollouts_that_are_replayed_are_written_down_with_their_hash(tmp_path):
+    file = tmp_path / "old.jsonl"
+    file.write_bytes(b"")
+    with RunFolder.create(config(tmp_path), Origin.of("", file)) as run:
+        (start,) = run.starts
+    # SHA-256 of nothing.
+    assert start["replay"] == str(file)
+    assert start["replay_digest"].startswith("e3b0c44298fc")
+    assert "base" not in start
 
 
 def test_more_steps_are_refused_where_the_learning_rate_depends_on_their_number(tmp_path):

@@ -255,11 +255,11 @@ def test_a_step_leaves_rollouts_credit_numbers_and_a_status(tmp_path):
     assert run.status().step == 1
 
 
-def test_a_chunk_that_was_tried_twice_does_not_get_the_logprobs_of_its_other_try(tmp_path):
-    run, _ = observed(tmp_path, [a_rollout(0, 1.0, retried=True), a_rollout(1, 0.0)], {(0, 0, 0): [-7.0] * 3})
-    first, second, _ = next(run.credits(0)).samples
-    assert first.trainer_logprobs == ()
-    assert second.trainer_logprobs == (-7.0,) * 3
+def test_each_try_of_a_chunk_has_logprobs_of_its_own(tmp_path):
+    scored = {(0, 0, 0): [-7.0] * 2, (0, 0, 1): [-8.0] * 3, (0, 0, 2): [-9.0] * 3}
+    run, _ = observed(tmp_path, [a_rollout(0, 1.0, retried=True), a_rollout(1, 0.0)], scored)
+    found = [each.trainer_logprobs for each in next(run.credits(0)).samples]
+    assert found == [(-7.0,) * 2, (-8.0,) * 3, (-9.0,) * 3]
 
 
 def test_what_was_not_trained_on_says_why(tmp_path):

@@ -22,9 +22,10 @@ from memalpha_trainer.runs.reading import RunFiles
 pytestmark = pytest.mark.timeout(600)
 
 BANDIT = Path(__file__).parents[1] / "configs" / "bandit.toml"
-# One rollout at a time: which completions share a batch decides the last bits of their logprobs.
+# Three rollouts of six at once: which completions share a batch is up to the machine, and differs each time.
 SMALL = (
-    "rollouts.concurrency=1",
+    "rollouts.concurrency=3",
+    "policy.rows=4",
     "rollouts.groups=2",
     "rollouts.group_size=3",
     "optim.steps=4",

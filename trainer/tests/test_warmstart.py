@@ -1,6 +1,7 @@
 """What a warm start learns from, and the gates that it has to pass: no model takes part."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -47,20 +48,38 @@ class Babble(ScriptedPolicy):
         return replace(await super().generate(request), text="well, well\nS+ Tavo's home is Oslo\n")
 
 
-def test_practice_stores_every_statement_and_only_knows_training_names() -> None:
-    train = set(names("train"))
-    for pack in (None, PACK):
-        for each in practice.notes(pack, 20, 4, seed=1):
-            text = each.user if pack is None else read_prompt(each.user).chunk
-            told = grammar.strict(text)
-            assert len(told) == 4 == len(wire.get("lines").parse(each.completion))
-            assert {clause.key[0] for clause in told} <= train
-            assert not any(clause.hedged for clause in told)
+def told_alone(chunk: str) -> PromptView:
+    """A chunk before an empty memory."""
+    return PromptView("", 32, [], [], chunk, "", "")
 
 
-def test_lists_are_repeated_and_follow_from_their_seed() -> None:
+def is_part(some: Sequence[str], of: Sequence[str]) -> bool:
+    """Whether some are of these, in their order."""
+    rest = iter(of)
+    return all(each in rest for each in some)
+
+
+@pytest.mark.parametrize("pack", [None, PACK])
+def test_practice_stores_some_statements_in_order_and_only_knows_training_names(pack) -> None:
+    train, counts = set(names("train")), []
+    for each in practice.notes(pack, 40, 4, seed=1):
+        view = told_alone(each.user) if pack is None else read_prompt(each.user)
+        clauses = grammar.strict(view.chunk)
+        assert len(clauses) == 4
+        assert {clause.key[0] for clause in clauses} <= train
+        assert not any(clause.hedged for clause in clauses)
+        stored = each.completion.splitlines()
+        assert is_part(stored, wire.get("lines").render(Teacher().calls(view)).splitlines())
+        counts.append(len(stored))
+    # Six in ten of 160 statements.
+    assert 80 < sum(counts) < 112
+    assert set(counts) > {1, 2, 3}
+
+
+def test_some_of_a_list_are_repeated_in_order_and_follow_from_its_seed() -> None:
     rows = list(practice.lists(10, 8, seed=1))
-    assert all(each.user.strip() == each.completion.strip() for each in rows)
+    assert all(is_part(each.completion.split(), each.user.split()) for each in rows)
+    assert any(each.completion.split() != each.user.split() for each in rows)
     assert rows == list(practice.lists(10, 8, seed=1)) != list(practice.lists(10, 8, seed=2))
 
 

@@ -1,6 +1,7 @@
 """Imitation with the model libraries: the engine's ids, the engine's end, the same weights again."""
 
 import asyncio
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 pytest.importorskip("trl", reason="needs the trainer's libraries: pip install memalpha-trainer")
 
 import torch
+from transformers import AutoModelForCausalLM
 
 from memalpha.agent import packs
 from memalpha.api.policy.v1alpha1.policy_service_pb2 import (
@@ -29,10 +31,11 @@ from memalpha.tasks.ledger.words import VALUES, names
 from memalpha_trainer.warmstart import practice
 from memalpha_trainer.warmstart.corpus import texts
 from memalpha_trainer.warmstart.example import Example
-from memalpha_trainer.warmstart.make import Recipe
+from memalpha_trainer.warmstart.make import Practice, Recipe, warm_start
 from memalpha_trainer.warmstart.muon import orthogonal
 from memalpha_trainer.warmstart.schedule import Schedule
 from memalpha_trainer.warmstart.sft import encoded, features, imitate
+from memalpha_trainer.warmstart.trajectories import Lessons
 
 ROLES = {"system": Role.ROLE_SYSTEM, "user": Role.ROLE_USER}
 SMALL = Shape(layers=1, hidden=64, vocabulary=1152, context=512)
@@ -123,6 +126,37 @@ def test_the_same_rows_and_seed_give_the_same_weights(untrained, tmp_path) -> No
         for name, seed in (("one", 0), ("same", 0), ("other", 1))
     ]
     assert files[0] == files[1] != files[2]
+
+
+def test_a_warm_start_goes_on_after_the_step_that_was_done_last(tmp_path) -> None:
+    recipe = Recipe(
+        shape=replace(SMALL, layers=2),
+        practice=Practice(lists=2, longest=4, bare=2, prompted=2, rehearsed=1),
+        lessons=Lessons(streams=1, units=(1,)),
+        practising=QUICK,
+        imitating=QUICK,
+        examples=5,
+    )
+    said: list[str] = []
+    whole = warm_start(tmp_path / "whole", recipe)
+    shutil.copytree(tmp_path / "whole.work", tmp_path / "cut.work")
+    cut = warm_start(tmp_path / "cut", recipe, lambda what, done, of, remark: said.append(what))
+    assert cut == whole == verified(tmp_path / "whole")
+    assert "practice" not in said
+    other = warm_start(tmp_path / "other", replace(recipe, seed=1))
+    assert other.files["model.safetensors"] != whole.files["model.safetensors"]
+
+
+def test_a_sharper_model_has_the_same_weights_and_larger_logits(untrained, tmp_path) -> None:
+    rows = encoded(untrained, practice.notes(PACK, 8, 2, seed=3))
+    tokens = torch.tensor([rows[0].prompt])
+    logits = []
+    for name, sharpness in (("plain", 1.0), ("sharp", 1.25)):
+        imitate(untrained, tmp_path / name, [rows], QUICK, sharpness=sharpness)
+        with torch.no_grad():
+            logits.append(AutoModelForCausalLM.from_pretrained(tmp_path / name)(tokens).logits)
+    torch.testing.assert_close(logits[1], 1.25 * logits[0])
+    assert not torch.allclose(logits[1], logits[0])
 
 
 def test_what_cannot_be_learned_is_refused(untrained, tmp_path) -> None:

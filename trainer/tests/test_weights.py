@@ -189,6 +189,20 @@ async def test_service_and_trainer_have_the_same_logprobs_before_and_after_new_w
         assert await gap(client, made, temperature=0.7) > PARITY
 
 
+async def test_other_weights_of_the_served_number_are_found_out(
+    folders: dict[bool, Path], tmp_path: Path
+) -> None:
+    network = model(folders[True])
+    async with service(folders[True], tmp_path) as client:
+        reply = await client.load_weights(pb.LoadWeightsRequest(policy_version=1, probe=probe(network, 1)))
+        assert reply.probe_error <= PARITY
+        with torch.no_grad():
+            for weight in network.parameters():
+                weight.add_(torch.randn_like(weight), alpha=1e-2)
+        with pytest.raises(ConflictError, match="off the probe"):
+            await client.load_weights(pb.LoadWeightsRequest(policy_version=1, probe=probe(network, 1)))
+
+
 async def test_weights_that_are_not_the_probed_ones_are_not_served(
     folders: dict[bool, Path], tmp_path: Path
 ) -> None:

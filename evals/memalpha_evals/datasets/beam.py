@@ -1,6 +1,7 @@
 """BEAM (ICLR 2026): one long chat each, a message a turn.
 
-Questions whose answer is not in the chat name no evidence and cannot be scored here.
+Questions of the kind `abstention` ask for what the chat does not say, and name no evidence. The paper scores
+all kinds by a judge with a rubric.
 """
 
 import hashlib
@@ -12,22 +13,32 @@ from memalpha.tasks.data.readers.beam import read as read_chat
 from memalpha.tasks.data.readers.files import digest
 from memalpha_evals.datasets.base import Conversation, Dataset, Question, Turn
 
-__all__ = ["LONGEST", "read"]
+__all__ = ["CAVEATS", "LONGEST", "read"]
+
+CAVEATS = (
+    "Some rubrics contradict the reference answer of their own question (in 8 of 265 checked, a number of "
+    "the rubric is not in the answer).",
+    "`memalpha data build beam` makes training instances of chats 1 to 12 of the 100K tier.",
+    f"A message is cut at {LONGEST} bytes; one of the 100K tier is longer.",
+)
 
 
-def read(path: Path, numbers: Collection[int] | None = None) -> Dataset:
-    """Reads the chats of a folder, or those with the given numbers.
+def read(path: Path, numbers: Collection[int] | None = None, most: int = 0) -> Dataset:
+    """Reads the chats of a folder, or those with the given numbers; at most `most`, 0: all.
 
     Raises:
         DatasetError: the folder has no such chat, or a file is not BEAM.
     """
-    chosen = find(path, numbers)
+    chosen = find(path, numbers)[: most or None]
     digests = "".join(digest(file) for files in chosen for file in (files.chat, files.questions))
     return Dataset(
         name="beam",
         sha256=hashlib.sha256(digests.encode()).hexdigest(),
         conversations=tuple(_conversation(read_chat(files)) for files in chosen),
         unit="message",
+        licence="CC BY-SA 4.0",
+        caveats=CAVEATS,
+        metric="judge",
     )
 
 
@@ -44,4 +55,6 @@ def _question(probe: Probe, turn_ids: frozenset[str]) -> Question:
         answer=probe.answer,
         evidence=frozenset(probe.cited) & turn_ids,
         bad_evidence=tuple(id_ for id_ in probe.cited if id_ not in turn_ids),
+        unanswerable=probe.kind == "abstention",
+        rubric=probe.rubric,
     )

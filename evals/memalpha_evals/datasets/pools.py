@@ -13,6 +13,7 @@ from memalpha.tasks.data.readers import passages
 from memalpha.tasks.data.readers.files import digest
 from memalpha.tasks.data.readers.passages import PassageQuestion
 from memalpha_evals.datasets.base import Conversation, Dataset, Question, Turn
+from memalpha_evals.datasets.passage_sets import SETS
 
 
 def hotpotqa(path: Path) -> Dataset:
@@ -46,6 +47,8 @@ def _pool(path: Path, name: str, rows: Iterable[PassageQuestion]) -> Dataset:
         conversations=(Conversation(id="pool", turns=turns, questions=questions),),
         unit="passage",
         clusters="questions",
+        licence=SETS[name].licence,
+        metric="f1",
     )
 
 
@@ -53,4 +56,5 @@ def _question(row: PassageQuestion, places: dict[str, str]) -> Question:
     """One question; passages that `places` does not know yet join it under the next id."""
     ids = [(places.setdefault(each.text, f"P{len(places) + 1}"), each.supports) for each in row.passages]
     evidence = frozenset(id_ for id_, supports in ids if supports)
-    return Question(row.text, row.kind or "question", next(iter(row.answers), ""), evidence, ())
+    first, *others = row.answers or ("",)
+    return Question(row.text, row.kind or "question", first, evidence, (), aliases=tuple(others))

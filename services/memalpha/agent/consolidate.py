@@ -4,16 +4,20 @@ The policy is shown a piece, without a chunk, and answers with the tools it writ
 changed in one record or not at all: a merged text that is refused must not leave its parts deleted, so one
 bad call, a text that was cut, or a piece of which nothing would be left, and all of it stays as it is. The
 record is refused if a memory changed since it was read; if what the policy saw is still the same, the
-decision stands and is handed in again, else it is made anew. The cursor stays where it is, so chunks are
-memorized meanwhile. A dry run goes the same way, has the memory judge each record, and writes none of them.
+decision stands and is handed in again, else it is made anew. A policy or a memory that is busy, or away for
+a moment, is asked again after ever longer pauses, and ends the call only if it stays so. The cursor stays
+where it is, so chunks are memorized meanwhile. A dry run goes the same way, has the memory judge each record,
+and writes none of them.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Sequence, Set
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 from uuid import uuid4
 
 from memalpha.agent import checks, packs, wire
@@ -44,19 +48,25 @@ from memalpha.api.policy.v1alpha1.policy_service_pb2 import (
     SamplingParams,
 )
 from memalpha.errors import (
+    BusyError,
     ConflictError,
     InternalError,
     InvalidInputError,
     MemalphaError,
     NotFoundError,
     OutOfRangeError,
+    UnavailableError,
 )
+
+T = TypeVar("T")
 
 DEFAULT_PIECES = 100
 
 # Memories whose relatives are searched for in one call.
 _MOST_LEADERS = 5000
 _LEAST_TO_HALVE = 4
+# Tries of one call to a policy or a memory that is busy or away: most of a minute by the default pauses.
+_PATIENCE = 12
 # A record holds 1000; a dry run adds one.
 _MOST_OPERATIONS = 999
 _MOST_RAW_BYTES = 1 << 20
@@ -113,7 +123,8 @@ class Consolidator:
             NotFoundError: There is no such bank.
             UnsupportedError: The policy is none for this agent or this bank, or cannot put memories in order.
             ConflictError: Others changed the bank under each of `settings.attempts` tries of a piece.
-            MemalphaError: Anything else that the memory answers, or the policy's outage.
+            BusyError, UnavailableError: Policy or memory stayed busy or away at every try.
+            MemalphaError: Anything else that the memory answers.
         """
         checks.consolidate_request(request)
         description = await self._policy.describe()
@@ -158,7 +169,7 @@ class Consolidator:
                 if tries == self._settings.attempts - 1:
                     raise stale.error from None
             await asyncio.sleep(self._backoff.pause(tries))
-            await snapshot.refresh(self._memory)
+            await self._patiently(partial(snapshot.refresh, self._memory))
         raise AssertionError("attempts is at least 1")
 
     async def _decide(
@@ -193,9 +204,16 @@ class Consolidator:
         require_fit(prompt.messages, most_prompt_tokens(context, most, ours))
         chat = ChatPrompt(messages=prompt.messages, tools_json=prompt.tools_json)
         sampling = SamplingParams(max_tokens=most, temperature=self._settings.temperature)
-        return await self._policy.generate(
-            GenerateRequest(request_id=uuid4().hex, chat=chat, sampling=sampling)
-        )
+        request = GenerateRequest(request_id=uuid4().hex, chat=chat, sampling=sampling)
+        return await self._patiently(partial(self._policy.generate, request))
+
+    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+        for tries in range(_PATIENCE - 1):
+            try:
+                return await call()
+            except (BusyError, UnavailableError):
+                await asyncio.sleep(self._backoff.pause(tries))
+        return await call()
 
     async def _carried_out(
         self, snapshot: Snapshot, decision: _Decision, *, dry_run: bool
@@ -239,7 +257,7 @@ class Consolidator:
             request_id=uuid4().hex,
         )
         try:
-            applied = await self._memory.apply_operations(request)
+            applied = await self._patiently(partial(self._memory.apply_operations, request))
         except (ConflictError, NotFoundError) as changed:
             raise _Stale(changed) from None
         if not dry_run:

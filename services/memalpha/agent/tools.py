@@ -8,7 +8,8 @@ Every schema a model is shown comes from the same pydantic models that check its
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from functools import cache
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -139,10 +140,16 @@ def schemas() -> list[dict[str, object]]:
 
 def function_schema(name: str) -> dict[str, object]:
     """One tool's name, description and parameters."""
-    schema = TOOLS[name].model_json_schema()
+    schema = _schema(name)
     properties = {key: _property(value) for key, value in schema["properties"].items()}
-    parameters = {"type": "object", "properties": properties, "required": schema["required"]}
+    parameters = {"type": "object", "properties": properties, "required": [*schema["required"]]}
     return {"name": name, "description": schema["description"], "parameters": parameters}
+
+
+@cache
+def _schema(name: str) -> dict[str, Any]:
+    """What pydantic says of a tool: made once, for every prompt asks for it, and it takes milliseconds."""
+    return TOOLS[name].model_json_schema()
 
 
 def _property(schema: dict[str, object]) -> dict[str, object]:

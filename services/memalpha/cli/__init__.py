@@ -20,6 +20,7 @@ from memalpha.cli import (
     consolidate,
     data,
     demo,
+    doctor,
     embedder,
     history,
     memorize,
@@ -77,6 +78,7 @@ def root(
 app.command("up")(services.start)
 app.command("serve", hidden=True)(services.serve)
 app.command()(services.health)
+app.command()(doctor.doctor)
 app.command()(memorize.memorize)
 app.command()(recall.recall)
 app.command()(answer.answer)

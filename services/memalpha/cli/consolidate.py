@@ -1,6 +1,7 @@
 """`consolidate`: a bank's memories are put in order, and every change is on the screen as it is made.
 
-A dry run prints the same and writes nothing.
+A dry run prints the same and writes nothing. Whatever ends it early, Ctrl-C too, leaves whole pieces done,
+and the screen says from where to go on.
 """
 
 from collections import Counter
@@ -17,6 +18,7 @@ from memalpha.cli.history import print_change, print_refused
 from memalpha.cli.progress import Board
 from memalpha.cli.shell import BankArgument, Session, UsageError
 from memalpha.cli.style import Screen, one_line, plural, visible
+from memalpha.errors import MemalphaError
 
 _DONE = {"insert": "added", "update": "changed", "delete": "removed"}
 _MOST = 2**64 - 1
@@ -62,7 +64,11 @@ def consolidate(
                         told.piece(piece)
                     board.show("pieces", piece.pieces_done, piece.pieces_total)
 
-    session.run(work)
+    try:
+        session.run(work)
+    except (KeyboardInterrupt, MemalphaError):
+        told.place()
+        raise
     if not session.json:
         told.summary(bank, dry_run=dry_run)
 
@@ -105,5 +111,9 @@ class _Told:
             self._screen.out.print(f"{plural(self._left, 'piece')} left as before", style="yellow")
         if dry_run:
             self._screen.err.print("dry run: nothing was written", style="dim")
+        self.place()
+
+    def place(self) -> None:
+        """Says where to go on, if something is left."""
         if self._next:
             self._screen.err.print(f"more is left: go on with --from {self._next}", style="dim")

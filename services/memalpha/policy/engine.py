@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from memalpha.agent.protocols import Completion
 from memalpha.api.policy.v1alpha1.policy_service_pb2 import (
@@ -27,7 +27,7 @@ from memalpha.errors import InvalidInputError, make
 from memalpha.policy.checks import checked_generate
 from memalpha.policy.extractive import ExtractiveEngine
 
-NAMES = ("extractive", "openai", "transformers")
+NAMES = ("extractive", "openai", "transformers", "vllm")
 
 
 class Engine(Protocol):
@@ -81,6 +81,10 @@ def create(name: str, *, wire_format: str, settings: PolicySettings | None = Non
         from memalpha.policy.local.engine import TransformersEngine
 
         return TransformersEngine(settings, wire_format)
+    if name == "vllm":
+        from memalpha.policy.vllm.engine import VLLMEngine
+
+        return VLLMEngine(settings, wire_format)
     message = f"policy engine must be one of {', '.join(NAMES)}, not {name!r}"
     raise make(InvalidInputError, "UNKNOWN_ENGINE", message, engine=name)
 
@@ -99,6 +103,16 @@ async def opened(name: str, *, wire_format: str, settings: PolicySettings) -> As
         close = getattr(engine, "close", None)
         if close is not None:
             await close()
+
+
+@runtime_checkable
+class RestartingEngine(Engine, Protocol):
+    """An engine that may be down for a while, and comes back by itself."""
+
+    @property
+    def serving(self) -> bool:
+        """Whether completions are to be had. The service asks several times a second, for its health."""
+        ...
 
 
 class InProcessPolicy:

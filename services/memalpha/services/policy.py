@@ -22,7 +22,7 @@ from memalpha.api.policy.v1alpha1.policy_service_pb2_grpc import (
 )
 from memalpha.client.methods import POLICY
 from memalpha.policy.checks import checked_generate, checked_score, unimplemented
-from memalpha.policy.engine import Engine, LoadingEngine, ScoringEngine
+from memalpha.policy.engine import Engine, LoadingEngine, RestartingEngine, ScoringEngine
 from memalpha.services.serving import Answer, Gate, serve
 
 
@@ -78,4 +78,5 @@ async def run(engine: Engine, address: str, grace_seconds: float) -> int:
         POLICY,
         lambda server: add_PolicyServiceServicer_to_server(servicer, server),
         grace_seconds=grace_seconds,
+        serving=(lambda: engine.serving) if isinstance(engine, RestartingEngine) else None,
     )

@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -34,6 +34,7 @@ from memalpha.telemetry import get_logger
 from memalpha.transport import MAX_MESSAGE_BYTES
 
 MAX_CALLS = 256
+_LOOK_SECONDS = 0.2
 _OPTIONS = (
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -96,6 +97,7 @@ async def serve(
     *,
     grace_seconds: float,
     background: Callable[[asyncio.Event], Awaitable[None]] | None = None,
+    serving: Callable[[], bool] | None = None,
 ) -> int:
     """Serves until SIGTERM, SIGINT or the end of `background`.
 
@@ -106,6 +108,7 @@ async def serve(
         grace_seconds: Time for calls in flight when stopping.
         background: Work beside the calls; it gets the event that asks it to end. If it ends before that, the
             process stops.
+        serving: Asked often; while it says no, health checks say NOT_SERVING.
 
     Returns:
         Exit status: 0, or 1 if the background work ended by itself.
@@ -125,7 +128,10 @@ async def serve(
     _log.info("serving", service=_short(service), address=f"{address.rpartition(':')[0]}:{port}")
     stop = _stop_signal()
     work = asyncio.ensure_future((background or _nothing)(stop))
+    watch = asyncio.ensure_future(_told(checks, service, serving)) if serving else None
     status = await _until_stopped(stop, work)
+    if watch is not None:
+        watch.cancel()
     _log.info("stopping", service=_short(service), grace_seconds=grace_seconds)
     await checks.enter_graceful_shutdown()
     await asyncio.gather(server.stop(grace_seconds), _ended(work, grace_seconds))
@@ -134,6 +140,18 @@ async def serve(
 
 def _short(service: str) -> str:
     return service.rpartition(".")[2]
+
+
+async def _told(checks: Any, service: str, serving: Callable[[], bool]) -> None:
+    """Keeps health checks at what the work says of itself."""
+    statuses = health_pb2.HealthCheckResponse
+    said = True
+    while True:
+        await asyncio.sleep(_LOOK_SECONDS)
+        if serving() != said:
+            said = not said
+            _log.info("health changed", service=_short(service), serving=said)
+            await checks.set(service, statuses.SERVING if said else statuses.NOT_SERVING)
 
 
 async def _nothing(stop: asyncio.Event) -> None:

@@ -80,19 +80,18 @@ class Child:
         return await asyncio.shield(self._ended)
 
     async def stop(self, seconds: float) -> None:
-        """Asks it to stop, and kills it if it still runs after some seconds."""
-        self._signal(signal.SIGTERM)
+        """Asks it to stop, and kills it and all that it started if it still runs after some seconds."""
+        with suppress(ProcessLookupError):
+            # It alone: what it started is its own to end.
+            os.kill(self.pid, signal.SIGTERM)
         await asyncio.wait({self._ended}, timeout=seconds)
         self.kill()
         await self.ended()
 
     def kill(self) -> None:
         """Kills it and all that it started, at once."""
-        self._signal(signal.SIGKILL)
-
-    def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError):
-            os.killpg(self.pid, number)
+            os.killpg(self.pid, signal.SIGKILL)
 
     async def _keep_output(self, log: FileIO, on_line: Callable[[str, str], None]) -> int:
         assert self._process.stdout is not None

@@ -17,7 +17,7 @@ from memalpha.config import Settings
 from memalpha.errors import InvalidInputError, MemalphaError, make
 from memalpha.policy.checkpoint import MANIFEST, PROMPT_PACK, Training, manifest
 
-_WITH_MODEL = ("openai", "transformers")
+_WITH_MODEL = ("openai", "transformers", "vllm")
 _VIEW = re.compile(r"(relevant|recent)\((\d{1,4}),(\d{1,4})\)")
 
 Taken = dict[str, object]
@@ -114,9 +114,11 @@ def _check_words(settings: Settings, trained: Training | None) -> None:
 
 
 def _otherwise(settings: Settings, name: str, trained: str) -> MemalphaError:
-    here = getattr(settings, name)
+    here, by_preset = getattr(settings, name), settings.from_preset(name)
+    said = f"preset {settings.preset} sets {name} to {here}" if by_preset else f"{name} is set to {here}"
     message = (
-        f"{name} is set to {here}, but checkpoint {settings.policy.model} was trained with {trained}; "
-        f"leave it out, and {MANIFEST} decides"
+        f"{said}, but checkpoint {settings.policy.model} was trained with {trained}; "
+        f"leave {'the preset' if by_preset else 'it'} out, and {MANIFEST} decides"
     )
-    return make(InvalidInputError, "TRAINED_OTHERWISE", message, setting=name, value=here, trained=trained)
+    setting = "preset" if by_preset else name
+    return make(InvalidInputError, "TRAINED_OTHERWISE", message, setting=setting, value=here, trained=trained)

@@ -118,7 +118,7 @@ class _Launch:
 
     async def _ready(self, name: Name) -> None:
         """Waits until a service says that it serves."""
-        with_model = name == "policy" and self._settings.policy_engine == "transformers"
+        with_model = name == "policy" and self._settings.policy_engine in ("transformers", "vllm")
         seconds = _MODEL_READY_SECONDS if with_model else _READY_SECONDS
         give_up = time.monotonic() + seconds
         address = _address(self._settings, name)

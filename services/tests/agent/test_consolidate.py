@@ -10,7 +10,7 @@ from memalpha.agent.protocols import Completion
 from memalpha.agent.tools import ToolCall
 from memalpha.api.agent.v1alpha1.agent_service_pb2 import ConsolidateRequest, ConsolidateResponse
 from memalpha.api.memory.v1alpha1.memory_pb2 import BankSettings
-from memalpha.api.memory.v1alpha1.memory_service_pb2 import ApplyOperationsRequest
+from memalpha.api.memory.v1alpha1.memory_service_pb2 import ApplyOperationsRequest, ApplyOperationsResponse
 from memalpha.api.policy.v1alpha1.policy_service_pb2 import (
     FinishReason,
     GenerateRequest,
@@ -21,6 +21,7 @@ from memalpha.api.policy.v1alpha1.policy_service_pb2 import (
 )
 from memalpha.client import AsyncMemoryClient
 from memalpha.errors import (
+    BusyError,
     ConflictError,
     InternalError,
     InvalidInputError,
@@ -399,6 +400,39 @@ async def test_a_policy_that_refuses_a_piece_is_asked_about_the_next(memory: Asy
     pieces = await consolidated(memory, Librarian(refuses, [delete("a")]), settings)
     assert [piece.refused for piece in pieces] == ["stumbled", ""]
     assert len(await contents(memory)) == 3
+
+
+@pytest.mark.parametrize("error", [UnavailableError, BusyError])
+async def test_a_policy_that_is_busy_or_away_for_a_moment_is_asked_again(
+    memory: AsyncMemoryClient, error: type[MemalphaError]
+) -> None:
+    await dogs(memory, 4)
+    away = [make(error, "TRY_AGAIN", "not now")] * 3
+    policy = Librarian([delete("a")], *away, [delete("a")])
+    pieces = await consolidated(memory, policy, QUICK.model_copy(update={"piece": 2}))
+    assert [len(piece.changes) for piece in pieces] == [1, 1]
+    assert len(policy.seen) == 5
+    assert len(await contents(memory)) == 2
+
+
+async def test_a_memory_that_is_busy_for_a_moment_is_handed_the_same_record_again(
+    memory: AsyncMemoryClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await dogs(memory, 2)
+    asked, apply = list[str](), memory.apply_operations
+
+    async def busy(request: ApplyOperationsRequest) -> ApplyOperationsResponse:
+        asked.append(request.request_id)
+        if len(asked) < 3:
+            raise make(BusyError, "TOO_MANY_WRITES", "not now")
+        return await apply(request)
+
+    monkeypatch.setattr(memory, "apply_operations", busy)
+    policy = Librarian([delete("a")])
+    (piece,) = await consolidated(memory, policy)
+    assert (len(piece.changes), len(policy.seen)) == (1, 1)
+    assert len(asked) == 3
+    assert len(set(asked)) == 1
 
 
 async def test_what_was_done_before_an_outage_stays_done(memory: AsyncMemoryClient) -> None:

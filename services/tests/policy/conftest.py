@@ -1,5 +1,8 @@
 """Tiny checkpoints, made once in a run, for the tests that have the model libraries."""
 
+import gc
+import warnings
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -33,3 +36,50 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
         return made[shape]
 
     return folder
+
+
+@pytest.fixture(scope="session")
+def vllm_core(tiny_folder: Any) -> Iterator[Callable[..., tuple[Path, Any]]]:
+    """A checkpoint's folder and vLLM running on it: shared, and one at a time, as it is slow to start.
+
+    A fresh one has the weights it was started with.
+    """
+    if find_spec("vllm") is None:
+        pytest.skip("needs vllm: pip install 'memalpha[policy-cpu]'")
+    from memalpha.config import PolicySettings
+    from memalpha.policy.served import Served
+    from memalpha.policy.vllm.engine import started
+    from memalpha.policy.vllm.process import prepare
+
+    running: dict[bool, tuple[Path, Any]] = {}
+
+    def close() -> None:
+        for _, core in running.values():
+            core.close()
+        running.clear()
+
+    def of(*, tied: bool = True, fresh: bool = False) -> tuple[Path, Any]:
+        if tied not in running or (fresh and running[tied][1].version != 1):
+            close()
+            settings = PolicySettings.model_validate({"model": str(tiny_folder(tied=tied)), "device": "cpu"})
+            prepare(settings)
+            served = Served(settings, "lines")
+            served.has(vocabulary=512, context=4096)
+            running[tied] = tiny_folder(tied=tied), started(settings, served)
+        return running[tied]
+
+    yield of
+    close()
+    _close_sockets()
+
+
+def _close_sockets() -> None:
+    """Closes what vLLM leaves open, before it warns of itself at the very end, where warnings are errors."""
+    import zmq  # pyright: ignore[reportMissingImports] - vLLM brings it
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
+        for each in [each for each in gc.get_objects() if isinstance(each, zmq.Context)]:
+            if not each.closed:
+                each.destroy(linger=0)

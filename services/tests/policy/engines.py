@@ -38,15 +38,24 @@ class Service:
 async def serving(name: str, wire_format: str = "lines", **settings: object) -> AsyncIterator[Service]:
     """An engine behind its service."""
     checked = PolicySettings.model_validate(settings)
-    async with opened(name, wire_format=wire_format, settings=checked) as engine:
-        servicer = PolicyServicer(engine)
-        server = grpc.aio.server()
-        add_PolicyServiceServicer_to_server(servicer, server)
-        address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-        await server.start()
-        async with AsyncPolicyClient.connect(address) as client:
-            yield Service(engine, client, servicer, address, await client.describe())
-        await server.stop(1)
+    async with (
+        opened(name, wire_format=wire_format, settings=checked) as engine,
+        served(engine) as service,
+    ):
+        yield service
+
+
+@asynccontextmanager
+async def served(engine: Engine) -> AsyncIterator[Service]:
+    """A service over an engine."""
+    servicer = PolicyServicer(engine)
+    server = grpc.aio.server()
+    add_PolicyServiceServicer_to_server(servicer, server)
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    async with AsyncPolicyClient.connect(address) as client:
+        yield Service(engine, client, servicer, address, await client.describe())
+    await server.stop(1)
 
 
 def chunk(delta: dict[str, Any], finish: str | None = None, **more: object) -> bytes:
@@ -140,3 +149,14 @@ async def behind(
 def local(folder: Path, **settings: object) -> Any:
     """The transformers engine on a checkpoint."""
     return serving("transformers", **{"model": str(folder), "device": "cpu", **settings})
+
+
+@asynccontextmanager
+async def over(shared: tuple[Path, Any], **settings: object) -> AsyncIterator[Service]:
+    """The vllm engine over a core that others use as well."""
+    from memalpha.policy.vllm.engine import VLLMEngine
+
+    folder, core = shared
+    checked = PolicySettings.model_validate({"model": str(folder), "device": "cpu", **settings})
+    async with served(VLLMEngine(checked, "lines", core)) as service:
+        yield service

@@ -18,15 +18,22 @@ from memalpha.errors import (
 )
 from memalpha.transport import AsyncEmbeddedTransport
 
-from .engines import Endpoint, Service, behind, local, serving
+from .engines import Endpoint, Service, behind, local, over, serving
 from .support import request
 
 CHUNK = "Ann: I baked bread in Leeds yesterday."
 
 
-@pytest.fixture(params=["extractive", "openai", "transformers"])
+# vLLM takes its time to start, and its libraries warn of one another.
+VLLM = pytest.param("vllm", marks=[pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore")])
+
+
+@pytest.fixture(params=["extractive", "openai", "transformers", VLLM])
 def engine(request):
     """Opens the engine as a service; keyword arguments are settings."""
+    if request.param == "vllm":
+        shared = request.getfixturevalue("vllm_core")()
+        return lambda pause=0.0, **settings: over(shared, weights_root=shared[0].parent, **settings)
     if request.param == "transformers":
         folder = request.getfixturevalue("tiny_folder")()
         return lambda pause=0.0, **settings: local(folder, weights_root=folder.parent, **settings)
@@ -57,7 +64,7 @@ async def idle(service: Service) -> None:
 async def test_an_engine_says_who_it_is_and_how_it_writes(engine) -> None:
     async with engine() as service:
         described = service.described
-    assert described.engine in ("extractive", "openai", "transformers")
+    assert described.engine in ("extractive", "openai", "transformers", "vllm")
     assert described.policy.policy_id
     assert described.wire_format == "lines"
     assert described.model_free == (described.model == "")
@@ -207,6 +214,13 @@ async def test_a_schema_is_kept_or_said_not_to_be(engine) -> None:
         made = asked(json_schema='{"type": "object"}')
         if service.described.engine == "openai":
             await service.client.generate(made)  # the endpoint's business
+            return
+        if service.described.engine == "vllm":
+            # A model that was never trained keeps objects open for as long as it may.
+            await service.client.generate(made)
+            with pytest.raises(InvalidInputError) as refused:
+                await service.client.generate(asked(json_schema='{"type": "object'))
+            assert refused.value.reason == "INVALID_SCHEMA"
             return
         with pytest.raises(UnsupportedError) as caught:
             await service.client.generate(made)

@@ -52,7 +52,7 @@ def test_the_extractive_engine_says_what_it_is() -> None:
 
 def test_an_unknown_engine_is_refused_with_the_choices() -> None:
     with pytest.raises(
-        InvalidInputError, match="one of extractive, openai, transformers, not 'magic'"
+        InvalidInputError, match="one of extractive, openai, transformers, vllm, not 'magic'"
     ) as caught:
         create("magic", wire_format="hermes")
     assert caught.value.reason == "UNKNOWN_ENGINE"

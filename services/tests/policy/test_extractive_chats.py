@@ -39,6 +39,33 @@ def test_code_that_goes_on_from_the_chunk_before_ends_at_its_fence() -> None:
     assert next(each.text for each in sentences(opened, "")) == "the harvest of 42 tomatoes"
 
 
+def test_code_that_goes_on_in_the_next_chunk_begins_at_its_fence() -> None:
+    said = "user: [continued] I grow tomatoes in Leeds.\n```\nthe harvest of 42 tomatoes"
+    assert [each.text for each in sentences(said, "")] == ["I grow tomatoes in Leeds."]
+
+
+def test_a_document_goes_on_from_code_too() -> None:
+    chunk = "[continued] the harvest of 42 tomatoes\n```\nI grow tomatoes in Leeds."
+    assert [each.text for each in sentences(chunk, "")] == ["I grow tomatoes in Leeds."]
+    # The control: a document that does not go on begins in prose.
+    begins = sentences(chunk.removeprefix("[continued] "), "")
+    assert [each.text for each in begins] == ["the harvest of 42 tomatoes"]
+
+
+def test_code_within_a_line_opens_nothing() -> None:
+    said = sentences("# Garden\n```make harvest``` fills the baskets.\n\nTomatoes grow in Leeds.", "")
+    assert [each.text for each in said] == [
+        "```make harvest``` fills the baskets.",
+        "Tomatoes grow in Leeds.",
+    ]
+
+
+@pytest.mark.parametrize("fence", ["````", "~~~"])
+def test_a_fence_ends_at_one_of_its_own_kind_and_length(fence: str) -> None:
+    shown = f"Look:\n{fence}md\n```\nx = 1\n```\nthe harvest of 42 tomatoes\n{fence}\nTomatoes grow in Leeds."
+    assert [each.text for each in sentences(shown, "")] == ["Look:", "Tomatoes grow in Leeds."]
+
+
 def test_who_asks_for_code_gets_its_lines() -> None:
     chunk = "user: Look.\n```\nx = 1\n```"
     assert [each.text for each in sentences(chunk, "")] == ["Look."]

@@ -90,6 +90,16 @@ async def test_sampled_logprobs_are_those_of_a_full_pass_in_any_batch(tiny_folde
     assert largest_gap(reference(folder), found, temperature) <= PARITY
 
 
+@pytest.mark.parametrize("invariant", [True, False], ids=["batch-invariant", "control"])
+async def test_logprobs_are_the_same_to_the_last_bit_beside_any_others(tiny_folder, invariant) -> None:
+    made = requests(12)
+    async with local(tiny_folder(), rows=6, batch_invariant=invariant) as service:
+        together = await generated(service, made)
+        alone = [await service.client.generate(each) for each in made]
+    same = [one.logprobs == other.logprobs for one, other in zip(together, alone, strict=True)]
+    assert all(same) == invariant
+
+
 @BOTH
 async def test_noise_of_a_thousandth_on_the_weights_is_seen(tiny_folder, tied, tmp_path) -> None:
     folder = tiny_folder(tied=tied)

@@ -75,7 +75,7 @@ async def test_closing_ends_what_is_in_work_and_what_waits(tiny_folder) -> None:
 
 async def test_an_end_token_ends_a_completion_and_is_counted_but_not_said(tiny_folder) -> None:
     async with local(tiny_folder()) as service:
-        tokenizer = service.engine._tokenizer  # type: ignore[attr-defined]
+        tokenizer = service.engine._served.tokenizer  # type: ignore[attr-defined]
         service.engine._ends = frozenset(range(3, 200))  # type: ignore[attr-defined]
         found = [await service.client.generate(asked(n, most=60)) for n in range(6)]
     ended = [each for each in found if each.finish_reason == pb.FINISH_REASON_STOP]
@@ -107,7 +107,7 @@ async def test_ids_are_all_there_however_a_completion_ends(tiny_folder, stops) -
         assert len(each.logprobs) == len(each.versions) == len(each.token_ids)
         assert each.usage.completion_tokens == len(each.token_ids)
         said = each.token_ids[:-1] if ended else each.token_ids
-        assert each.text == engine._tokenizer.text(said)
+        assert each.text == engine._served.tokenizer.text(said)
 
 
 async def test_a_stop_text_takes_text_away_but_no_ids(tiny_folder) -> None:
@@ -121,8 +121,8 @@ async def test_a_stop_text_takes_text_away_but_no_ids(tiny_folder) -> None:
     assert cut.text == whole.text.partition(stop)[0]
     # The ids go on to the one that completed the stop text.
     assert cut.token_ids == whole.token_ids[: len(cut.token_ids)]
-    assert stop in service.engine._tokenizer.text(cut.token_ids)  # type: ignore[attr-defined]
-    assert stop not in service.engine._tokenizer.text(cut.token_ids[:-1])  # type: ignore[attr-defined]
+    assert stop in service.engine._served.tokenizer.text(cut.token_ids)  # type: ignore[attr-defined]
+    assert stop not in service.engine._served.tokenizer.text(cut.token_ids[:-1])  # type: ignore[attr-defined]
 
 
 async def test_memory_of_long_rows_is_given_back_when_they_are_gone(tiny_folder) -> None:

@@ -259,7 +259,12 @@ async def test_a_connection_that_breaks_later_is_the_callers() -> None:
         ({"code": "invalid_api_key"}, UnsupportedError, 1),
         ({"code": "model_not_found"}, NotFoundError, 1),
         ({"type": "NotFoundError"}, NotFoundError, 1),
-        ({"code": "overloaded"}, UnavailableError, 2),
+        ({"code": "overloaded"}, BusyError, 2),
+        ({"type": "overloaded_error", "message": "Overloaded"}, BusyError, 2),
+        ({"type": "rate_limit_error"}, BusyError, 2),
+        ({"type": "request_too_large"}, InvalidInputError, 1),
+        ({"type": "api_error"}, UnavailableError, 2),
+        ({"code": 529}, BusyError, 2),
         ({"code": 503}, UnavailableError, 2),
         # What is no status, or nothing known, may pass.
         ({"code": 7}, UnavailableError, 2),

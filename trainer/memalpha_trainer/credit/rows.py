@@ -16,7 +16,7 @@ from memalpha_trainer.credit.content import ContentCheck
 from memalpha_trainer.credit.groups import positions
 from memalpha_trainer.credit.rewards import Rewards, assign_rewards
 from memalpha_trainer.credit.summary import summary
-from memalpha_trainer.records import ChunkSample, Rollout
+from memalpha_trainer.records import Rollout
 
 Key = tuple[int, int]
 """Of a rollout within its step: group and index."""
@@ -34,6 +34,7 @@ class Row:
         weight: Of each of its tokens in the loss; over the trained tokens of a batch it averages to 1.
         rollout: Group and index of its rollout.
         chunk: The sample's.
+        sample: Its place among its rollout's samples; a chunk that was tried again has several.
     """
 
     prompt_ids: tuple[int, ...]
@@ -44,6 +45,7 @@ class Row:
     weight: float
     rollout: Key
     chunk: int
+    sample: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +133,14 @@ def expand_rows(
         for place, sample in enumerate(rollout.samples):
             if sample.completion_ids:
                 advantage = values[min(place, len(values) - 1)] if values else 0.0
-                made.append(_row(rollout, sample, advantage, credit))
+                made.append(_row(rollout, place, advantage, credit))
             else:
                 empty += 1
     return (_by_rollout(made) if credit.weighting == "rollout" else tuple(made)), empty
 
 
-def _row(rollout: Rollout, sample: ChunkSample, advantage: float, credit: CreditTable) -> Row:
+def _row(rollout: Rollout, place: int, advantage: float, credit: CreditTable) -> Row:
+    sample = rollout.samples[place]
     trained = sample.finished or credit.truncated == "keep"
     return Row(
         prompt_ids=sample.prompt_ids,
@@ -148,6 +151,7 @@ def _row(rollout: Rollout, sample: ChunkSample, advantage: float, credit: Credit
         weight=float(trained),
         rollout=(rollout.group, rollout.index),
         chunk=sample.chunk,
+        sample=place,
     )
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from pydantic import ValidationError
+
 from memalpha.errors import InvalidInputError, make
-from memalpha.policy.checkpoint import MANIFEST
 from memalpha_trainer.config import Config
 from memalpha_trainer.evaluation import Result
 from memalpha_trainer.heldout import Results
+from memalpha_trainer.models import digest
 
 if TYPE_CHECKING:
     from memalpha_trainer.experiment.cells import Cell
@@ -46,16 +48,21 @@ class CellLine:
     @classmethod
     def made(cls, cell: Cell, config: Config, results: Results, curve: list[float], seconds: float) -> Self:
         """The line of a cell."""
-        digest = _digest(cell)
+        found = digest(cell.warm)
         date = datetime.now(UTC).isoformat(timespec="seconds")
         settings = _portable(config, cell)
         return cls(
-            cell.arm, cell.warm.name, cell.seed, digest, date, round(seconds, 1), settings, results, curve
+            cell.arm, cell.warm.name, cell.seed, found, date, round(seconds, 1), settings, results, curve
         )
 
     def is_of(self, cell: Cell, config: Config) -> bool:
-        """Whether it is a line of this cell under this configuration."""
-        return (self.warm_digest, self.config) == (_digest(cell), _portable(config, cell))
+        """Whether it is a line of this cell under this configuration.
+
+        A setting that was added since then had what is its default now.
+        """
+        before = _resolved(self.config)
+        same = before is not None and before.model_dump(mode="json") == _portable(config, cell)
+        return same and self.warm_digest == digest(cell.warm)
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -74,17 +81,20 @@ class CellLine:
         return cls(results=results, **raw)
 
 
-def _digest(cell: Cell) -> str:
-    """Of a warm start's `memalpha.json`, which has a hash of every other file."""
-    return sha256((cell.warm / MANIFEST).read_bytes()).hexdigest()
-
-
 def _portable(config: Config, cell: Cell) -> dict[str, Any]:
     """The settings without the folders of one machine."""
     settings = config.model_dump(mode="json")
     settings["out"], settings["policy"]["model"] = "runs", cell.warm.name
     settings["agent"]["prompt_pack"] = Path(settings["agent"]["prompt_pack"]).name
     return settings
+
+
+def _resolved(settings: Mapping[str, Any]) -> Config | None:
+    """Settings as they would be now; None if there are no such settings any more."""
+    try:
+        return Config.model_validate(settings)
+    except ValidationError:
+        return None
 
 
 def read_lines(file: Path) -> list[CellLine]:

@@ -9,7 +9,7 @@ from memalpha_trainer.credit.rows import Batch
 from memalpha_trainer.records import Rollout
 
 Key = tuple[int, int, int]
-"""Of a row within its collection: group, index, chunk."""
+"""Of a row within its collection: group, index, place among its rollout's samples."""
 
 
 class Observer(Protocol):

@@ -82,7 +82,7 @@ class ChunkGRPOTrainer(GRPOTrainer):
         self._observer = observer or Silent()
         self._credit = credit or partial(rows, config=config)
         self._first = folders.started_from.policy_version if folders else 1
-        self._published = self._first
+        self._published = 0
         self._collection: Packed[Row] | None = None
         self._collected_at = 0
         self._inputs: Tensors | None = None
@@ -248,7 +248,7 @@ class ChunkGRPOTrainer(GRPOTrainer):
             )
             raise make(InternalError, "ROWS_LOST", message, planned=len(rows), trained=len(passed))
         return {
-            (*rows[place].rollout, rows[place].chunk): values[: len(rows[place].completion_ids)]
+            (*rows[place].rollout, rows[place].sample): values[: len(rows[place].completion_ids)]
             for place, values in passed
         }
 
@@ -266,6 +266,9 @@ class ChunkGRPOTrainer(GRPOTrainer):
 
     def _serve(self, state: dict[str, torch.Tensor], asked: WeightProbe) -> None:
         assert self._folders is not None
+        if self.version == self._first:
+            self._source.publish(Weights(self._folders.base, self.version, asked))
+            return
         folder = self._folders.write(state, self.version)
         self._numbers["publish/bytes"] = float(sum(path.stat().st_size for path in folder.iterdir()))
         self._source.publish(Weights(folder, self.version, asked))

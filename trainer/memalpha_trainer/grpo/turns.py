@@ -50,6 +50,9 @@ class Turns(TrainerCallback):
                 parameter.grad = None
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Ends the run if it was asked to, with a checkpoint that it can be resumed from."""
-        if self._trainer.stopping and state.global_step % self._updates == 0:
+        """Ends the run if any rank was asked to, with a checkpoint that it can be resumed from.
+
+        A signal reaches ranks at different steps, or only one of them; those that went on would wait for it.
+        """
+        if state.global_step % self._updates == 0 and any(listed([self._trainer.stopping])):
             control.should_save = control.should_training_stop = True

@@ -7,30 +7,27 @@ whose chunk is parked, has written a rollout like any other.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from numbers import Real
 
 import memcore
 from memalpha.agent import AgentSettings, Policy
-from memalpha.agent.backoff import Backoff
 from memalpha.agent.loop import ChunkOutcome
 from memalpha.agent.protocols import Completion
 from memalpha.api.agent.v1alpha1.agent_service_pb2 import ChunkState
 from memalpha.api.memory.v1alpha1.memory_pb2 import BankSettings
 from memalpha.api.policy.v1alpha1.policy_service_pb2 import FinishReason, GetPolicyResponse
-from memalpha.errors import BusyError, InvalidInputError, UnavailableError, make
+from memalpha.errors import InvalidInputError, make
 from memalpha.tasks.instance import Instance
 from memalpha.tasks.memorized import Memorized, memorize
 from memalpha_trainer.records import Answered, ChunkSample, Rollout, Span
+from memalpha_trainer.rollouts.patience import patiently
 from memalpha_trainer.rollouts.policy import RolloutPolicy, Sampling
 from memalpha_trainer.rollouts.readers import Reader
 from memalpha_trainer.rollouts.trace import Trace, stream_tokens
-
-_TRIES = 8
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 
 Reward = Callable[[Rollout, Instance], float]
 """A user's own reward, 0 to 1, of a finished rollout; one that failed is not scored."""
@@ -88,13 +85,9 @@ async def rollout(
     Raises:
         MemalphaError: Policy, memory or reader answered with an error, or could not be had at any try.
     """
-    backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
-    for tries in range(_TRIES - 1):
-        try:
-            return await _rollout(store, instance, policy, description, setting, place, sampling, version)
-        except (UnavailableError, BusyError):
-            await asyncio.sleep(backoff.pause(tries))
-    return await _rollout(store, instance, policy, description, setting, place, sampling, version)
+    return await patiently(
+        partial(_rollout, store, instance, policy, description, setting, place, sampling, version)
+    )
 
 
 async def _rollout(

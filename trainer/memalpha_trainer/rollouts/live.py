@@ -10,14 +10,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import memcore
 from memalpha.agent.protocols import Policy
 from memalpha.api.policy.v1alpha1.policy_service_pb2 import GetPolicyResponse, LoadWeightsRequest
 from memalpha.client import AsyncPolicyClient
+from memalpha.errors import ConflictError, make
 from memalpha.tasks.instance import Instance
 from memalpha_trainer.records import Rollout
 from memalpha_trainer.rollouts.collect import Place, Setting, rollout
+from memalpha_trainer.rollouts.patience import patiently
 from memalpha_trainer.rollouts.policy import Sampling
 from memalpha_trainer.rollouts.source import Weights
 
@@ -62,7 +65,7 @@ class LiveRollouts:
         self._streams = streams
         self._plan = plan
         self._progress = progress
-        self._version = 0
+        self._weights: Weights | None = None
         # A gRPC channel belongs to the loop that it was made in.
         self._runner = asyncio.Runner()
         self._client = self._runner.run(_connected(address))
@@ -75,11 +78,8 @@ class LiveRollouts:
 
     def publish(self, weights: Weights) -> None:
         """See `RolloutSource`."""
-        request = LoadWeightsRequest(
-            policy_version=weights.version, path=str(weights.folder.resolve()), probe=weights.probe
-        )
-        self._runner.run(self._client.load_weights(request))
-        self._version = weights.version
+        self._runner.run(self._load(weights))
+        self._weights = weights
 
     def close(self) -> None:
         """See `RolloutSource`."""
@@ -88,15 +88,44 @@ class LiveRollouts:
         self._runner.close()
 
     async def _collect(self, step: int) -> list[Rollout]:
-        description = await self._client.describe()
+        description = await self._ready()
+        version = self._weights.version if self._weights else 0
         places = [
             (instance, Place(self._plan.seed, step, group, index))
             for group, instance in enumerate(self._streams(step))
             for index in range(self._plan.group_size)
         ]
         return await rollouts(
-            self._client, description, self._setting, places, self._plan, self._progress, self._version
+            self._client, description, self._setting, places, self._plan, self._progress, version
         )
+
+    async def _ready(self) -> GetPolicyResponse:
+        """The policy, once it serves the weights that were published; one that was restarted gets them again.
+
+        Raises:
+            ConflictError: POLICY_VERSION_DIFFERS.
+        """
+        description = await patiently(self._client.describe)
+        if self._weights is None:
+            return description
+        if description.policy.policy_version < self._weights.version:
+            await self._load(self._weights)
+            description = await patiently(self._client.describe)
+        served, wanted = description.policy.policy_version, self._weights.version
+        if served != wanted:
+            message = (
+                f"the policy service serves version {served} of its weights, and this run gave it {wanted}:"
+                " one run at a time can have a service"
+            )
+            raise make(ConflictError, "POLICY_VERSION_DIFFERS", message, served=served, wanted=wanted)
+        return description
+
+    async def _load(self, weights: Weights) -> None:
+        """A service that has the version already compares it with the probe, and does nothing else."""
+        request = LoadWeightsRequest(
+            policy_version=weights.version, path=str(weights.folder.resolve()), probe=weights.probe
+        )
+        await patiently(partial(self._client.load_weights, request))
 
 
 async def rollouts(

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,13 +18,14 @@ PACKAGES = (
 )
 
 
-def describe(seed: int, step: int) -> dict[str, Any]:
-    """One start of a run: when, with which command, versions and machine, from which step on."""
+def describe(seed: int, step: int, origin: Mapping[str, Any]) -> dict[str, Any]:
+    """One start of a run: when, with which command, versions and machine, from which step and what on."""
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "step": step,
         "command": sys.argv,
         "seed": seed,
+        **origin,
         "python": platform.python_version(),
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
         "git": _git(Path(__file__).parent),

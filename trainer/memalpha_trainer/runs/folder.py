@@ -29,22 +29,32 @@ from memalpha_trainer.runs.credits import RolloutCredit
 from memalpha_trainer.runs.files import replace, replace_json
 from memalpha_trainer.runs.lines import JsonLines
 from memalpha_trainer.runs.lock import Lock
+from memalpha_trainer.runs.origin import Origin
 from memalpha_trainer.runs.reading import CONFIG, STARTS, RunFiles
 from memalpha_trainer.runs.status import State, Status
 from memalpha_trainer.runs.toml import dumps, flat
 
 # What may differ at a resumption, since no token and no gradient depends on it.
-_FREE = ("name", "out", "policy.address", "policy.threads", "policy.rows", "rollouts.concurrency")
+_FREE = (
+    *("name", "out", "policy.address", "rollouts.concurrency", "rewards.judge_address"),
+    *("scale.world", "scale.gpu_gib", "scale.reserve_gib", "scale.prompt_tokens"),
+)
 _FREE_TABLES = ("save", "eval", "log")
+# A service may have moved; whether there is one at all decides who answers.
+_ADDRESSES = ("task.reader_address",)
+
+
+_UNKNOWN = Origin()
 
 
 class RunFolder(RunFiles):
     """The folder of a run that this process works on. A context manager, which tells how the run ended."""
 
-    def __init__(self, config: Config, lock: Lock, before: State | None) -> None:
+    def __init__(self, config: Config, lock: Lock, before: State | None, origin: Origin) -> None:
         """Use `create` or `resume`."""
         super().__init__(config.folder)
         self._config = config
+        self._origin = origin
         self._lock = lock
         self._started = _now()
         self._state: State | None = before
@@ -53,8 +63,12 @@ class RunFolder(RunFiles):
         self._open: dict[str, JsonLines] = {}
 
     @classmethod
-    def create(cls, config: Config) -> Self:
+    def create(cls, config: Config, origin: Origin = _UNKNOWN) -> Self:
         """Makes the folder of a new run.
+
+        Args:
+            config: The run's.
+            origin: What it starts from.
 
         Raises:
             AlreadyExistsError: RUN_EXISTS.
@@ -63,26 +77,31 @@ class RunFolder(RunFiles):
         config.folder.mkdir(parents=True, exist_ok=True)
         lock = Lock(config.folder / "lock")
         try:
-            return cls._created(config, lock)
+            return cls._created(config, lock, origin)
         except BaseException:
             lock.release()
             raise
 
     @classmethod
-    def resume(cls, config: Config) -> Self:
+    def resume(cls, config: Config, origin: Origin = _UNKNOWN) -> Self:
         """Takes over the folder of a run that ended; `cut` comes next.
+
+        Args:
+            config: The run's.
+            origin: What it starts from, now.
 
         Raises:
             NotFoundError: NO_RUN.
-            InvalidInputError: ANOTHER_CONFIG; it names the first setting that differs.
+            InvalidInputError: ANOTHER_CONFIG; it names the first setting that differs. ANOTHER_BASE.
             BusyError: RUN_IN_USE.
         """
         files = RunFiles.find(config.folder)
         lock = Lock(files.lock_file)
         try:
             _require_same(files.config, config)
+            origin.require_base(files.starts, files.path)
             before = status.read(files.status_file)
-            run = cls(config, lock, before.state)
+            run = cls(config, lock, before.state, origin)
             run.running(before.step, "resuming")
             return run
         except BaseException:
@@ -90,8 +109,8 @@ class RunFolder(RunFiles):
             raise
 
     @classmethod
-    def _created(cls, config: Config, lock: Lock) -> Self:
-        run = cls(config, lock, None)
+    def _created(cls, config: Config, lock: Lock, origin: Origin) -> Self:
+        run = cls(config, lock, None, origin)
         if (run.path / CONFIG).exists():
             message = f"run {run.path} exists: resume it, or choose another name"
             raise make(AlreadyExistsError, "RUN_EXISTS", message, path=run.path)
@@ -159,7 +178,7 @@ class RunFolder(RunFiles):
         self._step = step
         before = self.starts[:-1] if self._begun else self.starts
         self._begun = True
-        starts = [*before, environment.describe(self._config.seed, step)]
+        starts = [*before, environment.describe(self._config.seed, step, self._origin.told())]
         replace_json(self.path / STARTS, {"starts": starts})
         replace(self.path / CONFIG, dumps(self._config))
 
@@ -179,6 +198,8 @@ def _require_same(made: Config, now: Config) -> None:
     free = {*_FREE, *({"optim.steps"} if made.optim.schedule.startswith("constant") else ())}
     for key, value in before.items():
         if key in free or key.partition(".")[0] in _FREE_TABLES or after.get(key) == value:
+            continue
+        if key in _ADDRESSES and value and after.get(key):
             continue
         message = f"{key} of run {now.folder} is {value!r} and cannot become {after.get(key)!r}"
         raise make(InvalidInputError, "ANOTHER_CONFIG", message, key=key)

@@ -17,7 +17,7 @@ from memalpha_trainer.runs.live import Progress
 from memalpha_trainer.runs.trackers import Tracker
 
 Scored = Mapping[tuple[int, int, int], Sequence[float]]
-"""The trainer's logprobs by group, index and chunk."""
+"""The trainer's logprobs by group, index and place among the rollout's samples."""
 # Where the time of a step goes; their sum is `seconds/step`.
 _SECONDS = ("seconds/collect", "seconds/publish", "seconds/train")
 
@@ -67,8 +67,7 @@ def earned(rollouts: Sequence[Rollout], batch: Batch, scored: Scored) -> list[Ro
     Args:
         rollouts: All of them.
         batch: What became of them.
-        scored: A sample's are left out if they are not of its tokens: a chunk that was tried again has
-            several samples, and one entry.
+        scored: A sample that was not passed over has no entry.
     """
     rows = iter(batch.rows)
     given = zip(batch.rollouts, batch.rewards, batch.advantages, strict=True)
@@ -86,7 +85,7 @@ def _credit(
     made = []
     for place, sample in enumerate(rollout.samples):
         row = next(rows) if sample.completion_ids else None
-        logprobs = scored.get((rollout.group, rollout.index, sample.chunk), ())
+        logprobs = scored.get((rollout.group, rollout.index, place), ())
         made.append(_sample(sample, row, _parts(rewards, place), logprobs))
     parts = {"answers": rewards.answers, "compression": rewards.compression}
     return RolloutCredit(rollout.step, rollout.group, rollout.index, rewards.total, parts, tuple(made))
@@ -97,9 +96,8 @@ def _sample(
 ) -> SampleCredit:
     if row is None:
         return SampleCredit(0.0, parts, "empty")
-    known = len(logprobs) == len(sample.completion_ids)
     # Seven digits are what a float32 has.
-    theirs = tuple(float(f"{each:.7g}") for each in logprobs) if known else ()
+    theirs = tuple(float(f"{each:.7g}") for each in logprobs)
     return SampleCredit(row.advantage, parts, "" if row.trained else "truncated", theirs)
 
 

@@ -195,11 +195,16 @@ def _settings(config: Config) -> str:
 
 def _starts(starts: Sequence[Mapping[str, Any]]) -> str:
     return _list(
-        f"{each['time']}, from step {each['step']}: {_code(each['git'])}, "
+        f"{each['time']}, from step {each['step']}{_replayed(each)}: {_code(each['git'])}, "
         f"{each['cpu']} ({each['cores']} cores), {each['platform']}, Python {each['python']}, "
         + ", ".join(f"{name} {version}" for name, version in each["packages"].items())
         for each in starts
     )
+
+
+def _replayed(start: Mapping[str, Any]) -> str:
+    file = start.get("replay")
+    return f", on the rollouts of {file} (SHA-256 {start['replay_digest'][:12]})" if file else ""
 
 
 def _of(column: Column, lines: Sequence[Line]) -> str:

@@ -1,4 +1,4 @@
-"""A warm start from nothing: tokenizer, practice, imitation, one checkpoint.
+"""A warm start from nothing: tokenizer, wired weights, practice, imitation, one checkpoint.
 
 It is made in a work folder beside the checkpoint, step by step; a step that is done is not done again, so
 that whoever was interrupted calls it again. The checkpoint brings along the prompt
@@ -8,12 +8,13 @@ pack that it was trained with.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 
 from memalpha.agent import AgentSettings, packs, wire
-from memalpha.policy.checkpoint import MANIFEST, PROMPT_PACK, Manifest, Training
+from memalpha.policy.checkpoint import MANIFEST, PROMPT_PACK, Manifest, Training, seal
 from memalpha.policy.tiny.make import Shape, tiny
 from memalpha.tasks.ledger.context import MOST_CORE_TOKENS
 from memalpha.tasks.ledger.memory import agent_settings
@@ -38,14 +39,16 @@ class Practice:
         lists: Lists of up to `longest` names, words and days.
         bare: Chunks alone, of `bare_statements`.
         prompted: Whole prompts, of `prompted_statements`.
+        rehearsed: More of these, among the teacher's examples, so that copying is not unlearned.
     """
 
-    lists: int = 3200
+    lists: int = 2400
     longest: int = 14
-    bare: int = 6400
+    bare: int = 4000
     bare_statements: int = 5
-    prompted: int = 1600
+    prompted: int = 4000
     prompted_statements: int = 4
+    rehearsed: int = 3200
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,8 @@ class Recipe:
         practising: Schedule of the practice.
         imitating: Schedule of the imitation.
         examples: Of the teacher, that are learned.
+        sharpness: Logits are multiplied by it in the end: names that stand in no chunk, each unlikely by
+            itself, are many, and what the teacher's mistakes leave open stays open.
         seed: Of everything.
     """
 
@@ -68,8 +73,9 @@ class Recipe:
     practice: Practice = field(default_factory=Practice)
     lessons: Lessons = field(default_factory=Lessons)
     practising: Schedule = field(default_factory=lambda: Schedule(decay=0.2))
-    imitating: Schedule = field(default_factory=lambda: Schedule(decay=0.5))
+    imitating: Schedule = field(default_factory=lambda: Schedule(muon_lr=0.01, lr=1.5e-3, decay=0.6))
     examples: int = 9600
+    sharpness: float = 1.25
     seed: int = 0
 
     def agent(self) -> AgentSettings:
@@ -112,22 +118,28 @@ def warm_start(
         )
     lessons = replace(recipe.lessons, seed=recipe.seed)
     examples = taught(lessons, recipe.agent(), work / "lessons.jsonl", _counted("lessons", progress))
-    rows = encoded(practised, examples[: recipe.examples])
     return imitate(
         practised,
         out,
-        [rows],
+        [encoded(practised, [*examples[: recipe.examples], *_rehearsal(recipe)])],
         replace(recipe.imitating, seed=recipe.seed),
+        sharpness=recipe.sharpness,
         progress=_named("imitation", progress),
     )
 
 
 def _make(folder: Path, recipe: Recipe) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    pack = packs.load(recipe.pack)
-    tiny(folder, replace(recipe.shape, seed=recipe.seed), recipe.training(), texts(pack))
+    from memalpha_trainer.warmstart.wiring import lay_circuit
+
+    draft, pack = folder.with_name(f"{folder.name}.draft"), packs.load(recipe.pack)
+    for each in (folder, draft):
+        shutil.rmtree(each, ignore_errors=True)
+    tiny(draft, replace(recipe.shape, seed=recipe.seed), recipe.training(), texts(pack))
+    lay_circuit(draft, recipe.seed)
+    seal(draft, recipe.training())
     if Path(recipe.pack).is_dir():
-        shutil.copytree(recipe.pack, folder / PROMPT_PACK)
+        shutil.copytree(recipe.pack, draft / PROMPT_PACK)
+    draft.rename(folder)
 
 
 def _practice(recipe: Recipe) -> list[list[Example]]:
@@ -137,6 +149,13 @@ def _practice(recipe: Recipe) -> list[list[Example]]:
         list(practice.notes(None, much.bare, much.bare_statements, seed)),
         list(practice.notes(pack, much.prompted, much.prompted_statements, seed)),
     ]
+
+
+def _rehearsal(recipe: Recipe) -> Iterator[Example]:
+    """Practice with whole prompts that was not had before."""
+    much, pack = recipe.practice, packs.load(recipe.pack)
+    both = practice.notes(pack, much.prompted + much.rehearsed, much.prompted_statements, recipe.seed)
+    return islice(both, much.prompted, None)
 
 
 def _counted(what: str, progress: Progress) -> Callable[[int, int], None]:

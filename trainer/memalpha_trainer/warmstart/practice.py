@@ -1,17 +1,18 @@
 """Practice texts: what can be learned without a teacher, which is to copy and to keep to the format.
 
-`lists` are names, words and days to be written again as they are, for each kind of word has to be copied
-before it is copied from a sentence; `notes` are chunks of plain statements, and the
-calls that store them all. Each is about a name of its own that no memory shows, and nothing is hedged,
-repeated, changed or taken back, so that there is nothing to decide: when to write is learned from the teacher
-alone. Names are of the training split. Pure: a seed is a list.
+`lists` are names, words and days to be written again, for each kind of word has to be copied before it is
+copied from a sentence; `notes` are chunks of plain statements, and the calls that store them. Each is about a
+name of its own that no memory shows, and nothing is hedged, repeated, changed or taken back. In both, chance
+leaves some out: the rest of a name cannot be told by counting, only by looking for what was just written, and
+when to write is learned from the teacher alone. Names are of the training split. Pure: a seed is a list.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
+from typing import TypeVar
 
 from memalpha.agent import wire
 from memalpha.agent.packs import PromptPack
@@ -24,23 +25,32 @@ from memalpha.tasks.ledger.words import ATTRIBUTES, EVENTS, PASSES, SORTS, VALUE
 from memalpha.tasks.ledger.writers import Teacher
 from memalpha_trainer.warmstart.example import Example
 
+T = TypeVar("T")
+
 _FORM = wire.get("lines")
 _ACTS = (Act.SET, Act.SET, Act.VALID, Act.EVENT, Act.EVENT)
 _FIRST_DAY = date(2024, 1, 1)
 _DAYS = 800
 _MOST_SHOWN = 3
 _DAY_SHARE = 0.1
-_WORD_SHARE = 0.5
+_WORD_SHARE = 0.35
+_KEPT = 0.6
+"""Share of items and of statements that are written."""
 _VOCABULARY = (*ATTRIBUTES, *PASSES, *EVENTS, *(word for words in VALUES.values() for word in words))
 
 
 def lists(count: int, longest: int, seed: int) -> Iterator[Example]:
-    """Lists of up to so many names, words and days, each to be repeated."""
+    """Lists of up to so many names, words and days, of which some are to be repeated in order."""
     rng = random.Random(f"lists {seed}")
     for _ in range(count):
-        items = rng.sample(names("train"), rng.randint(max(1, longest // 2), longest))
-        text = "".join(f" {_item(rng, name)}" for name in items)
-        yield Example("", f"\n{text}", text)
+        chosen = rng.sample(names("train"), rng.randint(max(1, longest // 2), longest))
+        items = [f" {_item(rng, name)}" for name in chosen]
+        yield Example("", f"\n{''.join(items)}", "".join(_some(rng, items)))
+
+
+def _some(rng: random.Random, items: Sequence[T]) -> list[T]:
+    """Those that chance keeps, in order."""
+    return [item for item in items if rng.random() < _KEPT]
 
 
 def _item(rng: random.Random, name: str) -> str:
@@ -51,7 +61,7 @@ def _item(rng: random.Random, name: str) -> str:
 
 
 def notes(pack: PromptPack | None, count: int, statements: int, seed: int) -> Iterator[Example]:
-    """Chunks of so many statements, and the calls that store them in order.
+    """Chunks of so many statements, and the calls that store some of them in order.
 
     Args:
         pack: Of the prompts, with unrelated memories; None shows the chunk alone.
@@ -63,17 +73,16 @@ def notes(pack: PromptPack | None, count: int, statements: int, seed: int) -> It
     for _ in range(count):
         chosen = rng.sample(names("train"), statements + 2 * _MOST_SHOWN)
         text = " ".join(sentence(_told(rng, name)) for name in chosen[:statements])
-        yield _bare(text) if pack is None else _prompted(pack, _view(rng, text, chosen[statements:]))
+        if pack is None:
+            system, user, view = "", text, PromptView("", MOST_CORE_TOKENS, [], [], text, "", "")
+        else:
+            system, user = _prompt(pack, _view(rng, text, chosen[statements:]))
+            view = read_prompt(user)
+        yield Example(system, user, _FORM.render(_some(rng, Teacher().calls(view))))
 
 
-def _bare(text: str) -> Example:
-    view = PromptView("", MOST_CORE_TOKENS, [], [], text, "", "")
-    return Example("", text, _FORM.render(Teacher().calls(view)))
-
-
-def _prompted(pack: PromptPack, view: GetWriterViewResponse) -> Example:
-    system, user = (each.content for each in render_prompt(view, _FORM, pack).messages)
-    return Example(system, user, _FORM.render(Teacher().calls(read_prompt(user))))
+def _prompt(pack: PromptPack, view: GetWriterViewResponse) -> list[str]:
+    return [each.content for each in render_prompt(view, _FORM, pack).messages]
 
 
 def _view(rng: random.Random, text: str, strangers: list[str]) -> GetWriterViewResponse:

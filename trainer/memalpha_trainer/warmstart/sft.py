@@ -51,6 +51,7 @@ def imitate(
     schedule: Schedule,
     *,
     version: int = 1,
+    sharpness: float = 1.0,
     progress: Progress = lambda step, of, loss, right: None,
 ) -> Manifest:
     """Learns rows and writes the result as a checkpoint of the same kind as the one it starts from.
@@ -62,6 +63,8 @@ def imitate(
             for all stages together.
         schedule: How.
         version: Number of the new weights.
+        sharpness: By what all logits are multiplied at the end: what then is sampled at temperature 1 is what
+            was learned, at one over it.
         progress: Is told of the loss.
 
     Raises:
@@ -79,6 +82,8 @@ def imitate(
     prepare(threads=1)
     network = AutoModelForCausalLM.from_pretrained(start, dtype=torch.float32, local_files_only=True)
     _train(network, start, rows, schedule, progress)
+    with torch.no_grad():
+        network.model.norm.weight.mul_(sharpness)
     draft = out.with_name(f"{out.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     shutil.copytree(start, draft, ignore=shutil.ignore_patterns(MANIFEST, "*.safetensors", "*.bin"))

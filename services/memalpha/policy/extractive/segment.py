@@ -20,7 +20,9 @@ _MARKERS = ("[continued] ", "[blank] ")
 _TIME_LINE = re.compile(r"\[(\d{4}-\d{2}-\d{2}[^\]\s]{0,24})\]$")
 _HEADING = re.compile(r"#{1,6}\s+(.+?)\s*#*$")
 _BULLET = re.compile(r"(?:[-*+•]|\d{1,3}[.)])\s+(?:\[[ xX]\]\s+)?")
-_FENCE = re.compile(r"(?:```|~~~)")
+# CommonMark 0.31, section 4.5: what stands behind backticks has none, or it is code within a line.
+_FENCE = re.compile(r"(`{3,}(?=[^`]*$)|~{3,})\s*(.*)$")
+_SENTENCE = re.compile(r"(?:\S+\s+){3,}\S+[.!?…。！？][\"'”’)\]]*$")
 LONGEST = 600
 _ROOM = re.compile(rf"\S[\s\S]{{0,{LONGEST - 1}}}(?!\S)|\S{{{LONGEST}}}")
 _END = re.compile(r"(?:[.!?…]+[\"'”’)\]]*\s+|[。！？]+)(?=\S)")
@@ -108,24 +110,44 @@ def _without_code(lines: list[str], speakers: frozenset[str]) -> list[str]:
     What goes on from another chunk began in the middle of code if its first fence could only close some.
     """
     kept: list[str] = []
-    code = False
+    fence = ""
     for place, line in enumerate(lines):
         label = _label(line, speakers)
         text = line[len(label) + 2 :] if label else line
-        if label:
-            code = text.startswith(_MARKERS) and _closes(lines[place + 1 :], speakers)
-        fence = _FENCE.match(text) is not None
-        code ^= fence
-        drop = code or fence
-        kept.append((f"{label}: …" if label else "") if drop else line)
+        if label or not place:
+            fence = _begun(text, lines[place + 1 :], speakers)
+        before, fence = fence, _fenced(text, fence)
+        kept.append((f"{label}: …" if label else "") if before or fence else line)
     return kept
 
 
-def _closes(lines: list[str], speakers: frozenset[str]) -> bool:
-    """Whether the turn's rest has an odd number of fences, the first of which names no language."""
-    rest = list(takewhile(lambda line: not _label(line, speakers), lines))
-    fences = [line for line in rest if _FENCE.match(line)]
-    return len(fences) % 2 == 1 and not fences[0].strip("`~")
+def _fenced(line: str, fence: str) -> str:
+    """The fence of the code that a line leaves open, after one that left `fence` open; empty if none."""
+    found = _FENCE.match(line)
+    if not fence:
+        return found[1] if found else ""
+    return "" if found and found[1].startswith(fence) and not found[2] else fence
+
+
+def _begun(text: str, later: list[str], speakers: frozenset[str]) -> str:
+    """The fence of code that began in the chunk before; empty if a turn, of this first line, begins without.
+
+    Such a turn goes on from another chunk, has one fence more than pairs, and the first names no language.
+    The odd one may be the last as well, of code that goes on in the next chunk: then there is more prose
+    before the first than behind the last.
+    """
+    rest = [text, *takewhile(lambda line: not _label(line, speakers), later)]
+    fences = [(place, found) for place, line in enumerate(rest) if (found := _FENCE.match(line))]
+    if not text.startswith(_MARKERS) or len(fences) % 2 == 0 or fences[0][1][2]:
+        return ""
+    before, behind = rest[: fences[0][0]], rest[fences[-1][0] + 1 :]
+    return "" if _prose(before) > _prose(behind) else fences[0][1][1]
+
+
+def _prose(lines: list[str]) -> float:
+    """The share of lines that end as sentences do."""
+    said = [line for line in lines if line]
+    return sum(bool(_SENTENCE.match(line)) for line in said) / max(len(said), 1)
 
 
 def _conversation(lines: list[str], speakers: frozenset[str], time: str) -> list[Sentence]:

@@ -15,6 +15,9 @@ from memalpha.policy.local.network import Attention, causal, masked
 _FIRST_LENGTH = 256
 # It shrinks once it is so many times as long as its longest row needs.
 _SLACK = 4
+# Places that a step sees more or fewer of at a time, where its shapes must not be its longest row's. Within
+# a multiple of it, places without weight change no sum of the matrix libraries; a test holds them to that.
+_BLOCK = 256
 
 
 class Cache:
@@ -37,9 +40,10 @@ class Cache:
 
         return attend
 
-    def steps(self, places: Any) -> Attention:
-        """A pass over one new token of each row, at these places (rows,)."""
+    def steps(self, places: Any, *, blocks: bool = False) -> Attention:
+        """A pass over one new token of each row, at these places (rows,); with `blocks`, of whole blocks."""
         count, width = places.shape[0], int(places.max()) + 1
+        width = -(-width // _BLOCK) * _BLOCK if blocks else width
         rows = torch.arange(count, device=places.device)
         hidden = torch.arange(width, device=places.device) > places[:, None]
 

@@ -43,7 +43,7 @@ class Job:
         self,
         prompt: list[int],
         sampling: Sampling,
-        generator: Any,
+        generator: Any = None,
         *,
         most: int,
         ends: frozenset[int],
@@ -55,7 +55,7 @@ class Job:
         Args:
             prompt: ids, at least one.
             sampling: how to sample.
-            generator: the row's own source of chance.
+            generator: the row's own source of chance, where this process draws.
             most: new tokens at which it ends.
             ends: ids that end it.
             decoder: turns ids into text.
@@ -67,6 +67,8 @@ class Job:
         self.generator = generator
         self.ended = False
         self.cancelled = False
+        # Tokens of the prompt that were not read again.
+        self.cached = 0
         self._most = most
         self._ends = ends
         self._decoder = decoder

@@ -10,7 +10,7 @@ from typing import Any
 from memalpha.errors import InvalidInputError, make
 
 
-class _Library:
+class Library:
     """Stands for a module until something of it is used."""
 
     def __init__(self, name: str) -> None:
@@ -22,10 +22,10 @@ class _Library:
         return found
 
 
-torch: Any = _Library("torch")
-transformers: Any = _Library("transformers")
-tokenizers: Any = _Library("tokenizers")
-safetensors: Any = _Library("safetensors.torch")
+torch: Any = Library("torch")
+transformers: Any = Library("transformers")
+tokenizers: Any = Library("tokenizers")
+safetensors: Any = Library("safetensors.torch")
 
 
 def prepare(threads: int) -> None:

@@ -39,7 +39,7 @@ class Model:
         Raises:
             UnsupportedError: MODEL_NOT_LOADED.
         """
-        with _loading(folder):
+        with loading(folder):
             config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
             _check_architecture(folder, config)
             network, found = transformers.AutoModelForCausalLM.from_pretrained(
@@ -52,7 +52,7 @@ class Model:
             )
         off = {kind: sorted(map(str, names)) for kind, names in found.items() if names}
         if off:
-            raise _not_loaded(folder, "; ".join(f"{kind} {names[:3]}" for kind, names in off.items()))
+            raise not_loaded(folder, "; ".join(f"{kind} {names[:3]}" for kind, names in off.items()))
         _check_finite(folder, network.state_dict())
         return cls(network.to(device).eval())
 
@@ -71,7 +71,7 @@ class Model:
             name for name, tensor in tensors.items() if tensor.shape != expected[name].shape
         )
         if wrong:
-            raise _not_loaded(folder, f"names or shapes differ from the served model's: {wrong[:3]}")
+            raise not_loaded(folder, f"names or shapes differ from the served model's: {wrong[:3]}")
         _check_finite(folder, tensors)
         network.load_state_dict(tensors)
         return Model(network)
@@ -151,22 +151,22 @@ def _passes(sequences: Sequence[Sequence[int]]) -> Iterator[list[int]]:
 def _check_architecture(folder: Path, config: Any) -> None:
     names = config.architectures or ["none"]
     if names[0] not in ARCHITECTURES:
-        raise _not_loaded(folder, f"architecture must be one of {', '.join(ARCHITECTURES)}, not {names[0]}")
+        raise not_loaded(folder, f"architecture must be one of {', '.join(ARCHITECTURES)}, not {names[0]}")
     if set(getattr(config, "layer_types", None) or ["full_attention"]) != {"full_attention"}:
-        raise _not_loaded(folder, "layer_types must be full_attention throughout")
+        raise not_loaded(folder, "layer_types must be full_attention throughout")
 
 
 def _tensors(folder: Path) -> dict[str, Any]:
     paths = sorted(folder.glob("*.safetensors"))
     if not paths:
-        raise _not_loaded(folder, "it holds no *.safetensors")
+        raise not_loaded(folder, "it holds no *.safetensors")
     tensors: dict[str, Any] = {}
     for path in paths:
-        with _loading(folder):
+        with loading(folder):
             found = safetensors.load_file(path)
         twice = sorted(tensors.keys() & found.keys())
         if twice:
-            raise _not_loaded(folder, f"more than one file holds {twice[:3]}")
+            raise not_loaded(folder, f"more than one file holds {twice[:3]}")
         tensors |= found
     return tensors
 
@@ -182,26 +182,27 @@ def _check_tie(folder: Path, network: Any, tensors: dict[str, Any]) -> None:
     if embedding in tensors and not torch.equal(
         tensors.setdefault("lm_head.weight", tensors[embedding]), tensors[embedding]
     ):
-        raise _not_loaded(folder, f"lm_head.weight must be {embedding}, to which it is tied")
+        raise not_loaded(folder, f"lm_head.weight must be {embedding}, to which it is tied")
 
 
 def _check_finite(folder: Path, tensors: dict[str, Any]) -> None:
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
-            raise _not_loaded(folder, f"{name} holds a number that is not finite")
+            raise not_loaded(folder, f"{name} holds a number that is not finite")
 
 
 @contextmanager
-def _loading(folder: Path) -> Iterator[None]:
+def loading(folder: Path) -> Iterator[None]:
     """Whatever the libraries raise inside becomes MODEL_NOT_LOADED."""
     try:
         yield
     except MemalphaError:
         raise
     except Exception as error:  # safetensors' own error derives from nothing else
-        raise _not_loaded(folder, f"{type(error).__name__}: {error}") from error
+        raise not_loaded(folder, f"{type(error).__name__}: {error}") from error
 
 
-def _not_loaded(folder: Path, reason: str) -> UnsupportedError:
+def not_loaded(folder: Path, reason: str) -> UnsupportedError:
+    """The error of a folder that cannot be served."""
     message = f"model {folder} cannot be served: {' '.join(reason.split())[:500]}"
     return make(UnsupportedError, "MODEL_NOT_LOADED", message, path=folder)

@@ -24,7 +24,9 @@ _log = get_logger(__name__)
 class Worker:
     """Generates for many jobs at once."""
 
-    def __init__(self, model: Model, version: int, *, rows: int, waiting: int) -> None:
+    def __init__(
+        self, model: Model, version: int, *, rows: int, waiting: int, batch_invariant: bool = False
+    ) -> None:
         """Starts the thread.
 
         Args:
@@ -32,10 +34,12 @@ class Worker:
             version: of its weights.
             rows: most jobs at once.
             waiting: most jobs that wait for a row.
+            batch_invariant: whether a job's numbers are the same to the last bit whatever jobs it is beside.
         """
         self._served = model, version
-        self._batch = Batch(model, version)
         self._rows = rows
+        self._fixed_rows = rows if batch_invariant else 0
+        self._batch = Batch(model, version, self._fixed_rows)
         self._limit = waiting
         self._waiting: deque[Job] = deque()
         self._exchange: tuple[Model, int, Future[float]] | None = None
@@ -140,7 +144,7 @@ class Worker:
     def _start_over(self, error: Exception) -> None:
         _log.error("generation failed", rows=len(self._batch.jobs), exc_info=error)
         message = f"the model failed: {type(error).__name__}; the service's log tells more"
-        jobs, self._batch = self._batch.jobs, Batch(*self._served)
+        jobs, self._batch = self._batch.jobs, Batch(*self._served, self._fixed_rows)
         for job in jobs:
             if not job.ended:
                 job.fail(make(InternalError, "GENERATION_FAILED", message))

@@ -23,12 +23,13 @@ _STATUSES = {
         *("badrequesterror", "invalidrequesterror", "invalidprompt", "stringabovemaxlength"),
         *("contextlengthexceeded", "contentfilter", "contentpolicyviolation", "unprocessableentityerror"),
     ),
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("requesttoolarge", "requesttoolargeerror"),
     HTTPStatus.UNAUTHORIZED: ("invalidapikey", "authenticationerror"),
     HTTPStatus.FORBIDDEN: ("permissionerror", "permissiondeniederror"),
     HTTPStatus.NOT_FOUND: ("modelnotfound", "notfounderror"),
     HTTPStatus.TOO_MANY_REQUESTS: (
         *("ratelimitexceeded", "ratelimiterror", "insufficientquota", "toomanyrequests"),
-        "requestlimitexceeded",
+        *("requestlimitexceeded", "overloaded", "overloadederror", "engineoverloaded", "serveroverloaded"),
     ),
 }
 _BY_NAME = {name: status for status, names in _STATUSES.items() for name in names}

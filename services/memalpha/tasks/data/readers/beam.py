@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from memalpha.sources.structured import kind_of
-from memalpha.tasks.data.readers.files import DatasetError, check_unique, encodable, read_json, text_of
+from memalpha.tasks.data.readers.files import (
+    DatasetError,
+    check_unique,
+    encodable,
+    list_of,
+    read_json,
+    text_of,
+)
 
 LONGEST = 64 * 1024
 """Bytes of a message that are kept: as many as one memory holds. One message of the set is a longer log."""
@@ -47,12 +54,16 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A probing question, its gold answer under whichever name the kind has, and the message ids it cites."""
+    """A probing question, its gold answer under whichever name the kind has, and the message ids it cites.
+
+    `rubric` is what the paper's judge looks for, one nugget each.
+    """
 
     kind: str
     text: str
     answer: str
     cited: tuple[str, ...]
+    rubric: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +125,7 @@ def _files(folder: Path) -> Iterator[Files]:
 def _messages(batches: object, name: str) -> Iterator[Message]:
     if not isinstance(batches, list):
         raise DatasetError(f"{name} is not BEAM: it must be an array of batches, not {kind_of(batches)}")
-    for number, batch in enumerate(batches, start=1):
+    for number, batch in enumerate(_batches(batches), start=1):
         groups = batch.get("turns") if isinstance(batch, dict) else None
         if not isinstance(groups, list) or not all(isinstance(group, list) for group in groups):
             raise DatasetError(f'{name}, batch {number}: "turns" must be an array of arrays of messages')
@@ -122,6 +133,17 @@ def _messages(batches: object, name: str) -> Iterator[Message]:
         time = _time(messages, f"{name}, batch {number}")
         for place, message in enumerate(messages, start=1):
             yield _message(message, time, f"{name}, batch {number}, message {place}")
+
+
+def _batches(entries: list[Any]) -> Iterator[Any]:
+    """The batches, which the longest chats keep by plan: `{"plan-1": [batches]}`."""
+    for entry in entries:
+        plans = entry if isinstance(entry, dict) and "turns" not in entry else None
+        if plans and all(isinstance(plan, list) for plan in plans.values()):
+            for plan in plans.values():
+                yield from plan
+        else:
+            yield entry
 
 
 def _message(message: object, time: str, where: str) -> Message:
@@ -159,7 +181,12 @@ def _probe(entry: object, kind: str, where: str) -> Probe:
     fields = entry if isinstance(entry, dict) else {}
     gold = next((str(fields[key]) for key in _GOLD if fields.get(key)), "")
     cited = tuple(dict.fromkeys(_ids(fields.get("source_chat_ids"))))
-    return Probe(kind, text_of(fields, "question", where), encodable(gold, where), cited)
+    rubric = tuple(str(nugget) for nugget in _rubric(fields, where))
+    return Probe(kind, text_of(fields, "question", where), encodable(gold, where), cited, rubric)
+
+
+def _rubric(fields: dict[str, Any], where: str) -> list[Any]:
+    return list_of(fields, "rubric", where) if fields.get("rubric") else []
 
 
 def _ids(cited: object) -> Iterator[str]:

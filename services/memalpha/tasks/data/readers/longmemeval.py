@@ -16,16 +16,20 @@ _TIME = re.compile(r"(\d{4})/(\d\d)/(\d\d)(?: \(\w+\))?(?: (\d\d:\d\d))?")
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One chat session; a turn is its role and its words."""
+    """One chat session; a turn is its role and its words. `marked` turns hold the answer, by place."""
 
     id: str
     time: str
     turns: tuple[tuple[str, str], ...]
+    marked: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The sessions of one question, in file order, and which of them hold its answer."""
+    """The sessions of one question, in file order, and which of them hold its answer.
+
+    An `id` that ends in `_abs` is of a question that the sessions do not answer.
+    """
 
     kind: str
     question: str
@@ -33,6 +37,7 @@ class History:
     time: str
     sessions: tuple[Session, ...]
     evidence: frozenset[str]
+    id: str = ""
 
     def lines(self) -> Iterator[str]:
         """What an instance would say of it."""
@@ -61,9 +66,10 @@ def _history(row: dict[str, Any], where: str) -> History:
         kind=text_of(row, "question_type", where),
         question=text_of(row, "question", where),
         answer=answer,
-        time=_time(row.get("question_date"), where),
+        time=iso_time(row.get("question_date"), where),
         sessions=tuple(_session(*parts, where=where) for parts in zip(*columns, strict=True)),
         evidence=frozenset(str(id_) for id_ in list_of(row, "answer_session_ids", where)),
+        id=str(row.get("question_id", "")),
     )
 
 
@@ -71,7 +77,9 @@ def _session(id_: object, time: object, turns: object, *, where: str) -> Session
     at = f"{where}, session {id_}"
     if not isinstance(turns, list):
         raise DatasetError(f"{at} must be an array of turns")
-    return Session(str(id_), _time(time, at), tuple(_turn(turn, at) for turn in turns))
+    said = tuple(_turn(turn, at) for turn in turns)
+    marked = tuple(place for place, turn in enumerate(turns) if turn.get("has_answer"))
+    return Session(str(id_), iso_time(time, at), said, marked)
 
 
 def _turn(turn: object, where: str) -> tuple[str, str]:
@@ -82,7 +90,12 @@ def _turn(turn: object, where: str) -> tuple[str, str]:
     return role, encodable(content, where)
 
 
-def _time(value: object, where: str) -> str:
+def iso_time(value: object, where: str) -> str:
+    """A time of the set as ISO 8601.
+
+    Raises:
+        DatasetError: it does not read like one; `where` says whose it is.
+    """
     match = _TIME.fullmatch(str(value))
     if not match:
         raise DatasetError(f"{where}: a date must read like 2023/05/20 (Sat) 02:21, not {value!r}")

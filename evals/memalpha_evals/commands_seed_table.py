@@ -1,0 +1,130 @@
+"""The command `seed-table`: the cells that Mem-alpha is published for, with ours beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from memalpha.agent.presets import PRESETS
+from memalpha_evals import endpoints, pages, suites, systems
+from memalpha_evals.runs.compose import READER_FORMS
+from memalpha_evals.runs.files import replace
+from memalpha_evals.scheduler import Limits
+from memalpha_evals.seed_table import page, plans
+from memalpha_evals.seed_table.plans import Job, Settings, Size
+from memalpha_evals.seed_table.published import Cell, chosen
+from memalpha_evals.seed_table.running import Made, carry_out
+
+MARKDOWN, DOCUMENT = "seed-table.md", "seed-table.json"
+INTERRUPTED = 130
+_WIDEST = 240
+
+_PLAN_HEADER = [
+    "cell",
+    "suite",
+    "conversations",
+    "questions",
+    "chunks",
+    "tokens read",
+    "budget",
+    "tokens given",
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("seed-table")(seed_table)
+
+
+def seed_table(
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help=f"Folder of all data; unset: the one that {suites.VARIABLE} names.", show_default=False
+        ),
+    ] = None,
+    names: Annotated[str, typer.Option("--systems", help=f"Of {', '.join(systems.NAMES)}.")] = "memalpha",
+    policy: Annotated[str, typer.Option(help=f"What writes memory: {endpoints.FORMS}.")] = "extractive",
+    reader: Annotated[
+        str, typer.Option(help=f"What answers: {READER_FORMS}; unset: nobody, and nothing is run.")
+    ] = "",
+    preset: Annotated[str, typer.Option(help=f"How memalpha reads: {', '.join(PRESETS)}.")] = "default",
+    cells: Annotated[str, typer.Option(help="Names of cells between commas; unset: all.")] = "",
+    questions: Annotated[int, typer.Option(min=0, help="Most of each cell; 0: as its protocol says.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw and of every call.")] = 42,
+    out: Annotated[Path, typer.Option(help="The table's folder, with one run for each cell.")] = Path(
+        "runs/seed-table"
+    ),
+    slots: Annotated[int, typer.Option(min=1, max=100_000, help="Most calls in flight.")] = 32,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would be read and asked.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """The cells that Mem-alpha and its best competitor are published for, with ours beside them.
+
+    Example: evals seed-table --data DATA --policy HOST:PORT --reader openai:MODEL
+
+    The same command goes on where it was stopped. Figures of a reader that is no model, or one for tests, are
+    plumbing and stand apart.
+    """
+    wanted = chosen(cells)
+    chosen_systems = tuple(name.strip() for name in names.split(",") if name.strip())
+    settings = Settings(data, chosen_systems, policy, reader, preset, questions, seed)
+    jobs = plans.jobs(wanted, settings)
+    if dry_run:
+        _plan(jobs, as_json)
+        return
+    made = _carried_out(jobs, out, slots)
+    _write(wanted, made, settings, out, as_json)
+
+
+def _carried_out(jobs: list[Job], out: Path, slots: int) -> Made:
+    try:
+        return asyncio.run(carry_out(jobs, out, Limits(slots)))
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _write(cells: tuple[Cell, ...], made: Made, settings: Settings, out: Path, as_json: bool) -> None:
+    content = page.document(cells, made, settings)
+    out.mkdir(parents=True, exist_ok=True)
+    replace(out / DOCUMENT, [json.dumps(content, indent=1, ensure_ascii=False) + "\n"])
+    replace(out / MARKDOWN, [page.markdown(cells, made, settings)])
+    if as_json:
+        print(json.dumps(content))
+        return
+    pages.show(page.tables(cells, made), _plain())
+    print(f"written: {out / MARKDOWN}")
+
+
+def _plan(jobs: list[Job], as_json: bool) -> None:
+    sizes = {job.cell.name: plans.size(job.plan) for job in jobs if job.plan}
+    if as_json:
+        print(json.dumps({"cells": [_counted(job, sizes.get(job.cell.name)) for job in jobs]}))
+        return
+    pages.show([("Plan; nothing is run", _PLAN_HEADER, [_line(job, sizes) for job in jobs])], _plain())
+
+
+def _line(job: Job, sizes: dict[str, Size]) -> list[str]:
+    found = sizes.get(job.cell.name)
+    if not job.plan or not found:
+        what = job.reason or f"mean of {', '.join(job.cell.mean_of)}"
+        return [job.cell.name, what, *[""] * 6]
+    numbers = (found.conversations, found.questions, found.chunks, found.tokens, job.plan.budget)
+    return [job.cell.name, job.plan.suite, *(f"{each:,}" for each in numbers), f"{found.context_tokens:,}"]
+
+
+def _counted(job: Job, found: Size | None) -> dict[str, object]:
+    counts = {name: getattr(found, name) for name in found.__slots__} if found else None
+    plan = job.plan.to_dict() if job.plan else None
+    return {"cell": job.cell.name, "reason": job.reason, "plan": plan, "size": counts}
+
+
+def _plain() -> Console:
+    return Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=_WIDEST)

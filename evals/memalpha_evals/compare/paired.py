@@ -1,0 +1,147 @@
+"""Paired differences of a side from a baseline, over all questions and within each category.
+
+A difference is taken question by question and averaged; its interval is a bootstrap of whole clusters, and
+beside it stands the clustered standard error. Where every score is 0 or 1 there is McNemar's exact test too.
+Holm's correction is over the sides, on the first line only: that is the comparison that was named beforehand,
+over all questions that can be answered; the others are for reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+from memalpha.tasks.stats import Difference, paired_difference
+from memalpha_evals.compare.measured import HEADLINE, parts, value
+from memalpha_evals.compare.sides import Side
+from memalpha_evals.rows import Row
+from memalpha_evals.statistics import clustered_mean, detectable, holm, mcnemar
+
+BOOTSTRAP_SAMPLES = 2000
+CONFIDENCE = 0.95
+SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a comparison, such as a category.
+
+    Attributes:
+        ours: The side's mean.
+        baseline: The baseline's, over the same questions.
+        difference: Of the two.
+        error: Clustered standard error of the difference; None with few clusters.
+        only_ours: Questions that the side scores higher on; `only_baseline`: that the baseline does.
+        p: McNemar's, where all scores are 0 or 1.
+        adjusted: The same after Holm; on the first line only.
+        detectable: The smallest difference that so many questions would show, with this share discordant.
+        by_cluster: Mean difference of each cluster.
+    """
+
+    name: str
+    ours: float
+    baseline: float
+    difference: Difference
+    error: float | None
+    p: float | None
+    adjusted: float | None
+    detectable: float
+    by_cluster: dict[str, float]
+
+    @property
+    def clear(self) -> bool:
+        """The interval leaves zero out."""
+        interval = self.difference.interval
+        return interval is not None and (interval.low > 0 or interval.high < 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A side against a baseline."""
+
+    side: Side
+    baseline: Side
+    lines: tuple[Line, ...]
+
+    @property
+    def name(self) -> str:
+        """What is taken from what."""
+        return f"{self.side.name} − {self.baseline.name}"
+
+
+Pair = tuple[Row, float, float]
+"""A row of the baseline, the side's score and the baseline's."""
+
+
+def compare(pairs: Sequence[tuple[Side, Side]], score: str = HEADLINE) -> list[Comparison]:
+    """Each first side minus its baseline; Holm's correction is over all of them.
+
+    A side without a question in common with its baseline has no lines.
+    """
+    found = [
+        Comparison(side, baseline, tuple(_lines(paired(baseline, side, score), baseline.facts.apart)))
+        for side, baseline in pairs
+    ]
+    p_values = {each.name: each.lines[0].p for each in found if each.lines and each.lines[0].p is not None}
+    adjusted = holm(p_values)
+    return [_adjusted(each, adjusted.get(each.name)) for each in found]
+
+
+def paired(baseline: Side, side: Side, score: str = HEADLINE) -> list[Pair]:
+    """Questions that both have a score of, in the baseline's order."""
+    pairs = []
+    for key, row in baseline.rows.items():
+        other = side.rows.get(key)
+        ours, theirs = (value(other, score) if other else None), value(row, score)
+        if ours is not None and theirs is not None:
+            pairs.append((row, ours, theirs))
+    return pairs
+
+
+def _lines(pairs: Sequence[Pair], apart: Collection[str]) -> list[Line]:
+    lines = parts([row for row, _, _ in pairs], apart)
+    named = ((name, [pair for pair in pairs if within(pair[0])]) for name, within in lines.items())
+    return [_line(name, chosen) for name, chosen in named if chosen]
+
+
+def _line(name: str, pairs: Sequence[Pair]) -> Line:
+    ours, theirs = [each for _, each, _ in pairs], [each for _, _, each in pairs]
+    clusters = [row.cluster for row, _, _ in pairs]
+    difference = paired_difference(
+        ours, theirs, clusters, samples=BOOTSTRAP_SAMPLES, confidence=CONFIDENCE, seed=SEED
+    )
+    binary = set(ours) | set(theirs) <= {0.0, 1.0}
+    return Line(
+        name,
+        ours=sum(ours) / len(pairs),
+        baseline=sum(theirs) / len(pairs),
+        difference=difference,
+        error=clustered_mean([a - b for a, b in zip(ours, theirs, strict=True)], clusters).error,
+        p=mcnemar(difference.better, difference.worse) if binary else None,
+        adjusted=None,
+        detectable=detectable(len(pairs), _spread(ours, theirs)),
+        by_cluster=_by_cluster(pairs),
+    )
+
+
+def _spread(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """Mean squared difference: the share of discordant questions, where scores are 0 or 1.
+
+    At least one question's worth, or nothing could be missed.
+    """
+    squares = sum((a - b) ** 2 for a, b in zip(ours, theirs, strict=True))
+    return max(1.0, squares) / len(ours)
+
+
+def _by_cluster(pairs: Sequence[Pair]) -> dict[str, float]:
+    found: dict[str, list[float]] = {}
+    for row, ours, theirs in pairs:
+        found.setdefault(row.cluster, []).append(ours - theirs)
+    return {name: sum(each) / len(each) for name, each in found.items()}
+
+
+def _adjusted(comparison: Comparison, p: float | None) -> Comparison:
+    if not comparison.lines:
+        return comparison
+    first, *others = comparison.lines
+    return replace(comparison, lines=(replace(first, adjusted=p), *others))

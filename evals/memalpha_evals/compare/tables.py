@@ -1,0 +1,200 @@
+"""Comparisons as tables of text, and the sentences without which nobody should read them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from memalpha.cli.style import plural
+from memalpha.tasks.stats import FEWEST_CLUSTERS, Interval
+from memalpha_evals.compare.measured import HEADLINE, OVERALL, Measured, measured, parts
+from memalpha_evals.compare.paired import BOOTSTRAP_SAMPLES, Comparison, Line
+from memalpha_evals.compare.sides import Group, Side
+from memalpha_evals.pages import Titled
+from memalpha_evals.rows import Row
+
+NO_CLAIM = (
+    f"Fewer than {FEWEST_CLUSTERS} clusters: numbers describe this sample, and claim nothing beyond it."
+)
+
+HOW_TO_READ = (
+    "Scores are percent; the headline is each question by the score of its kind (options by letter, "
+    "abstention where there is no answer, labels as numbers, texts by token F1, everything else by "
+    "whole-word containment). Failed rows are in every mean, as 0. Where some questions cannot be answered, "
+    "claims are about the answerable ones: overall, a system that always says that it does not know gets all "
+    "the others, so read that figure beside how often abstaining was right, and of how many that were due. "
+    "Tokens are for each question: built by model calls while reading, stored by the system, given to the "
+    "reader, and taken by its calls; cut counts contexts that the budget cut off."
+)
+HOW_INTERVALS = (
+    "Intervals are 95 %. A difference is clear (*) if its interval leaves zero out; with many lines some "
+    "will by chance, so only the first line is corrected for the number of comparisons (Holm). Intervals of "
+    f"differences draw whole clusters with replacement {BOOTSTRAP_SAMPLES:,} times; `error` is the "
+    "clustered standard error of the same difference. p is McNemar's exact test where all scores are 0 or 1; "
+    "it takes questions as independent. `could be seen` is the smallest difference that so many questions "
+    "with so much disagreement show four times in five."
+)
+
+
+def percent(value: float | None, signed: bool = False) -> str:
+    """A share as percent with one decimal; a dash if there is none."""
+    return "–" if value is None else f"{100 * value:{'+' if signed else ''}.1f}"
+
+
+def between(interval: Interval | None, signed: bool = False) -> str:
+    """An interval in percent; a dash if there is none."""
+    return f"{percent(interval.low, signed)} to {percent(interval.high, signed)}" if interval else "–"
+
+
+def sides_table(group: Group, sides: Sequence[Side], score: str = HEADLINE) -> Titled:
+    """What each side of a group scores and takes; the interval is of the first score."""
+    main, within = next(iter(_lines(sides).items()))
+    header = ["system", "questions", main, "interval", OVERALL, "failed", "cut", "evidence"]
+    header += ["abstains right", "of those due", "built", "stored", "context", "read"]
+    rows = []
+    for side in sides:
+        every = list(side.rows.values())
+        first = measured([row for row in every if within(row)], score)
+        found = measured(every, score, query_aware=group.query_aware)
+        cells = _measured(first, found) if first and found else ["0", *["–"] * (len(header) - 2)]
+        rows.append([side.name, *cells])
+    return f"Scores and tokens, {score}", header, rows
+
+
+def _measured(first: Measured, found: Measured) -> list[str]:
+    spent = found.spending
+    return [
+        f"{found.score.questions:,}",
+        percent(first.score.value),
+        between(first.score.interval),
+        percent(found.score.value),
+        str(found.failed),
+        str(found.truncated),
+        percent(found.evidence),
+        percent(found.abstention.precision),
+        percent(found.abstention.recall),
+        *(f"{each:,.0f}" for each in (spent.built, spent.stored, spent.context, spent.read)),
+    ]
+
+
+def _lines(sides: Sequence[Side]) -> dict[str, Callable[[Row], bool]]:
+    return parts([row for side in sides for row in side.rows.values()], sides[0].facts.apart)
+
+
+def categories_table(sides: Sequence[Side], score: str = HEADLINE) -> Titled:
+    """Scores of each category, systems as columns."""
+    lines = _lines(sides)
+    rows = []
+    for name, within in lines.items():
+        found = [measured([row for row in side.rows.values() if within(row)], score) for side in sides]
+        count = max((each.score.questions for each in found if each), default=0)
+        rows.append([name, f"{count:,}", *(percent(each.score.value if each else None) for each in found)])
+    return "By category", ["questions", "n", *(side.name for side in sides)], rows
+
+
+def difference_table(comparison: Comparison) -> Titled:
+    """A side minus its baseline, line by line."""
+    header = ["questions", "n", "clusters", "side", "baseline", "difference", "interval", "error"]
+    header += ["better", "worse", "p", "p (Holm)", "could be seen"]
+    rows = [_difference(line) for line in comparison.lines]
+    return comparison.name, header, rows
+
+
+def _difference(line: Line) -> list[str]:
+    found = line.difference
+    mark = " *" if line.clear else ""
+    return [
+        line.name,
+        f"{found.questions:,}",
+        f"{found.clusters:,}",
+        percent(line.ours),
+        percent(line.baseline),
+        percent(found.mean, signed=True) + mark,
+        between(found.interval, signed=True),
+        percent(line.error),
+        str(found.better),
+        str(found.worse),
+        *(_p(each) for each in (line.p, line.adjusted)),
+        percent(line.detectable),
+    ]
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if value >= 0.001 else "< .001"
+
+
+def sentences(comparisons: Sequence[Comparison]) -> Iterator[str]:
+    """What the first lines say and do not say, how to quote them, and how to read the tables."""
+    for comparison in comparisons:
+        yield from _verdict(comparison)
+    yield from (_quote(each) for each in comparisons if each.lines)
+    yield HOW_TO_READ
+    yield HOW_INTERVALS
+
+
+def _quote(comparison: Comparison) -> str:
+    """A sentence that may be published as it is."""
+    line, facts = comparison.lines[0], comparison.side.facts
+    found, rows = line.difference, comparison.side.rows.values()
+    failed = sum(bool(row.failure) for row in rows)
+    budget = f"{facts.budget:,} tokens of context" if facts.budget else "an unknown budget"
+    interval = between(found.interval, signed=True) if found.interval else "no interval, too few clusters"
+    return (
+        f"To quote: on {facts.dataset} (sha256 {facts.sha256[:8]}), {plural(found.questions, 'question')} in "
+        f"{plural(found.clusters, 'cluster')}, reader {facts.reader}, {budget}: {comparison.side.name} "
+        f"{percent(line.ours)}, {comparison.baseline.name} {percent(line.baseline)}, difference "
+        f"{percent(found.mean, signed=True)} ({interval}; 95 %, paired bootstrap of clusters); "
+        f"{failed} of {plural(len(rows), 'row')} failed and count as 0."
+    )
+
+
+def _verdict(comparison: Comparison) -> Iterator[str]:
+    names = comparison.name
+    if not comparison.lines:
+        yield f"{names}: no question has this score on both sides."
+        return
+    line = comparison.lines[0]
+    found = line.difference
+    text = f"{names}: {percent(found.mean, signed=True)} points over {plural(found.questions, 'question')}"
+    clusters = plural(found.clusters, "cluster")
+    if found.interval is None:
+        yield f"{text} in {clusters}. {NO_CLAIM}"
+        return
+    verdict = "clear of zero" if line.clear else f"not clear; {percent(line.detectable)} points could be seen"
+    yield f"{text} in {clusters}, {between(found.interval, signed=True)}: {verdict}."
+
+
+def document(comparisons: Sequence[Comparison], score: str, unlike: Sequence[str]) -> dict[str, object]:
+    """All numbers, as plain values."""
+    return {
+        "score": score,
+        "not_alike": list(unlike),
+        "comparisons": [
+            {
+                "side": each.side.name,
+                "baseline": each.baseline.name,
+                "lines": {line.name: _plain(line) for line in each.lines},
+            }
+            for each in comparisons
+        ],
+    }
+
+
+def _plain(line: Line) -> Mapping[str, object]:
+    found, interval = line.difference, line.difference.interval
+    return {
+        "questions": found.questions,
+        "clusters": found.clusters,
+        "side": line.ours,
+        "baseline": line.baseline,
+        "difference": found.mean,
+        "interval": [interval.low, interval.high] if interval else None,
+        "error": line.error,
+        "better": found.better,
+        "worse": found.worse,
+        "p": line.p,
+        "p_holm": line.adjusted,
+        "detectable": line.detectable,
+        "by_cluster": line.by_cluster,
+    }

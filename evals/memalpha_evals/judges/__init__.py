@@ -1,0 +1,1 @@
+"""Models that judge answers, and what is known of how they err."""

@@ -1,0 +1,110 @@
+"""Scores of a finished run made again from its rows alone, without a call of any model.
+
+Everything but the scores stays as it is, and scores of scorers that are not named stay too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+
+from memalpha.errors import ConflictError, InvalidInputError, make
+from memalpha_evals import runs, scorers
+from memalpha_evals.rows import Row
+from memalpha_evals.runs.files import replace as replace_file
+from memalpha_evals.runs.folder import ROWS
+from memalpha_evals.runs.lines import encoded
+from memalpha_evals.runs.lock import Lock
+
+ALL = "all"
+
+Scorer = Callable[[Row], Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rescored:
+    """What came of it: `changed` rows have another score, or one more or less, than before."""
+
+    rows: int
+    changed: int
+
+
+def rescore(folder: Path, name: str) -> Rescored:
+    """Scores a run again.
+
+    Args:
+        folder: Of a finished run.
+        name: `strict`, `paper`, `all`, or `MODULE:FUNCTION`: a function from a row to scores by name, which
+            become `FUNCTION.NAME`.
+
+    Raises:
+        InvalidInputError: SCORER.
+        ConflictError: RUN_NOT_DONE.
+        BusyError: RUN_IN_USE.
+    """
+    prefix, scorer = _named(name)
+    return rewrite(folder, lambda rows: [_with(row, prefix, scorer) for row in rows])
+
+
+def rewrite(folder: Path, changed: Callable[[list[Row]], list[Row]]) -> Rescored:
+    """Replaces a finished run's rows, all at once; nothing is written if `changed` fails.
+
+    Raises:
+        ConflictError: RUN_NOT_DONE.
+        BusyError: RUN_IN_USE.
+    """
+    run = runs.read(folder)
+    if not run.done:
+        message = f"{folder} is not finished: go on with `evals resume {folder}`, which scores its rows"
+        raise make(ConflictError, "RUN_NOT_DONE", message, path=folder)
+    lock = Lock(folder / "lock")
+    try:
+        after = changed(run.rows)
+        replace_file(folder / ROWS, (f"{encoded(row.to_dict())}\n" for row in after))
+    finally:
+        lock.release()
+    return Rescored(
+        len(after), sum(old.scores != new.scores for old, new in zip(run.rows, after, strict=True))
+    )
+
+
+def _with(row: Row, prefix: str, scorer: Scorer) -> Row:
+    kept = {name: value for name, value in row.scores.items() if prefix and not name.startswith(f"{prefix}.")}
+    if not prefix:
+        kept = {
+            name: value for name, value in row.scores.items() if name.split(".")[0] not in scorers.SCORERS
+        }
+    return replace(row, scores=dict(scorer(row)) | kept)
+
+
+def _named(name: str) -> tuple[str, Scorer]:
+    """The names that a scorer's scores begin with, empty for all of ours, and the scorer."""
+    if name == ALL:
+        return "", scorers.score
+    if name in scorers.SCORERS:
+        return name, lambda row: _only(name, scorers.score(row))
+    module, _, function = name.partition(":")
+    try:
+        found = getattr(import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        choices = ", ".join([*scorers.SCORERS, ALL])
+        message = f"scorer must be one of {choices} or MODULE:FUNCTION, not {name!r}: {error}"
+        raise make(InvalidInputError, "SCORER", message, scorer=name) from error
+    return function, lambda row: _checked(function, row, found)
+
+
+def _only(prefix: str, scores: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in scores.items() if name.startswith(f"{prefix}.")}
+
+
+def _checked(prefix: str, row: Row, scorer: Scorer) -> dict[str, float]:
+    """A stranger's scores: a failed row has 0 by all its names, and none leaves 0 to 1."""
+    found = scorer(replace(row, failure=""))
+    if bad := [name for name, value in found.items() if not 0 <= value <= 1]:
+        message = (
+            f"scorer {prefix} must give scores from 0 to 1, but {bad[0]} of {row.key} is {found[bad[0]]}"
+        )
+        raise make(InvalidInputError, "SCORER", message, scorer=prefix)
+    return {f"{prefix}.{name}": 0.0 if row.failure else float(value) for name, value in found.items()}

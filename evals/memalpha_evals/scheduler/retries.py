@@ -1,0 +1,69 @@
+"""When a call that failed is made again, and when it is given up.
+
+- `BusyError`: the model has too much to do. It is asked again and again, ever less often; `Gate` lets in
+  less.
+- Any other error: a few times. Then the piece of work is given up.
+- `UnavailableError`: given up only if other calls succeeded meanwhile. If none did, nobody is there, and that
+  is no piece's fault: everything stops, and goes on another day.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from memalpha.agent.backoff import Backoff
+from memalpha.errors import BusyError, MemalphaError, UnavailableError
+
+
+class Outage(Exception):
+    """Nobody answers any call. `error` is what the last one raised."""
+
+    def __init__(self, error: MemalphaError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often a call is made.
+
+    Attributes:
+        tries: Calls of one piece of work, the first one among them.
+        busy_tries: Calls that were answered by `BusyError`, which count apart.
+        pause: Between them.
+    """
+
+    tries: int = 4
+    busy_tries: int = 60
+    pause: Backoff = field(default_factory=lambda: Backoff(first=0.5, longest=20.0))
+
+
+class Tries:
+    """The calls of one piece of work."""
+
+    def __init__(self, patience: Patience, successes: int) -> None:
+        """None so far, and so many calls of others that succeeded."""
+        self._patience = patience
+        self._successes = successes
+        self._failed = self._busy = 0
+
+    def pause(self, error: MemalphaError, successes: int) -> float | None:
+        """Seconds until the next try after this error; None: give up.
+
+        Args:
+            error: What the call raised.
+            successes: Calls of all work that succeeded so far.
+
+        Raises:
+            Outage: Nobody answers.
+        """
+        if isinstance(error, BusyError):
+            self._busy += 1
+            left = self._busy < self._patience.busy_tries
+            return self._patience.pause.pause(self._busy - 1) if left else None
+        self._failed += 1
+        if self._failed < self._patience.tries:
+            return self._patience.pause.pause(self._failed - 1)
+        if isinstance(error, UnavailableError) and successes == self._successes:
+            raise Outage(error)
+        return None

@@ -1,0 +1,131 @@
+"""Text as words that can be compared: dates, numbers and units written in one way, articles left out.
+
+`May 7th, 2023`, `7 May 2023` and `2023-05-07` all become `2023 may d7`; so `7 May` and `2023` are spans of
+them. `eight weeks` and `8 weeks` become `8 week`, `1,000` becomes `1000`. A date of numbers alone, such as
+`5/7/2023`, is left as it is: nobody can tell which is the month. Both sides of a comparison go through here,
+so a change that looks odd alone, `one of them` to `1 of them`, changes nothing.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+
+_MONTHS = (
+    *("january", "february", "march", "april", "may", "june", "july", "august", "september"),
+    *("october", "november", "december"),
+)
+# Short forms are three letters, and `sept`.
+_MONTH = "|".join(f"{name}|{name[:3]}" for name in _MONTHS) + "|sept"
+_DAY = r"(?P<day>0?[1-9]|[12]\d|3[01])(?:st|nd|rd|th)?"
+_YEAR = r"(?P<year>[12]\d{3})"
+_DATES = tuple(
+    re.compile(pattern)
+    for pattern in (
+        rf"\b{_YEAR}-(?P<number>0[1-9]|1[0-2])-{_DAY}(?:t(?=\d\d:)|\b)",
+        rf"\b{_DAY}(?:\s+of)?\s+(?P<name>{_MONTH})\b\.?(?:,?\s+{_YEAR}\b)?",
+        rf"\b(?P<name>{_MONTH})\b\.?\s+{_DAY}\b(?:,?\s+{_YEAR}\b)?",
+        rf"\b(?P<name>{_MONTH})\b\.?,?\s+(?:of\s+)?{_YEAR}\b",
+    )
+)
+
+_ONES = (
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven"),
+    *("twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"),
+)
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+_SMALL = {
+    **{word: value for value, word in enumerate(_ONES)},
+    **{word: 10 * value for value, word in enumerate(_TENS, start=2)},
+}
+_SCALES = {"hundred": 100, "thousand": 1000, "million": 1_000_000}
+_ORDINALS = {
+    **{"first": "1st", "second": "2nd", "third": "3rd", "fourth": "4th", "fifth": "5th", "sixth": "6th"},
+    **{"seventh": "7th", "eighth": "8th", "ninth": "9th", "tenth": "10th"},
+}
+_UNITS = frozenset(
+    (
+        *("second", "minute", "hour", "day", "night", "week", "month", "year", "decade", "time"),
+        *("dollar", "euro", "pound", "percent"),
+    )
+)
+
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}\b)")
+_MONEY = re.compile(r"([$€£])\s?(\d+(?:\.\d+)?)")
+_CURRENCY = {"$": "dollar", "€": "euro", "£": "pound"}
+_NUMBER = re.compile(r"\d+\.\d+|\w+")
+_TRAILING_ZEROS = re.compile(r"(\.\d*?)0+$")
+_ARTICLES = frozenset({"a", "an", "the"})
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, in order."""
+    plain = unicodedata.normalize("NFKC", text).lower().replace("’", "'").replace("'s", " ").replace("'", "")
+    plain = _MONEY.sub(lambda found: f"{found[2]} {_CURRENCY[found[1]]}", _THOUSANDS.sub("", plain))
+    for pattern in _DATES:
+        plain = pattern.sub(_date, plain)
+    raw = _NUMBER.findall(plain.replace("%", " percent ").replace("_", " "))
+    return [_one(word) for word in _numbers(raw) if word not in _ARTICLES]
+
+
+def spans(inner: Sequence[str], outer: Sequence[str]) -> bool:
+    """Whether `inner` stands in `outer`, word by word and without a gap; nothing stands nowhere."""
+    size = len(inner)
+    return bool(inner) and any(outer[start : start + size] == inner for start in range(len(outer) - size + 1))
+
+
+def _date(found: re.Match[str]) -> str:
+    """Largest part first, so that less exact dates are spans of more exact ones."""
+    parts = found.groupdict()
+    number = parts.get("number")
+    month = _MONTHS[int(number) - 1] if number else _named(parts["name"])
+    day = f"d{int(parts['day'])}" if parts.get("day") else ""
+    return f" {parts.get('year') or ''} {month} {day} "
+
+
+def _named(short: str) -> str:
+    return next(name for name in _MONTHS if name.startswith(short[:3]))
+
+
+def _numbers(raw: Sequence[str]) -> Iterator[str]:
+    """Number words become digits: `two hundred and five` is `205`, `twenty one` is `21`."""
+    place = 0
+    while place < len(raw):
+        end, value = _spoken(raw, place)
+        yield str(value) if end > place else raw[place]
+        place = max(end, place + 1)
+
+
+def _spoken(raw: Sequence[str], start: int) -> tuple[int, int]:
+    """Where the number that starts here ends, and what it is; the start itself if there is none."""
+    total, current, place = 0, 0, start
+    while place < len(raw):
+        word = raw[place]
+        if word in _SMALL and _fits(current, _SMALL[word], raw, start, place):
+            current += _SMALL[word]
+        elif word in _SCALES and place > start:
+            current *= _SCALES[word]
+            if _SCALES[word] > 100:
+                total, current = total + current, 0
+        elif not (word == "and" and _goes_on(raw, start, place)):
+            break
+        place += 1
+    return place, total + current
+
+
+def _fits(current: int, value: int, raw: Sequence[str], start: int, place: int) -> bool:
+    """`twenty one` is one number, `one two` are two."""
+    if place == start:
+        return True
+    return (current % 100 == 0 and raw[place - 1] not in _SMALL) or (current % 100 >= 20 and 0 < value < 10)
+
+
+def _goes_on(raw: Sequence[str], start: int, place: int) -> bool:
+    return place > start and raw[place - 1] in _SCALES and place + 1 < len(raw) and raw[place + 1] in _SMALL
+
+
+def _one(word: str) -> str:
+    if word in _ORDINALS:
+        return _ORDINALS[word]
+    if word.endswith("s") and word[:-1] in _UNITS:
+        return word[:-1]
+    return _TRAILING_ZEROS.sub(r"\1", word).rstrip(".") if "." in word else word

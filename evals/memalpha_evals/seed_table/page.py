@@ -1,0 +1,137 @@
+"""The table as Markdown, on the screen and as a document; all say the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from memalpha_evals.pages import Titled
+from memalpha_evals.seed_table.figures import Ours
+from memalpha_evals.seed_table.plans import Settings
+from memalpha_evals.seed_table.published import Cell, Figure
+from memalpha_evals.seed_table.running import Made
+from memalpha_evals.statistics import Mean, detectable
+
+PLUMBING = "Plumbing: shows that the path works from data to figures, and says nothing about memory"
+"""Title of the table of figures that mean nothing."""
+_ELSEWHERE = "plumbing, see below"
+_CELL = 128
+"""Questions of a cell of MemOCR's table."""
+
+_HEADER = ["cell", "Mem-α published", "best published", "system", "ours", "95 %", "strict", "questions"]
+_PLUMBING_HEADER = ["cell", "system", "paper's scorer", "strict", "questions", "failed", "context", "built"]
+
+
+def tables(cells: Sequence[Cell], made: Made) -> list[Titled]:
+    """Published figures with ours beside them, and those that mean nothing in a table of their own."""
+    found: list[Titled] = [("Seed table, in percent", _HEADER, list(_compared(cells, made)))]
+    if made.plumbing:
+        rows = [_plumbed(cell, ours) for cell in cells for ours in made.ours.get(cell.name, {}).values()]
+        found.append((PLUMBING, _PLUMBING_HEADER, rows))
+    return found
+
+
+def notes(cells: Sequence[Cell]) -> list[str]:
+    """What has to be known to read the table: protocols, sources, and how small a difference can be seen."""
+    least = 100 * detectable(_CELL)
+    lines = [
+        "`ours` is by the scorer of the published figures, `strict` by the one of this project; failed rows "
+        "score 0 in both. Readers, backbones and splits of published figures differ from ours.",
+        f"With {_CELL} questions, a paired difference below about {least:.0f} points is mostly not seen.",
+    ]
+    for cell in cells:
+        lines.append(f"**{cell.name}**: {cell.protocol}; scored by `{cell.score}`.")
+        lines += [f"{cell.name}, {_cited(each)}" for each in (cell.memalpha, cell.best, *cell.others)]
+    return lines
+
+
+def markdown(cells: Sequence[Cell], made: Made, settings: Settings) -> str:
+    """The whole page."""
+    parts = ["# Seed table", _said(settings)]
+    for title, header, rows in tables(cells, made):
+        lines = [header, ["---"] * len(header), *rows]
+        parts.append(f"## {title}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines))
+    parts.append("## Protocols and sources\n\n" + "\n".join(f"- {line}" for line in notes(cells)))
+    return "\n\n".join(parts) + "\n"
+
+
+def document(cells: Sequence[Cell], made: Made, settings: Settings) -> dict[str, Any]:
+    """Everything as plain values; shares are from 0 to 1, published figures in percent as they stand."""
+    return {
+        "settings": asdict(settings) | {"data": str(settings.data or "")},
+        "plumbing": made.plumbing,
+        "cells": [
+            {
+                **asdict(cell),
+                "reason": made.reasons.get(cell.name, ""),
+                "ours": [asdict(ours) for ours in made.ours.get(cell.name, {}).values()],
+            }
+            for cell in cells
+        ],
+    }
+
+
+def _said(settings: Settings) -> str:
+    reader = settings.reader or "none"
+    return (
+        f"Memory is written by `{settings.policy}`, preset `{settings.preset}`; "
+        f"the reader is `{reader}`; seed {settings.seed}."
+    )
+
+
+def _compared(cells: Sequence[Cell], made: Made) -> Iterator[list[str]]:
+    for cell in cells:
+        head = [cell.name, _figure(cell.memalpha), _figure(cell.best)]
+        found = list(made.ours.get(cell.name, {}).values())
+        if made.plumbing and found:
+            yield [*head, _ELSEWHERE, "", "", "", ""]
+        elif not found:
+            yield [*head, made.reasons.get(cell.name) or "not run: a cell of the mean is missing", *[""] * 4]
+        else:
+            yield from ([*head, *_measured(ours)] for ours in found)
+
+
+def _measured(ours: Ours) -> list[str]:
+    return [
+        _name(ours),
+        _share(ours.paper),
+        _interval(ours.paper),
+        _share(ours.strict),
+        f"{ours.paper.questions:,} in {ours.paper.clusters:,} clusters",
+    ]
+
+
+def _plumbed(cell: Cell, ours: Ours) -> list[str]:
+    return [
+        cell.name,
+        _name(ours),
+        _share(ours.paper),
+        _share(ours.strict),
+        f"{ours.paper.questions:,}",
+        f"{ours.failed:,}",
+        f"{ours.context:,.0f}",
+        f"{ours.built:,.0f}",
+    ]
+
+
+def _name(ours: Ours) -> str:
+    return f"{ours.system} (sees the question)" if ours.query_aware else ours.system
+
+
+def _figure(figure: Figure) -> str:
+    return f"{figure.value:g}" if figure.system == "Mem-α" else f"{figure.value:g} ({figure.system})"
+
+
+def _share(mean: Mean) -> str:
+    return f"{100 * mean.value:.1f}"
+
+
+def _interval(mean: Mean) -> str:
+    if mean.interval is None:
+        return "none: too few clusters"
+    return f"{100 * mean.interval.low:.1f} to {100 * mean.interval.high:.1f}"
+
+
+def _cited(figure: Figure) -> str:
+    return f"{figure.system} {figure.value:g}: {figure.source}; {figure.setting}."

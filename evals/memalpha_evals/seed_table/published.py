@@ -1,0 +1,82 @@
+"""The published side: figures with their sources, read from `published.toml`."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from memalpha.errors import InvalidInputError, make
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A published figure in percent, where it stands, and what was done for it."""
+
+    system: str
+    value: float
+    source: str
+    setting: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell of the table.
+
+    Attributes:
+        name: As the table has it.
+        score: Ours that is compared with the published figures; a name of `scorers`.
+        protocol: What is done here.
+        memalpha: Published of Mem-alpha.
+        best: The best published beside it.
+        others: Further ones, mostly of other readers and splits.
+        suite: What is run; empty: the mean of other cells.
+        mean_of: Their names.
+    """
+
+    name: str
+    score: str
+    protocol: str
+    memalpha: Figure
+    best: Figure
+    others: tuple[Figure, ...] = ()
+    suite: str = ""
+    mean_of: tuple[str, ...] = ()
+
+
+@cache
+def cells() -> tuple[Cell, ...]:
+    """All cells in the order of the table."""
+    text = files("memalpha_evals.seed_table").joinpath("published.toml").read_text("utf-8")
+    return tuple(_cell(raw) for raw in tomllib.loads(text)["cells"])
+
+
+def chosen(names: str) -> tuple[Cell, ...]:
+    """The cells of names between commas; none: all.
+
+    Raises:
+        InvalidInputError: UNKNOWN_CELL.
+    """
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    known = {cell.name.lower(): cell for cell in cells()}
+    for name in wanted:
+        if name.lower() not in known:
+            message = f"cells must be of {', '.join(cell.name for cell in cells())}, not {name!r}"
+            raise make(InvalidInputError, "UNKNOWN_CELL", message, cell=name)
+    return tuple(known[name.lower()] for name in wanted) or cells()
+
+
+def _cell(raw: Mapping[str, Any]) -> Cell:
+    return Cell(
+        name=raw["name"],
+        score=raw["score"],
+        protocol=raw["protocol"],
+        memalpha=Figure(**raw["memalpha"]),
+        best=Figure(**raw["best"]),
+        others=tuple(Figure(**each) for each in raw.get("others", ())),
+        suite=raw.get("suite", ""),
+        mean_of=tuple(raw.get("mean_of", ())),
+    )

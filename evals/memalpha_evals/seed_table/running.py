@@ -1,0 +1,83 @@
+"""Runs the cells one after another, each in a folder of its own; what is finished is not run again."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+from memalpha.errors import AlreadyExistsError, make
+from memalpha_evals import reports
+from memalpha_evals.runs import Comparison, Execution, Run, RunFolder, folder, manifest, read
+from memalpha_evals.runs.compose import Plan, composed
+from memalpha_evals.runs.progress import shown
+from memalpha_evals.scheduler import Limits
+from memalpha_evals.seed_table.figures import Ours, is_plumbing, of_mean, of_run
+from memalpha_evals.seed_table.plans import Job
+
+
+@dataclass(slots=True)
+class Made:
+    """What became of the jobs, by the names of their cells."""
+
+    ours: dict[str, dict[str, Ours]] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+    plumbing: bool = False
+
+
+async def carry_out(jobs: Iterable[Job], out: Path, limits: Limits) -> Made:
+    """Runs what has a plan and no reason against it.
+
+    Raises:
+        MemalphaError: a cell cannot be run; those before it are on disk, and the same command goes on there.
+    """
+    made = Made()
+    for job in jobs:
+        if job.plan and not job.reason:
+            _say(f"{job.cell.name}: {out / job.folder}")
+            run = await _run(job.plan, out / job.folder, limits)
+            made.ours[job.cell.name] = of_run(job.cell, run)
+            model_free = bool(run.manifest["what"]["reader"]["model_free"])
+            made.plumbing = is_plumbing(job.plan.reader, model_free)
+        elif job.reason:
+            made.reasons[job.cell.name] = job.reason
+        else:
+            made.ours[job.cell.name] = of_mean(job.cell, made.ours)
+    return made
+
+
+async def _run(plan: Plan, path: Path, limits: Limits) -> Run:
+    if not _is_done(plan, path):
+        async with composed(plan) as comparison:
+            with _opened(comparison, plan, path) as opened:
+                execution = Execution(comparison, opened, limits)
+                console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+                async with shown(execution.counts, console):
+                    await execution.run()
+        reports.write(path)
+    return read(path)
+
+
+def _is_done(plan: Plan, path: Path) -> bool:
+    """Whether the folder has all rows of the plan; a folder of another plan is not gone on with."""
+    if not (path / folder.MANIFEST).exists():
+        return False
+    content = folder.read_manifest(path)
+    before, now = asdict(Plan.from_dict(content["plan"])), asdict(plan)
+    if differing := [name for name in now if before[name] != now[name]]:
+        message = f"{path} was run with another {', '.join(differing)}: choose another folder with --out"
+        raise make(AlreadyExistsError, "OTHER_PLAN", message, path=str(path))
+    return folder.is_done(content)
+
+
+def _opened(comparison: Comparison, plan: Plan, path: Path) -> RunFolder:
+    if (path / folder.MANIFEST).exists():
+        return RunFolder.resume(path, manifest.what(comparison))
+    return RunFolder.create(path, manifest.describe(comparison, plan.to_dict()))
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr)

@@ -1,0 +1,59 @@
+"""Suites of passages: question answering in contexts of a length, and the generated ledger."""
+
+import re
+from collections.abc import Iterable, Iterator
+
+from memalpha_evals.datasets import Dataset, documents, instances
+from memalpha_evals.datasets.documents import DOCUMENTS, Beyond
+from memalpha_evals.datasets.passage_sets import SETS, Set
+from memalpha_evals.suites.model import Ask, Layout, Protocol, Suite, fitting
+
+LEDGER = re.compile(r"ledger-(\d{1,3})x")
+
+_FILES = {
+    "hotpotqa": ("hotpotqa", "hotpot_dev_distractor*.json*"),
+    "2wiki": ("2wikimultihop", "2wiki_dev*.json*"),
+    "musique": ("musique", "musique_ans_dev*.json*"),
+    "nq": ("nq", "nq-open-oracle*.jsonl"),
+}
+"""Folder and file of a set, with the questions that are asked."""
+
+_FLASHRAG = "dev.jsonl"
+
+_MEMOCR = Protocol(
+    budget=1024, questions=128, seed=42, source="MemOCR (arXiv 2601.21468), table 1: 128 questions a cell"
+)
+
+
+def ledger(units: int) -> Suite:
+    """Generated streams of a length in units of six chunks."""
+    about = f"Generated streams of {units * 6} chunks whose truth is known"
+    layout = Layout((), lambda ask: instances.generated(units, ask.draw))
+    return Suite(f"ledger-{units}x", about, "Apache-2.0", "", (layout,), Protocol(budget=1024))
+
+
+def _length(which: Set, length: str, count: int) -> Suite:
+    folder, pattern = _FILES[which.name]
+
+    def read(ask: Ask) -> Dataset:
+        return documents.read(which, ask.paths[0], count, ask.draw, _beyond(which, ask))
+
+    about = f"{which.name} among {count} documents, nominally {length.upper()} tokens"
+    layouts = (Layout((pattern,), read), Layout((_FLASHRAG,), read))
+    return Suite(f"{which.name}-{length}", about, which.licence, folder, layouts, _MEMOCR)
+
+
+def _beyond(which: Set, ask: Ask) -> Iterator[Beyond]:
+    """The other sets that lie below the folder of all data."""
+    for name, (folder, pattern) in _FILES.items():
+        if name != which.name and ask.root and (paths := fitting(ask.root / folder, pattern)):
+            yield Beyond(SETS[name], paths[0])
+
+
+def _lengths() -> Iterable[Suite]:
+    for which in SETS.values():
+        for length, count in DOCUMENTS.items():
+            yield _length(which, length, count)
+
+
+PASSAGES = (*_lengths(), *(ledger(units) for units in (1, 4, 13, 40)))

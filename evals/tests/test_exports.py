@@ -1,0 +1,104 @@
+"""Other tools read what was exported, and find the same numbers."""
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from urllib.request import urlopen
+
+import pytest
+from made_runs import often, row, rows, write
+
+from memalpha.errors import UnsupportedError
+from memalpha_evals import export, runs
+
+
+@pytest.fixture
+def run(tmp_path):
+    made = [
+        *rows({"no memory": often(0), "memalpha": often(0.5)}),
+        row(question=50, failure="down", answer=""),
+    ]
+    return runs.read(write(tmp_path / "run", made))
+
+
+def test_parquet_has_a_column_for_each_field_and_score(run, tmp_path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="parquet needs the extra `data`")
+    found = parquet.read_table(export.to_parquet(run, tmp_path / "rows.parquet")).to_pylist()
+    assert len(found) == len(run.rows)
+    for flat, one in zip(found, run.rows, strict=True):
+        assert (flat["system"], flat["answer"], tuple(flat["answers"])) == (
+            one.system,
+            one.answer,
+            one.answers,
+        )
+        assert flat["built_prompt_tokens"] == one.built.prompt_tokens
+        assert flat["score.strict.contains"] == one.scores.get("strict.contains")
+        assert json.loads(flat["timing"]) == one.timing
+
+
+def test_without_the_library_the_message_names_the_extra(run, tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "inspect_ai", None)
+    monkeypatch.delitem(sys.modules, "memalpha_evals.export.inspect_log", raising=False)
+    with pytest.raises(UnsupportedError, match="the extra `inspect`"):
+        export.to_inspect(run, tmp_path / "logs")
+
+
+@pytest.fixture
+def logs(run, tmp_path):
+    pytest.importorskip("inspect_ai", reason="needs the extra `inspect`")
+    return export.to_inspect(run, tmp_path / "logs")
+
+
+def test_inspects_own_reader_finds_every_question_with_its_scores(run, logs) -> None:
+    from inspect_ai.log import read_eval_log  # pyright: ignore[reportMissingImports]
+
+    assert [path.name for path in logs] == ["no-memory.eval", "memalpha.eval"]
+    log = read_eval_log(str(logs[1]))
+    mine = [one for one in run.rows if one.system == "memalpha"]
+    assert log.status == "success"
+    assert (log.results.total_samples, log.results.completed_samples) == (len(mine), len(mine) - 1)
+    samples = {sample.id: sample for sample in log.samples}
+    assert len(samples) == len(mine)
+    for one in mine:
+        sample = samples[f"{one.conversation}/{one.question_id}"]
+        assert sample.input[0].content == one.question
+        assert {
+            name: score.value for name, score in sample.scores.items() if name != "headline"
+        } == one.scores
+        assert sample.metadata["cluster"] == one.cluster
+        assert (sample.error.message if sample.error else "") == one.failure
+    means = {score.name: score.metrics["mean"].value for score in log.results.scores}
+    share = [one.scores["strict.contains"] for one in mine if "strict.contains" in one.scores]
+    assert means["strict.contains"] == pytest.approx(sum(share) / len(share))
+
+
+def test_inspects_viewer_serves_the_logs(logs) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = str(logs[0].parent)
+    command = [sys.executable, "-m", "inspect_ai", "view", "start", "--log-dir", folder, "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as viewer:
+        try:
+            served = _get(f"http://127.0.0.1:{port}/api/logs", viewer)
+            page = _get(f"http://127.0.0.1:{port}/", viewer)
+        finally:
+            viewer.terminate()
+    assert b"memalpha.eval" in served
+    assert b"<html" in page
+
+
+def _get(url: str, viewer: subprocess.Popen) -> bytes:
+    """Waits for the viewer to come up, ninety seconds at most."""
+    said: OSError | None = None
+    for _ in range(180):
+        assert viewer.poll() is None, "the viewer ended"
+        try:
+            with urlopen(url, timeout=30) as answer:
+                return answer.read()
+        except OSError as error:
+            said = error
+            time.sleep(0.5)
+    raise AssertionError(f"no answer from {url}: {said!r}")

@@ -1,0 +1,270 @@
+"""Judges are read strictly, vote by majority, and are only worth what their calibration says."""
+
+import json
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from made_runs import often, row, rows, write
+from typer.testing import CliRunner
+
+from memalpha.agent.protocols import Completion
+from memalpha.api.policy.v1alpha1.policy_service_pb2 import FinishReason, PolicyIdentity, Usage
+from memalpha.errors import InvalidInputError, UnsupportedError
+from memalpha_evals import commands_judge, runs
+from memalpha_evals.cli import app
+from memalpha_evals.judges import audit, prompts
+from memalpha_evals.judges.calibration import Judged, calibration
+from memalpha_evals.judges.judge import Case, Judge, vote
+from memalpha_evals.judges.judging import judge_known, judge_rows
+
+CASE = Case("Where does Bo swim?", "Lake Orta", "in Lake Orta")
+
+
+class Scripted:
+    """A policy that says what it is told to, by prompt and seed."""
+
+    def __init__(self, says) -> None:
+        self.says, self.asked = says, []
+
+    async def generate(self, request) -> Completion:
+        prompt = request.chat.messages[0].content
+        self.asked.append((prompt, request.sampling.seed, request.sampling.temperature))
+        return Completion(
+            self.says(prompt, request.sampling.seed),
+            FinishReason.FINISH_REASON_STOP,
+            PolicyIdentity(policy_id="judge"),
+            Usage(prompt_tokens=100, completion_tokens=10),
+        )
+
+    async def describe(self):
+        raise NotImplementedError
+
+
+def judge(says, **given) -> Judge:
+    return Judge(Scripted(says), prompts.load("strict"), **given)
+
+
+def same_words(prompt: str, seed: int) -> str:
+    """Correct if the right answer stands in the graded one."""
+    lines = dict(line.split(": ", 1) for line in prompt.splitlines() if ": " in line)
+    return "CORRECT" if lines["Right answer"] in lines["Answer to grade"] else "WRONG"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("CORRECT", True),
+        ("It says the same.\n**Correct.**\n", True),
+        ("<think>WRONG</think>CORRECT", True),
+        ("wrong", False),
+        ("The answer is CORRECT", None),
+        ("CORRECT\nor WRONG", None),
+        ("CORRECT or WRONG", None),
+        ("INCORRECT", None),
+        ("", None),
+        ("<think>CORRECT", None),
+    ],
+)
+def test_a_vote_is_its_last_line_and_only_one_of_two_words(text, said) -> None:
+    assert vote(text) is said
+
+
+async def test_most_votes_decide_what_cannot_be_read_is_against_and_seeds_differ() -> None:
+    said = {0: "CORRECT", 1: "perhaps", 2: "CORRECT"}
+    for_it = judge(lambda prompt, seed: said[seed], votes=3, temperature=0.7)
+    verdict = await for_it.verdict(CASE)
+    assert (verdict.correct, verdict.votes, verdict.unread) == (True, (True, None, True), 1)
+    assert (verdict.usage.calls, verdict.usage.prompt_tokens) == (3, 300)
+    against = await judge(
+        lambda prompt, seed: "CORRECT" if seed == 0 else "hm", votes=3, temperature=1
+    ).verdict(CASE)
+    assert not against.correct
+
+
+async def test_an_empty_answer_is_wrong_without_a_vote() -> None:
+    policy = Scripted(lambda prompt, seed: "CORRECT")
+    generous = Judge(policy, prompts.load("generous"))
+    assert not (await generous.verdict(CASE._replace(answer=" "))).correct
+    assert policy.asked == []
+
+
+async def test_what_an_answer_says_is_not_filled_in_again() -> None:
+    policy = Scripted(lambda prompt, seed: "WRONG")
+    await Judge(policy, prompts.load("strict")).verdict(CASE._replace(answer="$right and $nothing"))
+    assert "Answer to grade: $right and $nothing" in policy.asked[0][0]
+
+
+@pytest.mark.parametrize("given", [{"votes": 2}, {"votes": 0}, {"votes": 3}])
+def test_votes_that_could_be_tied_or_cannot_differ_are_refused(given) -> None:
+    with pytest.raises(InvalidInputError, match="votes"):
+        judge(same_words, **given)
+
+
+def test_prompts_are_known_by_their_digest_and_must_use_their_fields(tmp_path) -> None:
+    assert {"strict", "generous", "abstention"} <= set(prompts.BUILT_IN)
+    assert len({prompts.load(name).sha256 for name in prompts.BUILT_IN}) == len(prompts.BUILT_IN)
+    own = tmp_path / "own.txt"
+    own.write_text("Is $answer to $question the same as $right?")
+    assert prompts.load(str(own)).name == "own"
+    own.write_text("Is $answer right?")
+    for name in (str(own), "nothing"):
+        with pytest.raises(InvalidInputError):
+            prompts.load(name)
+
+
+def judged(right, accepted, count, source="v1.json") -> list[Judged]:
+    return [Judged(source, right, accepted, 0)] * count
+
+
+def test_a_corrected_accuracy_takes_out_what_a_judge_gives_away() -> None:
+    # 90 of 100 right answers accepted, 60 of 100 wrong ones: (0.75 - 0.6) / (0.9 - 0.6) = 0.5
+    generous = calibration(
+        [
+            *judged(True, True, 90),
+            *judged(True, False, 10),
+            *judged(False, True, 60),
+            *judged(False, False, 40),
+        ]
+    )
+    assert (generous.right.share, generous.wrong.share) == (0.9, 0.6)
+    found = generous.corrected(0.75, 0.01)
+    assert found.value == pytest.approx(0.5)
+    strict = calibration(
+        [
+            *judged(True, True, 90),
+            *judged(True, False, 10),
+            *judged(False, True, 2),
+            *judged(False, False, 98),
+        ]
+    )
+    narrow = strict.corrected(0.46, 0.01)
+    assert narrow.value == pytest.approx(0.5)
+    # the closer both rates are, the less a score says
+    assert found.interval.high - found.interval.low > 2 * (narrow.interval.high - narrow.interval.low)
+    assert generous.corrected(0.99, 0.01).value == 1
+
+
+def test_a_judge_that_cannot_tell_right_from_wrong_gives_no_accuracy() -> None:
+    useless = calibration([*judged(True, True, 5), *judged(False, True, 5)])
+    with pytest.raises(UnsupportedError, match="no accuracy follows"):
+        useless.corrected(0.9, 0.01)
+    with pytest.raises(UnsupportedError, match="right and wrong"):
+        calibration(judged(True, True, 5))
+
+
+@pytest.fixture
+def files(tmp_path) -> tuple[Path, Path]:
+    """Made-up wrong answers in the audit's form, and the audit; one right answer of the data is wrong."""
+    entries = [
+        {
+            "question_id": "q1",
+            "question": "Where?",
+            "golden_answer": "Lake Orta",
+            "generated_answer": "a lake",
+        },
+        {"question_id": "q2", "question": "When?", "golden_answer": 2022, "generated_answer": "in 2021"},
+        {"question_id": "q3", "question": "Who?", "golden_answer": "Ann", "generated_answer": "Bo"},
+        {"question_id": "q4", "question": "What?", "golden_answer": "tea", "generated_answer": "tea"},
+    ]
+    errors = [
+        {"question_id": "q3", "error_type": "HALLUCINATION"},
+        {"question_id": "q2", "error_type": "WRONG_CITATION"},
+    ]
+    answers, found = tmp_path / "v1.json", tmp_path / "errors.json"
+    answers.write_text(json.dumps({"detailed_results": {"conv": entries}}))
+    found.write_text(json.dumps(errors))
+    return answers, found
+
+
+def test_an_audit_gives_right_and_wrong_answers_without_the_questions_whose_key_is_wrong(files) -> None:
+    answers, errors = files
+    known = audit.known([answers, answers], errors)
+    rights = [each.case for each in known if each.correct]
+    assert [(case.question, case.answer) for case in rights] == [
+        ("Where?", "Lake Orta"),
+        ("When?", "2022"),
+        ("What?", "tea"),
+    ]
+    wrong = {(each.case.answer, each.source) for each in known if not each.correct}
+    # `tea` was made up to be wrong, but is right
+    assert wrong == {("a lake", "v1.json"), ("in 2021", "v1.json")}
+    assert len(audit.known([answers])) == 4 + 3
+
+
+def test_lines_of_ones_own_are_read_and_other_forms_are_refused(tmp_path) -> None:
+    own = tmp_path / "own.jsonl"
+    own.write_text('{"question": "Where?", "right": "Orta", "answer": "Como", "correct": false}\n')
+    assert audit.known([own]) == [(("Where?", "Orta", "Como"), False, "own.jsonl")]
+    for name, content in (
+        ("a.jsonl", "{}"),
+        ("b.json", "[]"),
+        ("c.json", "{"),
+        ("d.json", '{"detailed_results": 1}'),
+    ):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(InvalidInputError, match=name):
+            audit.known([tmp_path / name])
+
+
+async def test_a_calibration_runs_from_files_to_rates(files) -> None:
+    answers, errors = files
+    done: list[int] = []
+    found = calibration(await judge_known(judge(same_words), audit.known([answers], errors), done.append))
+    assert (found.right.share, found.wrong.share) == (1, 0)
+    assert sum(done) == found.right.judged + found.wrong.judged
+    lenient = calibration(
+        await judge_known(judge(lambda prompt, seed: "CORRECT"), audit.known([answers], errors), done.append)
+    )
+    assert lenient.by_source["v1.json"].share == 1
+
+
+async def test_a_judges_score_stands_beside_the_others_and_changes_no_headline(tmp_path) -> None:
+    made = [*rows({"one": often(0.5)}, conversations=1), row(question=50, failure="down", answer="Lake Orta")]
+    found = await judge_rows(judge(lambda prompt, seed: "CORRECT"), made, lambda count: None)
+    for before, after in zip(made, found, strict=True):
+        assert after.scores["judge.strict"] == (0 if before.failure else 1)
+        assert {**before.scores, "judge.strict": after.scores["judge.strict"]} == after.scores
+
+
+@pytest.fixture
+def served(monkeypatch):
+    """Whatever is named is a policy that knows right answers by their words."""
+
+    @asynccontextmanager
+    async def endpoint(spec):
+        yield SimpleNamespace(spec=spec, policy=Scripted(same_words))
+
+    monkeypatch.setattr(commands_judge, "endpoint", endpoint)
+
+
+def test_the_command_prints_a_calibration_and_what_a_score_is_worth(files, served) -> None:
+    answers, errors = map(str, files)
+    command = [
+        "judge",
+        "calibrate",
+        "--policy",
+        "m",
+        "--answers",
+        answers,
+        "--audit",
+        errors,
+        "--score",
+        "0.6",
+    ]
+    content = json.loads(CliRunner().invoke(app, command).stdout)
+    assert content["true_positive_rate"]["rate"] == 1
+    assert content["false_positive_rate_by_source"]["v1.json"]["rate"] == 0
+    assert content["prompt_sha256"] == prompts.load("strict").sha256
+    assert content["accuracy"] == pytest.approx(0.6)
+    assert content["interval"][0] < 0.6 < content["interval"][1]
+
+
+def test_the_command_judges_a_run_and_writes_its_reports(tmp_path, served) -> None:
+    folder = write(tmp_path / "run", rows({"one": often(0.5)}))
+    done = CliRunner().invoke(app, ["judge", "run", str(folder), "--policy", "m"])
+    assert done.exit_code == 0, done.output
+    for one in runs.read(folder).rows:
+        assert one.scores["judge.strict"] == float("Lake Orta" in one.answer)
+    assert "| judge.strict | 72 |" in (folder / "report.md").read_text()

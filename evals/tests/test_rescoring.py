@@ -1,0 +1,66 @@
+"""Scores are made again from rows alone: nothing else changes, and a run at work is left alone."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from made_runs import often, row, rows, write
+
+from memalpha.errors import ConflictError, InvalidInputError
+from memalpha_evals import runs
+from memalpha_evals.rescore import rescore
+
+
+def length(row):
+    return {"words": min(1.0, len(row.answer.split()) / 10)}
+
+
+def out_of_range(row):
+    return {"words": 2.0}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A run whose strict scores are wrong, with a judge's beside them."""
+    made = [
+        replace(each, scores={**each.scores, "strict.contains": 0.5, "judge.strict": 1.0})
+        for each in [*rows({"one": often(0.5)}), row(question=99, failure="down", answer="")]
+    ]
+    return write(tmp_path / "run", made)
+
+
+def test_only_the_named_scores_are_made_again(folder) -> None:
+    before = runs.read(folder).rows
+    done = rescore(folder, "strict")
+    after = runs.read(folder).rows
+    assert done.rows == done.changed == len(before)
+    for old, new in zip(before, after, strict=True):
+        assert replace(old, scores={}) == replace(new, scores={})
+        assert new.scores["judge.strict"] == 1.0
+        assert new.scores["paper.locomo_f1"] == old.scores["paper.locomo_f1"]
+        assert new.scores.get("strict.contains") in (0.0, 1.0, None)
+    assert rescore(folder, "all").changed == 0
+
+
+def test_a_scorer_of_ones_own_is_added_under_its_name_and_failed_rows_score_0(folder, monkeypatch) -> None:
+    rescore(folder, f"{__name__}:length")
+    *answered, failed = runs.read(folder).rows
+    assert {each.scores["length.words"] for each in answered} <= {0.2, 0.3}
+    assert failed.scores["length.words"] == 0
+    assert "strict.contains" in failed.scores
+
+
+def test_a_scorer_that_leaves_0_to_1_or_is_not_there_changes_nothing(folder) -> None:
+    before = (folder / "rows.jsonl").read_bytes()
+    for name in (f"{__name__}:out_of_range", f"{__name__}:nothing", "nonsense", ":"):
+        with pytest.raises(InvalidInputError):
+            rescore(folder, name)
+    assert (folder / "rows.jsonl").read_bytes() == before
+
+
+def test_a_run_that_is_not_finished_is_refused(folder) -> None:
+    content = json.loads((folder / "manifest.json").read_text())
+    content["starts"][-1]["state"] = "stopped"
+    (folder / "manifest.json").write_text(json.dumps(content))
+    with pytest.raises(ConflictError, match="evals resume"):
+        rescore(folder, "all")

@@ -1,0 +1,158 @@
+"""`evals run` and `evals resume` from the outside: files in, folder and tables out."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from memalpha.errors import InvalidInputError
+from memalpha_evals.cli import app
+from memalpha_evals.protocols import Usage
+from memalpha_evals.runs import read
+from memalpha_evals.runs.compose import reader_parts
+from memalpha_evals.runs.execute import Counts
+from memalpha_evals.runs.progress import duration, figures
+
+TINY = Path(__file__).parent / "data" / "tiny_locomo.json"
+SYSTEMS = "no-memory,full-context,memalpha"
+
+
+def evals(*arguments):
+    return CliRunner().invoke(app, [str(each) for each in arguments])
+
+
+def run(out, *more):
+    return evals("run", "locomo", "--data", TINY, "--systems", SYSTEMS, "--out", out, "--budget", 256, *more)
+
+
+def timeless(path: Path) -> list[dict]:
+    lines = [json.loads(line) for line in (path / "rows.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "timing"} for line in lines]
+
+
+def test_a_stranger_gets_a_table_and_a_folder_with_a_report(tmp_path):
+    result = run(tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    assert all(name in result.stdout for name in SYSTEMS.split(","))
+    assert {path.name for path in (tmp_path / "run").iterdir()} >= {
+        *("manifest.json", "steps.jsonl", "rows.jsonl", "report.md", "report.html")
+    }
+    found = read(tmp_path / "run")
+    assert found.done
+    assert {row.system for row in found.rows} == set(SYSTEMS.split(","))
+    assert not any(row.failure for row in found.rows)
+    assert all(row.context_tokens <= 256 for row in found.rows)
+    assert all(row.scores for row in found.rows)
+    what = found.manifest["what"]
+    assert (what["budget"], what["data"]["licence"]) == (256, "CC BY-NC 4.0")
+    assert found.manifest["timing_fields"] == ["timing"]
+
+
+def test_the_same_run_twice_has_the_same_rows_and_another_seed_draws_other_questions(tmp_path):
+    for name, seed in (("one", 1), ("two", 1)):
+        assert run(tmp_path / name, "--questions", 2, "--seed", seed).exit_code == 0
+    assert timeless(tmp_path / "one") == timeless(tmp_path / "two")
+    drawn = set()
+    for seed in range(4):
+        run(tmp_path / f"seed {seed}", "--questions", 2, "--seed", seed, "--systems", "no-memory")
+        drawn.add(tuple(row["question_id"] for row in timeless(tmp_path / f"seed {seed}")))
+    assert len(drawn) > 1
+
+
+def test_a_torn_run_is_resumed_from_its_folder_alone(tmp_path):
+    run(tmp_path / "whole")
+    run(tmp_path / "torn")
+    rows = (tmp_path / "torn" / "rows.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "torn" / "rows.jsonl").write_text("".join(rows[:3]) + rows[3][:20])
+    manifest = json.loads((tmp_path / "torn" / "manifest.json").read_text())
+    del manifest["starts"][-1]["state"]
+    (tmp_path / "torn" / "manifest.json").write_text(json.dumps(manifest))
+    assert not read(tmp_path / "torn").done
+    result = evals("resume", tmp_path / "torn")
+    assert result.exit_code == 0, result.output
+    assert timeless(tmp_path / "torn") == timeless(tmp_path / "whole")
+    assert "is finished" in evals("resume", tmp_path / "torn").output
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path):
+    """In a process of its own, whose reader takes its time."""
+    script = f"""
+import asyncio, sys
+from memalpha_evals.readers.extract import ExtractReader
+answer = ExtractReader.answer
+async def slow(self, context, asked):
+    await asyncio.sleep(0.3)
+    return await answer(self, context, asked)
+ExtractReader.answer = slow
+sys.argv = ["evals", "run", "locomo", "--data", {str(TINY)!r}, "--systems", "no-memory,memalpha",
+            "--out", {str(tmp_path / "run")!r}, "--slots", "1"]
+from memalpha_evals.cli import main
+main()
+"""
+    process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
+    rows = tmp_path / "run" / "rows.jsonl"
+    deadline = time.monotonic() + 90
+    while not (rows.exists() and rows.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert re.search(r"go on with: evals resume \S+/run", said)
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["starts"][-1]["state"] == "stopped"
+    before = len(read(tmp_path / "run").rows)
+    assert evals("resume", tmp_path / "run").exit_code == 0
+    assert len(read(tmp_path / "run").rows) > before > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--systems", "mind-reading"], "system must be one of"),
+        (["--systems", ","], "systems must be of"),
+        (["--systems", "summary"], "needs a model"),
+        (["--policy", "nobody"], "policy must be"),
+        (["--reader", "oracle"], "reader must be"),
+        (["--reader", "policy:extractive"], "needs a model"),
+    ],
+)
+def test_what_cannot_be_run_is_said_before_anything_is_made(tmp_path, arguments, said):
+    result = run(tmp_path / "run", *arguments)
+    assert result.exit_code != 0
+    assert said in str(result.exception)
+    assert not (tmp_path / "run" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("extract", ("extract", "")),
+        ("policy:localhost:50053", ("policy", "localhost:50053")),
+        ("localhost:50053", ("policy", "localhost:50053")),
+        ("openai:some-model", ("openai", "openai:some-model")),
+        ("transformers:a/folder", ("policy", "transformers:a/folder")),
+        ("choice:localhost:50053", ("choice", "localhost:50053")),
+    ],
+)
+def test_a_reader_is_named_in_a_word(text, parts):
+    assert reader_parts(text) == parts
+
+
+def test_a_word_that_names_no_reader_is_refused():
+    with pytest.raises(InvalidInputError, match="oracle"):
+        reader_parts("oracle")
+
+
+def test_progress_says_what_is_left():
+    counts = Counts(all_chunks=10, all_questions=30, chunks=10, questions=10)
+    counts.usage = Usage(10, 900, 0, 100)
+    # 20 pieces in 10 seconds, 20 to go.
+    assert figures(counts, 10.0) == ["2.0 per second", "10 calls with 1,000 tokens", "about 10s left"]
+    counts.failures = 1
+    assert "1 failed row" in figures(counts, 10.0)
+    assert [duration(each) for each in (9, 200, 7500)] == ["9s", "3m 20s", "2h 05m"]

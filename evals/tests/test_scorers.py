@@ -1,0 +1,233 @@
+"""Strict scorers take what is right and nothing else; papers' scorers do as their papers do, faults too."""
+
+from dataclasses import replace
+
+import pytest
+
+from memalpha_evals import scorers
+from memalpha_evals.rows import Row
+from memalpha_evals.scorers.abstention import abstains, abstention
+from memalpha_evals.scorers.options import chosen
+from memalpha_evals.scorers.paper import PAPERS, paper
+
+HOBBIES = ("Running", "Wood carving", "Juggling", "Collecting stamps")
+
+
+def row(*, answer="", answers=("Lake Orta",), dataset="locomo", category="single-hop", **more) -> Row:
+    return Row(
+        dataset=dataset,
+        system="system",
+        reader="reader",
+        conversation="c",
+        question_id="1",
+        category=category,
+        cluster="c",
+        question=more.pop("question", "Where does Bo swim?"),
+        answers=answers,
+        answer=answer,
+        **more,
+    )
+
+
+def score(name, **given) -> float:
+    return scorers.score(row(**given))[name]
+
+
+@pytest.mark.parametrize(
+    ("answer", "em", "f1", "contains"),
+    [
+        ("Lake Orta", 1, 1, 1),
+        ("the lake, Orta", 1, 1, 1),
+        # 2 words common: 2 * 2 / (4 + 2)
+        ("swims in Lake Orta", 0, 2 / 3, 1),
+        # 1 word common: 2 * 1 / (1 + 2), and what is said stands in what is right
+        ("Orta", 0, 2 / 3, 0),
+        ("Lake Ortago", 0, 0.5, 0),
+        ("", 0, 0, 0),
+        ("The", 0, 0, 0),
+    ],
+)
+def test_free_answers(answer, em, f1, contains) -> None:
+    found = scorers.score(row(answer=answer))
+    assert (found["strict.em"], found["strict.contains"]) == (em, contains)
+    assert found["strict.f1"] == pytest.approx(f1)
+
+
+def test_an_answer_that_says_everything_says_too_much() -> None:
+    # the right answer has two words: at most 5 * 2 + 20 = 30 are taken
+    padding = " ".join(f"w{number}" for number in range(28))
+    assert score("strict.contains", answer=f"{padding} Lake Orta") == 1
+    assert score("strict.contains", answer=f"{padding} more Lake Orta") == 0
+
+
+def test_aliases_count_and_the_best_one_is_taken() -> None:
+    given = {"answers": ("Saint Bernadette Soubirous", "St. Bernadette")}
+    assert score("strict.em", answer="St Bernadette", **given) == 1
+    assert score("strict.em", answer="Bernadette", **given) == 0
+
+
+def test_dates_and_numbers_are_compared_by_value() -> None:
+    assert score("strict.em", answer="May 7, 2023", answers=("2023-05-07",)) == 1
+    assert score("strict.contains", answer="for eight weeks", answers=("8 weeks",)) == 1
+    assert score("strict.contains", answer="4 weeks", answers=("8 weeks",)) == 0
+
+
+def test_yes_and_no_are_right_or_wrong_whole() -> None:
+    assert score("strict.f1", answer="no yes", answers=("yes",)) == 0
+    assert score("strict.f1", answer="Yes.", answers=("yes",)) == 1
+
+
+def test_the_thought_of_a_model_is_no_answer() -> None:
+    assert score("strict.em", answer="<think>Lake Como?</think>Lake Orta") == 1
+    assert score("strict.contains", answer="<think>Lake Orta") == 0
+
+
+def test_abstaining_is_wrong_where_there_is_an_answer() -> None:
+    given = {"answers": ("not mentioned by name",)}
+    assert score("strict.contains", answer="No answer: Lake Orta is not mentioned.") == 0
+    # unless the right answer says as much
+    assert score("strict.em", answer="not mentioned by name", **given) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "no answer",
+        "No answer.",
+        "It is not mentioned.",
+        "I don't know.",
+        "The context does not say where.",
+        "N/A",
+    ],
+)
+def test_an_answer_that_says_it_does_not_know_abstains(answer) -> None:
+    assert abstains(answer)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "",
+        "Lake Orta",
+        "It is not mentioned, but probably Lake Orta.",
+        "nobody answers the door",
+        "It is not mentioned. " + "Then they walked home along the river. " * 4,
+    ],
+)
+def test_hedging_and_talking_on_are_no_abstention(answer) -> None:
+    assert not abstains(answer)
+
+
+def test_abstention_is_precision_and_recall_and_a_failure_is_none() -> None:
+    rows = [
+        row(answer="no answer", unanswerable=True),
+        row(answer="Lake Orta", unanswerable=True),
+        row(answer="", failure="down", unanswerable=True),
+        row(answer="no answer"),
+        row(answer="Lake Orta"),
+    ]
+    found = abstention(rows)
+    assert (found.said, found.right, found.due) == (2, 1, 3)
+    assert (found.precision, found.recall) == (1 / 2, 1 / 3)
+    assert abstention(rows[-1:]).precision is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "letter"),
+    [
+        ("b", "b"),
+        ("(B)", "b"),
+        ("B. Wood carving", "b"),
+        ("The answer is c", "c"),
+        (r"so \boxed{d}", "d"),
+        ("<final_answer>(a)</final_answer>", "a"),
+        ("wood carving!", "b"),
+        ("A dog would be nice", ""),
+        ("Running and juggling", ""),
+        ("(e)", ""),
+        ("", ""),
+    ],
+)
+def test_an_option_is_chosen_by_a_letter_that_is_meant_as_one_or_by_its_text(answer, letter) -> None:
+    assert chosen(answer, HOBBIES) == letter
+
+
+def test_each_kind_of_row_has_its_headline() -> None:
+    kinds = {
+        "options": row(answer="(b)", answers=("b",), options=HOBBIES),
+        "unanswerable": row(answer="no answer", unanswerable=True),
+        "label": row(answer=r"\boxed{12}", answers=("12",), metric="label"),
+        "long": row(answer="a storm at sea", answers=("a storm at sea",), metric="judge"),
+        "short": row(answer="Lake Orta"),
+    }
+    for kind, each in kinds.items():
+        assert scorers.kind(each) == kind
+        assert scorers.headline(each, scorers.score(each)) == 1
+        assert scorers.headline(each, scorers.score(replace(each, answer="Mars"))) == 0
+
+
+def test_a_failed_row_scores_0_by_every_name_that_it_would_have_had() -> None:
+    answered = scorers.score(row(answer="Lake Orta", metric="f1"))
+    failed = scorers.score(row(answer="Lake Orta", metric="f1", failure="reader: down"))
+    assert failed.keys() == answered.keys()
+    assert set(failed.values()) == {0}
+
+
+def test_a_row_without_a_right_answer_has_no_score() -> None:
+    assert scorers.score(row(answers=(), answer="Lake Orta")) == {}
+
+
+def test_locomo_stems_words_and_treats_categories_as_its_paper_does() -> None:
+    name = "paper.locomo_f1"
+    assert score(name, answer="painted", answers=("painting",), category="temporal") == 1
+    # two answers of a multi-hop question: one is there, one is not
+    assert score(name, answer="the cello", answers=("cello, drums",), category="multi-hop") == 1 / 2
+    # only the first of several answers counts in open-domain questions
+    assert score(name, answer="glazing", answers=("glazing; chemistry",), category="open-domain") == 1
+    assert score(name, answer="Not mentioned", unanswerable=True, category="adversarial") == 1
+    assert score(name, answer="no answer", unanswerable=True, category="adversarial") == 0
+
+
+def test_sub_em_goes_both_ways_as_published_and_ours_does_not() -> None:
+    given = {"dataset": "hotpotqa-10k", "answers": ("Casino Royale",)}
+    for answer in ("no", "The", "Royale"):
+        found = scorers.score(row(answer=answer, **given))
+        assert (found["paper.sub_em"], found["strict.contains"]) == (1, 0)
+    boxed = scorers.score(row(answer=r"so it is \boxed{Casino Royale}", **given))
+    assert boxed["paper.squad_em"] == 1
+
+
+def test_memoryagentbench_takes_any_containment_and_has_its_strict_twin() -> None:
+    found = scorers.score(row(dataset="memoryagentbench", answer="label: 43", answers=("4",)))
+    assert found["paper.substring_exact_match"] == 1
+    assert found["paper.exact_match"] == found["strict.contains"] == 0
+
+
+def test_personamem_takes_the_only_letter_even_an_article() -> None:
+    given = {"dataset": "personamem", "answers": ("a",), "options": HOBBIES}
+    assert score("paper.letter", answer="<final_answer>(a)", **given) == 1
+    assert score("paper.letter", answer="(a) or (b)", **given) == 0
+    found = scorers.score(row(answer="a dog", **given))
+    assert (found["paper.letter"], found["strict.option"]) == (1, 0)
+
+
+def test_babilong_wants_one_label_and_no_other() -> None:
+    given = {"dataset": "babilong", "category": "qa1", "answers": ("kitchen",), "question": "Where is Mary?"}
+    assert score("paper.babilong", answer="Mary is in the kitchen. Then the office.", **given) == 1
+    assert score("paper.babilong", answer="kitchen or office", **given) == 0
+
+
+def test_a_metric_of_the_paper_is_computed_unless_it_needs_a_judge() -> None:
+    found = scorers.score(
+        row(dataset="memalpha", answer="a compass", answers=("a compass; figs",), metric="parts")
+    )
+    assert found["paper.parts"] == 1 / 2
+    for dataset in ("longmemeval", "beam"):
+        judged = scorers.score(row(dataset=dataset, answer="Lake Orta", metric="judge"))
+        assert not any(name.startswith("paper.") for name in judged)
+
+
+def test_a_suite_belongs_to_the_longest_beginning_of_its_name() -> None:
+    assert paper("locomo-dev") is PAPERS["locomo"]
+    assert paper("nq-100k") is PAPERS["nq"]
+    assert paper("nqx").scorers == {}

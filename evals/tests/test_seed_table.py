@@ -1,0 +1,221 @@
+"""The seed table: published figures name their sources, ours come from runs, and plumbing stands apart."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from memalpha.errors import AlreadyExistsError, InvalidInputError
+from memalpha_evals import suites
+from memalpha_evals.cli import app
+from memalpha_evals.rows import Row
+from memalpha_evals.runs import Run
+from memalpha_evals.seed_table import figures, page, plans
+from memalpha_evals.seed_table.plans import NO_READER, Settings
+from memalpha_evals.seed_table.published import cells, chosen
+from memalpha_evals.seed_table.running import Made
+
+HOTPOTQA, TWOWIKI, NQ, AVERAGE = chosen("HotpotQA 10K,2Wiki 10K,NQ 10K,Average 10K")
+
+
+@pytest.fixture(autouse=True)
+def _no_data(monkeypatch) -> None:
+    monkeypatch.delenv(suites.VARIABLE, raising=False)
+
+
+def settings(data, reader="extract", **more):
+    return Settings(data, ("memalpha",), "extractive", reader, **more)
+
+
+def row(number, right, system="memalpha", failure=""):
+    """A row of its own cluster that the paper's scorer and ours find right or wrong alike."""
+    scores = {"paper.sub_em": float(right), "strict.contains": float(right)}
+    return Row(
+        dataset="hotpotqa-10k",
+        system=system,
+        reader="r",
+        conversation=f"c{number}",
+        question_id="0",
+        category="bridge",
+        cluster=f"c{number}",
+        question="q",
+        answers=("a",),
+        scores=scores,
+        failure=failure,
+        context_tokens=100,
+    )
+
+
+def run(tmp_path, *rows, aware=False):
+    systems = [{"name": name, "query_aware": aware} for name in dict.fromkeys(each.system for each in rows)]
+    return Run(tmp_path, {"what": {"systems": systems, "reader": {"model_free": False}}}, list(rows))
+
+
+def test_every_published_figure_names_where_it_stands_and_what_was_done() -> None:
+    for cell in cells():
+        assert cell.protocol
+        for figure in (cell.memalpha, cell.best, *cell.others):
+            assert figure.source
+            assert figure.setting
+            assert 0 < figure.value < 100
+        assert cell.best.value >= cell.memalpha.value
+
+
+def test_the_cells_are_those_that_mem_alpha_is_published_for() -> None:
+    found = {cell.name: (cell.memalpha.value, cell.best.value) for cell in cells()}
+    assert found == {
+        "PersonaMem 32K": (62, 64),
+        "PersonaMem 128K": (67, 70),
+        "PersonaMem 1M": (63, 69),
+        "2Wiki 10K": (47.7, 72.2),
+        "2Wiki 30K": (40.1, 73.7),
+        "2Wiki 100K": (50.0, 65.5),
+        "HotpotQA 10K": (75.0, 84.8),
+        "NQ 10K": (47.9, 61.8),
+        "Average 10K": (47.3, 74.6),
+    }
+    for cell in cells():
+        assert cell.suite in suites.SUITES or set(cell.mean_of) <= found.keys()
+
+
+def test_an_unknown_cell_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match=r"cells must be of PersonaMem 32K, .* not '2Wiki 1K'"):
+        chosen("2wiki 10k, 2Wiki 1K")
+
+
+def test_a_figure_is_the_mean_of_its_systems_rows_with_failures_as_zero(tmp_path) -> None:
+    rows = [row(n, n < 6) for n in range(9)] + [row(9, 0, failure="outage")]
+    rows += [row(n, 1, system="other") for n in range(10)]
+    found = figures.of_run(HOTPOTQA, run(tmp_path, *rows))
+    assert found["memalpha"].paper.value == pytest.approx(0.6)  # six of ten, the failed one among them
+    assert (found["memalpha"].failed, found["other"].failed) == (1, 0)
+    assert found["other"].strict.value == 1
+    # ten clusters: s.e. = sqrt(10/9 * (6*.4^2 + 4*.6^2)) / 10 = .163, t(9) = 2.262
+    interval = found["memalpha"].paper.interval
+    assert interval
+    assert (interval.low, interval.high) == pytest.approx((0.6 - 0.3694, 0.6 + 0.3694), abs=1e-3)
+
+
+def test_few_clusters_have_a_mean_without_an_interval(tmp_path) -> None:
+    found = figures.of_run(HOTPOTQA, run(tmp_path, row(0, 1), row(1, 0)))
+    assert found["memalpha"].paper.value == 0.5
+    assert found["memalpha"].paper.interval is None
+
+
+def test_a_mean_of_cells_needs_all_of_them_and_adds_errors_in_squares(tmp_path) -> None:
+    half = figures.of_run(HOTPOTQA, run(tmp_path, *(row(n, n % 2) for n in range(10))))
+    none = figures.of_run(HOTPOTQA, run(tmp_path, *(row(n, 0) for n in range(10))))
+    found = {HOTPOTQA.name: half, TWOWIKI.name: none, NQ.name: none}
+    (mean,) = figures.of_mean(AVERAGE, found).values()
+    assert mean.paper.value == pytest.approx(0.5 / 3)
+    error = half["memalpha"].paper.error
+    assert error
+    assert mean.paper.error == pytest.approx(error / 3)
+    assert mean.of == ("HotpotQA 10K", "2Wiki 10K", "NQ 10K")
+    assert figures.of_mean(AVERAGE, {HOTPOTQA.name: half, TWOWIKI.name: none}) == {}
+
+
+def test_a_rule_and_a_model_for_tests_are_plumbing_and_a_large_model_is_not(tmp_path) -> None:
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(b"small")
+    assert figures.is_plumbing("extract", model_free=True)
+    assert figures.is_plumbing(f"transformers:{tmp_path}", model_free=False)
+    with weights.open("r+b") as file:
+        file.truncate(figures.SMALLEST_READER)
+    assert not figures.is_plumbing(f"transformers:{tmp_path}", model_free=False)
+    assert not figures.is_plumbing("openai:some-model", model_free=False)
+
+
+def test_plumbing_never_stands_beside_published_figures(tmp_path) -> None:
+    ours = figures.of_run(HOTPOTQA, run(tmp_path, *(row(n, n < 7) for n in range(10))))
+    made = Made({HOTPOTQA.name: ours}, {}, plumbing=True)
+    compared, apart = page.tables([HOTPOTQA], made)
+    assert compared[2] == [["HotpotQA 10K", "75", "84.8 (MemOCR)", "plumbing, see below", "", "", "", ""]]
+    assert apart[0] == page.PLUMBING
+    assert apart[2][0][:4] == ["HotpotQA 10K", "memalpha", "70.0", "70.0"]
+    # the same figures of a model do
+    ((_, _, rows),) = page.tables([HOTPOTQA], Made({HOTPOTQA.name: ours}, {}, plumbing=False))
+    assert rows[0][:5] == ["HotpotQA 10K", "75", "84.8 (MemOCR)", "memalpha", "70.0"]
+
+
+def test_a_system_that_sees_the_question_is_marked(tmp_path) -> None:
+    ours = figures.of_run(HOTPOTQA, run(tmp_path, *(row(n, 1) for n in range(10)), aware=True))
+    ((_, _, rows),) = page.tables([HOTPOTQA], Made({HOTPOTQA.name: ours}))
+    assert rows[0][3] == "memalpha (sees the question)"
+
+
+def hotpotqa(folder, count=12):
+    (folder / "hotpotqa").mkdir(parents=True)
+    rows = [
+        {
+            "_id": str(n),
+            "question": f"Who wrote book {n}?",
+            "answer": f"Writer{n}",
+            "type": "bridge",
+            "supporting_facts": [[f"Book {n}", 0]],
+            "context": [[f"Book {n}", [f"Writer{n} wrote book {n}."]], [f"Town {n}", ["A town."]]],
+        }
+        for n in range(count)
+    ]
+    (folder / "hotpotqa" / "hotpot_dev_distractor_v1.json").write_text(json.dumps(rows))
+    return folder
+
+
+def test_a_cell_says_whether_data_or_a_reader_is_missing(tmp_path) -> None:
+    hotpotqa(tmp_path)
+    there, absent, mean = plans.jobs((HOTPOTQA, NQ, AVERAGE), settings(tmp_path))
+    assert there.plan
+    assert (there.reason, there.plan.questions, there.plan.budget) == ("", 128, 1024)
+    assert absent.reason == "no data file: nq/ nq-open-oracle*.jsonl"
+    assert (mean.plan, mean.reason) == (None, "")
+    unread, *_ = plans.jobs((HOTPOTQA, NQ), settings(tmp_path, reader=""))
+    assert unread.reason == NO_READER
+    _, _, rows = page.tables((HOTPOTQA, NQ, AVERAGE), Made({}, {HOTPOTQA.name: NO_READER}))[0]
+    assert [cells[3] for cells in rows] == [NO_READER, *["not run: a cell of the mean is missing"] * 2]
+
+
+def test_a_plan_is_counted_without_running_anything(tmp_path) -> None:
+    (job,) = plans.jobs((HOTPOTQA,), settings(hotpotqa(tmp_path), questions=3))
+    assert job.plan
+    size = plans.size(job.plan)
+    assert (size.conversations, size.questions) == (3, 3)
+    assert size.context_tokens == 3 * 1024
+    # 24 short documents fit into one chunk each time
+    assert size.chunks == 3
+    assert size.tokens > 3 * 24 * 5
+
+
+def evals(*arguments):
+    """The command in this process: starting one takes longer than the run."""
+    return CliRunner().invoke(app, ["seed-table", *map(str, arguments)])
+
+
+def test_the_command_runs_a_cell_once_and_keeps_to_its_plan(tmp_path) -> None:
+    data, out = hotpotqa(tmp_path / "data"), tmp_path / "out"
+    words = ("--data", data, "--out", out, "--reader", "extract", "--cells", "HotpotQA 10K,NQ 10K", "--json")
+    first = evals(*words, "--questions", 6)
+    assert first.exit_code == 0, first.exception
+    content = json.loads(first.stdout)
+    ran, absent = content["cells"]
+    assert content["plumbing"] is True
+    assert [each["system"] for each in ran["ours"]] == ["memalpha"]
+    assert ran["ours"][0]["paper"]["questions"] == 6
+    assert absent["reason"].startswith("no data file")
+    text = (out / "seed-table.md").read_text()
+    assert "| HotpotQA 10K | 75 | 84.8 (MemOCR) | plumbing, see below |" in text
+    rows = (out / "hotpotqa-10k" / "rows.jsonl").stat().st_mtime_ns
+    assert evals(*words, "--questions", 6).stdout == first.stdout
+    assert (out / "hotpotqa-10k" / "rows.jsonl").stat().st_mtime_ns == rows
+    other = evals(*words, "--questions", 5)
+    assert isinstance(other.exception, AlreadyExistsError)
+    assert "was run with another questions: choose another folder with --out" in str(other.exception)
+
+
+def test_a_dry_run_and_a_run_without_a_reader_ask_nobody(tmp_path) -> None:
+    data, out = hotpotqa(tmp_path / "data"), tmp_path / "out"
+    planned = evals("--data", data, "--cells", "HotpotQA 10K", "--questions", 2, "--dry-run", "--json")
+    (cell,) = json.loads(planned.stdout)["cells"]
+    assert (cell["size"]["questions"], cell["reason"]) == (2, NO_READER)
+    unread = evals("--data", data, "--out", out, "--cells", "HotpotQA 10K")
+    assert NO_READER in unread.stdout
+    assert not (out / "hotpotqa-10k").exists()

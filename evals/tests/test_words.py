@@ -1,0 +1,66 @@
+"""What counts as the same word, number and date, and what does not."""
+
+import pytest
+
+from memalpha_evals.scorers.words import spans, words
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["7 May 2023", "May 7, 2023", "May 7th, 2023", "the 7th of May, 2023", "2023-05-07", "7 may 2023."],
+)
+def test_a_date_is_the_same_however_it_is_written(text) -> None:
+    assert words(text) == ["2023", "may", "d7"]
+
+
+def test_a_less_exact_date_is_a_span_of_a_more_exact_one_and_another_day_is_not() -> None:
+    exact = words("It was on 2023-05-07, a Sunday")
+    assert all(spans(words(part), exact) for part in ("7 May", "May 2023", "2023", "May 7, 2023"))
+    assert not any(spans(words(part), exact) for part in ("8 May", "7 June", "May 2022", "17 May"))
+
+
+def test_the_time_of_a_date_is_kept() -> None:
+    assert words("2023-05-07T10:30") == ["2023", "may", "d7", "10", "30"]
+    assert words("2023-05-07T10:30") != words("2023-05-07T11:30")
+
+
+def test_a_date_of_numbers_alone_is_not_guessed() -> None:
+    assert words("5/7/2023") == ["5", "7", "2023"]
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("eight weeks", "8 week"),
+        ("twenty-one days", "21 day"),
+        ("two hundred and five", "205"),
+        ("three hundred thousand", "300000"),
+        ("1,000.50", "1000.5"),
+        ("$5", "five dollars"),
+        ("20%", "twenty percent"),
+        ("the third time", "3rd time"),
+    ],
+)
+def test_numbers_and_units_are_compared_by_value(text, same) -> None:
+    assert words(text) == words(same)
+
+
+def test_numbers_beside_one_another_stay_apart() -> None:
+    assert words("one two") == ["1", "2"]
+    assert words("nineteen sixty one") == ["19", "61"]
+    assert words("three and four") == ["3", "and", "4"]
+    assert words("8 weeks") != words("60 days")
+
+
+def test_articles_case_and_punctuation_do_not_count_and_nothing_stands_nowhere() -> None:
+    assert words("The Rolling Stones!") == words("rolling stones")
+    assert words("The") == []
+    assert not spans([], ["rolling", "stones"])
+
+
+def test_a_span_is_of_whole_words_without_a_gap() -> None:
+    text = words("Casino Royale in 1961")
+    assert spans(["casino", "royale"], text)
+    assert not spans(["no"], text)
+    assert not spans(["1"], text)
+    assert not spans(["casino", "1961"], text)

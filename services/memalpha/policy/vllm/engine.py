@@ -1,0 +1,195 @@
+"""The `vllm` engine: the policy's contract over a model in vLLM's processes.
+
+Everything that does not compute is the `transformers` engine's: how chats become ids, where a completion
+ends, how it becomes text and pieces. Weights are exchanged in place, behind a gate: they are checked before
+that, and probed before anybody sees a token of theirs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any
+
+from memalpha.api.policy.v1alpha1 import policy_service_pb2 as pb
+from memalpha.config import PolicySettings
+from memalpha.errors import InvalidInputError, make
+from memalpha.policy import checks
+from memalpha.policy.checkpoint import Manifest
+from memalpha.policy.local.libraries import transformers
+from memalpha.policy.local.tokens import Decoder
+from memalpha.policy.served import Served, duration, model_folder, probe_error
+from memalpha.policy.stops import StopWatch
+from memalpha.policy.vllm import files
+from memalpha.policy.vllm.core import Core
+from memalpha.policy.vllm.process import Process, device, prepare
+from memalpha.policy.vllm.request import Request
+
+# Below this vLLM samples at this, other than it was told.
+_LEAST_TEMPERATURE = 0.01
+
+
+class VLLMEngine:
+    """One model, loaded and ready. Belongs to one event loop."""
+
+    def __init__(self, settings: PolicySettings, wire_format: str, core: Core | None = None) -> None:
+        """Starts vLLM on the model, which takes its time.
+
+        Args:
+            settings: name the model.
+            wire_format: that it writes.
+            core: one that is running on this model, to be shared; it is then not closed with this engine.
+
+        Raises:
+            InvalidInputError: ENGINE_NOT_INSTALLED, MODEL_NOT_FOUND, DEVICE_DIFFERS, WIRE_FORMAT_DIFFERS or
+                INVALID_SETTING.
+            CorruptionError, UnsupportedError: The folder is no checkpoint that can be served.
+        """
+        folder = model_folder(settings)
+        if settings.batch_invariant:
+            message = (
+                "policy.batch_invariant must be false with engine vllm, whose sums depend on its batches"
+            )
+            raise make(InvalidInputError, "INVALID_SETTING", message, setting="policy.batch_invariant")
+        prepare(settings)
+        self._served = Served(settings, wire_format)
+        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+        self._served.has(vocabulary=config.vocab_size, context=config.max_position_embeddings)
+        self._ends = _ends(folder, config)
+        self._shapes, self._tied = files.shapes(folder), files.tied(folder)
+        self._own = core is None
+        self._core = core or started(settings, self._served)
+        self._served.version = self._core.version
+        self._limit = settings.rows + settings.waiting
+        self._loading = asyncio.Lock()
+
+    @property
+    def load(self) -> tuple[int, int]:
+        """Completions in work, and completions that wait."""
+        count, rows = self._core.count, self._served.settings.rows
+        return min(count, rows), max(0, count - rows)
+
+    @property
+    def serving(self) -> bool:
+        """Whether completions are to be had at the moment."""
+        return self._core.down is None
+
+    def describe(self) -> pb.GetPolicyResponse:
+        """See `Engine`."""
+        return self._served.description("vllm")
+
+    async def generate(self, request: pb.GenerateRequest) -> AsyncIterator[pb.GenerateResponse]:
+        """See `Engine`.
+
+        Raises:
+            InvalidInputError: INVALID_PROMPT, INVALID_SAMPLING or INVALID_SCHEMA.
+            OutOfRangeError: PROMPT_TOO_LONG.
+            BusyError: POLICY_OVERLOADED.
+            UnavailableError: ENGINE_DIED, WEIGHTS_GONE or POLICY_CLOSED.
+        """
+        job = self._request(request.sampling, self._served.prompt(request))
+        self._core.submit(job, self._limit)
+        first = True
+        try:
+            async for piece in job.pieces():
+                yield self._served.reply(job, piece, tokens=request.return_tokens, first=first)
+                first = False
+        finally:
+            job.cancel()
+
+    async def score(self, request: pb.ScoreRequest) -> pb.ScoreResponse:
+        """See `ScoringEngine`.
+
+        Raises:
+            InvalidInputError: INVALID_PROMPT.
+            OutOfRangeError: PROMPT_TOO_LONG.
+            UnsupportedError: UNIMPLEMENTED, for a temperature other than 1.
+            UnavailableError: As `generate`.
+        """
+        if request.HasField("temperature") and request.temperature != 1:
+            raise checks.unimplemented("engine vllm: scores at temperature 1 only")
+        scores, version = await self._core.score(self._served.sequences(request))
+        replies = [pb.SequenceScore(logprobs=found) for found in scores]
+        return pb.ScoreResponse(scores=replies, policy=self._served.identity(version))
+
+    async def load_weights(self, request: pb.LoadWeightsRequest) -> pb.LoadWeightsResponse:
+        """See `LoadingEngine`.
+
+        Raises:
+            InvalidInputError: PATH_OUTSIDE_ROOT, WIRE_FORMAT_DIFFERS, INVALID_PROMPT or INVALID_SEQUENCES.
+            UnsupportedError: POLICY_VERSION_OLD, or a folder that cannot be served in this model's place.
+            CorruptionError: CHECKPOINT_DAMAGED.
+            ConflictError: PROBE_FAILED.
+            UnavailableError: ENGINE_DIED.
+        """
+        # A caller who goes away does not stop an exchange half-way.
+        return await asyncio.shield(asyncio.ensure_future(self._load_weights(request)))
+
+    async def close(self) -> None:
+        """Ends what is in work, and vLLM."""
+        if self._own:
+            await asyncio.to_thread(self._core.close)
+
+    async def _load_weights(self, request: pb.LoadWeightsRequest) -> pb.LoadWeightsResponse:
+        async with self._loading:
+            served, wanted = self._served, request.policy_version
+            if served.is_served(wanted):
+                return pb.LoadWeightsResponse(policy=served.identity(wanted))
+            folder = served.below_root(request.path)
+            manifest = await asyncio.to_thread(self._checked, folder)
+            sequences = served.probed(request.probe)
+            probe = partial(probe_error, request.probe) if sequences else _no_probe
+            pause, error = await self._core.exchange(folder, wanted, sequences, probe)
+            served.serves(manifest, wanted)
+            return pb.LoadWeightsResponse(
+                policy=served.identity(wanted), pause=duration(pause), probe_error=error
+            )
+
+    def _checked(self, folder: Any) -> Manifest:
+        manifest = self._served.successor(folder)
+        files.check(folder, self._shapes, is_tied=self._tied)
+        return manifest
+
+    def _request(self, sampling: pb.SamplingParams, prompt: list[int]) -> Request:
+        chosen = self._served.sampling(sampling)
+        if not chosen.greedy and chosen.temperature < _LEAST_TEMPERATURE:
+            message = f"sampling.temperature: must be 0 or at least {_LEAST_TEMPERATURE} with engine vllm"
+            raise make(InvalidInputError, "INVALID_SAMPLING", message, field="sampling.temperature")
+        return Request(
+            prompt,
+            chosen,
+            seed=checks.chosen(sampling, "seed", secrets.randbits(63)),
+            most=self._served.room(prompt, sampling),
+            ends=self._ends,
+            schema=sampling.json_schema,
+            decoder=Decoder(self._served.tokenizer),
+            stops=StopWatch(sampling.stop),
+        )
+
+
+def started(settings: PolicySettings, served: Served) -> Core:
+    """vLLM, running on a checkpoint.
+
+    Raises:
+        InvalidInputError: DEVICE_DIFFERS.
+        UnsupportedError: MODEL_NOT_LOADED.
+    """
+    device(settings)
+    start = partial(Process.start, served.folder, settings, served.context)
+    return Core(start, served.folder, served.version)
+
+
+def _ends(folder: Any, config: Any) -> frozenset[int]:
+    """Ids that end a completion, as the `transformers` engine has them."""
+    try:
+        generation = transformers.GenerationConfig.from_pretrained(folder, local_files_only=True)
+    except OSError:  # a checkpoint may do without
+        generation = config
+    ids = config.eos_token_id if generation.eos_token_id is None else generation.eos_token_id
+    return frozenset([ids] if isinstance(ids, int) else ids or ())
+
+
+def _no_probe(_scores: list[list[float]]) -> float:
+    return 0.0

@@ -1,0 +1,85 @@
+"""Weights are looked at before a model gets them: vLLM's exchange is in place, and has no way back.
+
+A folder must hold the served model's tensors, all of them, of the same shapes and finite; a tied head may be
+left out, and must else be its embedding.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from memalpha.policy.local.libraries import Library, torch
+from memalpha.policy.local.model import loading, not_loaded
+
+_safetensors: Any = Library("safetensors")
+_HEAD, _EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def shapes(folder: Path) -> Shapes:
+    """Names and shapes of a folder's tensors, without a tied head; nothing else is read.
+
+    Raises:
+        UnsupportedError: MODEL_NOT_LOADED.
+    """
+    found = {name: tuple(part.get_shape()) for name, part in _parts(folder)}
+    if tied(folder):
+        found.pop(_HEAD, None)
+    return found
+
+
+def check(folder: Path, expected: Shapes, *, is_tied: bool) -> None:
+    """Refuses weights that cannot take the place of the served ones.
+
+    Raises:
+        UnsupportedError: MODEL_NOT_LOADED.
+    """
+    found = dict(_parts(folder))
+    names = found.keys() - ({_HEAD} if is_tied else set())
+    wrong = sorted(names ^ expected.keys()) or sorted(
+        name for name in names if tuple(found[name].get_shape()) != expected[name]
+    )
+    if wrong:
+        raise not_loaded(folder, f"names or shapes differ from the served model's: {wrong[:3]}")
+    for name, part in found.items():
+        with loading(folder):
+            tensor = part[:]
+        if not torch.isfinite(tensor).all():
+            raise not_loaded(folder, f"{name} holds a number that is not finite")
+        if is_tied and name == _HEAD and not torch.equal(tensor, found[_EMBEDDING][:]):
+            raise not_loaded(folder, f"{_HEAD} must be {_EMBEDDING}, to which it is tied")
+
+
+def tied(folder: Path) -> bool:
+    """Whether a model's output head is its embedding."""
+    return bool(json.loads((folder / "config.json").read_bytes()).get("tie_word_embeddings"))
+
+
+def paths(folder: Path) -> list[Path]:
+    """A folder's files of tensors.
+
+    Raises:
+        UnsupportedError: MODEL_NOT_LOADED: there are none.
+    """
+    found = sorted(folder.glob("*.safetensors"))
+    if not found:
+        raise not_loaded(folder, "it holds no *.safetensors")
+    return found
+
+
+def _parts(folder: Path) -> Iterator[tuple[str, Any]]:
+    """Names and slices, which read a tensor when they are asked for it."""
+    seen: set[str] = set()
+    for path in paths(folder):
+        with loading(folder):
+            file = _safetensors.safe_open(path, "pt")
+            parts = [(name, file.get_slice(name)) for name in file.keys()]  # noqa: SIM118 - it is no dict
+        twice = sorted(seen & {name for name, _ in parts})
+        if twice:
+            raise not_loaded(folder, f"more than one file holds {twice[:3]}")
+        seen |= {name for name, _ in parts}
+        yield from parts

@@ -1,0 +1,264 @@
+"""One run of vLLM: its processes, from start to end, behind the few calls that the core needs.
+
+Only this module and `worker` know vLLM. A process that is gone raises `ProcessDied` from every call, at once.
+Text stays outside: ids go in and come out, as reading and writing text is the same for all engines.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Self
+
+from memalpha.config import PolicySettings
+from memalpha.errors import InvalidInputError, UnsupportedError, make
+from memalpha.policy.local import libraries
+from memalpha.policy.local.libraries import Library, torch
+from memalpha.policy.vllm.request import Request
+
+vllm: Any = Library("vllm")
+_arguments: Any = Library("vllm.engine.arg_utils")
+_async_llm: Any = Library("vllm.v1.engine.async_llm")
+_exceptions: Any = Library("vllm.exceptions")
+_dead: Any = Library("vllm.v1.engine.exceptions")
+_params: Any = Library("vllm.sampling_params")
+_transfer: Any = Library("vllm.distributed.weight_transfer.base")
+
+# vLLM's processes end themselves once the process of this number is gone.
+OWNER = "MEMALPHA_VLLM_OWNER"
+_ENVIRONMENT = {
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_DO_NOT_TRACK": "1",
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_LOGGING_STREAM": "ext://sys.stderr",
+    "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+    # Several engines on one machine would otherwise all sit on its first cores.
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+}
+_WORKER = "memalpha.policy.vllm.worker.Worker"
+# Of weight transfers; see `worker`.
+BACKEND = "memalpha_folder"
+# Gibibytes of keys and values on a CPU, where vLLM would take a large share of the machine.
+_CPU_CACHE = 1.0
+# Tokens of one pass on a CPU, unless a single prompt may have more.
+_CPU_PASS_TOKENS = 4096
+
+
+class ProcessDied(Exception):
+    """vLLM's processes are gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Some new tokens, each with the logprob it was sampled with."""
+
+    tokens: Sequence[int]
+    logprobs: Sequence[float]
+    cached: int = 0
+
+
+def prepare(settings: PolicySettings) -> None:
+    """Makes this process ready to load vLLM: quiet, offline, with few threads.
+
+    Raises:
+        InvalidInputError: ENGINE_NOT_INSTALLED.
+    """
+    if find_spec("vllm") is None:
+        message = "policy engine vllm needs vllm: pip install 'memalpha[policy-gpu]', or [policy-cpu]"
+        raise make(InvalidInputError, "ENGINE_NOT_INSTALLED", message, library="vllm")
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    os.environ[OWNER] = str(os.getpid())
+    libraries.prepare(settings.threads)
+
+
+class Process:
+    """A started engine. Belongs to one event loop."""
+
+    def __init__(self, llm: Any) -> None:
+        """Over vLLM's asynchronous engine."""
+        self._llm = llm
+
+    @classmethod
+    def start(cls, folder: Path, settings: PolicySettings, context: int) -> Self:
+        """Starts the processes and loads the model, which takes its time.
+
+        Raises:
+            UnsupportedError: MODEL_NOT_LOADED.
+        """
+        try:
+            told = engine_arguments(folder, settings, context, on_cpu=device(settings) == "cpu")
+            given = _arguments.AsyncEngineArgs(**told)
+            return cls(_async_llm.AsyncLLM.from_engine_args(given))
+        except Exception as error:
+            message = f"model {folder} cannot be served by vllm: {' '.join(str(error).split())[:500]}"
+            raise make(UnsupportedError, "MODEL_NOT_LOADED", message, path=folder) from error
+
+    @property
+    def dead(self) -> bool:
+        """Whether it is gone."""
+        return self._llm is None or self._llm.errored
+
+    async def complete(self, request: Request, name: str) -> AsyncGenerator[Step]:
+        """Goes on with a completion where it stands; closing the iterator frees its row.
+
+        Raises:
+            ProcessDied: The processes are gone.
+            InvalidInputError: INVALID_SCHEMA.
+        """
+        prompt = {"prompt_token_ids": request.prompt + request.new}
+        with _translated():
+            outputs = self._alive.generate(prompt, _sampling(request), name)
+            async with aclosing(outputs) as found:
+                async for output in found:
+                    yield _step(output)
+
+    async def score(self, sequence: list[int], name: str) -> list[float]:
+        """Logprobs of each token but the first, at temperature 1.
+
+        Raises:
+            ProcessDied: The processes are gone.
+        """
+        if len(sequence) == 1:
+            return []
+        # The last token is scored as one that is sampled, so that a sequence may fill the whole context.
+        *known, last = sequence
+        params = vllm.SamplingParams(
+            max_tokens=1,
+            temperature=1.0,
+            prompt_logprobs=0,
+            logprob_token_ids=[last],
+            detokenize=False,
+            ignore_eos=True,
+            output_kind=_params.RequestOutputKind.FINAL_ONLY,
+        )
+        with _translated():
+            outputs = self._alive.generate({"prompt_token_ids": known}, params, name)
+            async with aclosing(outputs) as found:
+                output = [each async for each in found][-1]
+        before = [
+            table[token].logprob for token, table in zip(known[1:], output.prompt_logprobs[1:], strict=True)
+        ]
+        return [*before, output.outputs[0].logprobs[0][last].logprob]
+
+    async def take(self, folder: Path, version: int) -> None:
+        """Exchanges the weights while nothing is in work, and forgets all keys and values of the old ones.
+
+        Raises:
+            ProcessDied: The processes are gone.
+        """
+        with _translated():
+            llm = self._alive
+            await llm.pause_generation(mode="abort", clear_cache=True)
+            await llm.start_weight_update()
+            update = _transfer.WeightTransferUpdateRequest(update_info={"path": str(folder)})
+            await llm.update_weights(update)
+            await llm.finish_weight_update(str(version))
+            await llm.resume_generation()
+
+    @property
+    def _alive(self) -> Any:
+        if self.dead:
+            raise ProcessDied
+        return self._llm
+
+    def stop(self) -> None:
+        """Ends the processes; again, it does nothing."""
+        llm, self._llm = self._llm, None
+        if llm is None:
+            return
+        if llm.output_handler is not None:
+            # It would take the end for an accident.
+            llm.output_handler.get_loop().call_soon_threadsafe(llm.output_handler.cancel)
+        llm.shutdown(timeout=0)
+
+
+def _sampling(request: Request) -> Any:
+    own = request.sampling
+    schema = _params.StructuredOutputsParams(json=request.schema) if request.schema else None
+    return vllm.SamplingParams(
+        temperature=0.0 if own.greedy else own.temperature,
+        top_p=own.top_p,
+        top_k=own.top_k,
+        min_p=own.min_p,
+        seed=request.seed,
+        max_tokens=request.left,
+        # Which ids end a completion is the checkpoint's to say, and is told by the caller.
+        ignore_eos=True,
+        stop_token_ids=request.ends,
+        logprobs=0,
+        detokenize=False,
+        structured_outputs=schema,
+        output_kind=_params.RequestOutputKind.DELTA,
+    )
+
+
+def _step(output: Any) -> Step:
+    new = output.outputs[0]
+    tables = new.logprobs or ()
+    scores = [table[token].logprob for token, table in zip(new.token_ids, tables, strict=True)]
+    return Step(list(new.token_ids), scores, output.num_cached_tokens or 0)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Errors that the core knows, in the place of vLLM's."""
+    try:
+        yield
+    except _dead.EngineDeadError as error:
+        raise ProcessDied from error
+    except _exceptions.VLLMClientError as error:
+        # All else in a request was checked before.
+        message = f"sampling.json_schema: {' '.join(str(error).split())[:300]}"
+        raise make(InvalidInputError, "INVALID_SCHEMA", message) from error
+
+
+def engine_arguments(folder: Path, settings: PolicySettings, context: int, *, on_cpu: bool) -> dict[str, Any]:
+    """How vLLM is told to run."""
+    cache = settings.cache_gib or (_CPU_CACHE if on_cpu else None)
+    return {
+        "model": str(folder),
+        "dtype": settings.dtype,
+        "max_model_len": context,
+        "max_num_seqs": settings.rows,
+        "seed": 0,
+        # Neither code nor pickles out of a checkpoint, and no sampling that nobody asked for.
+        "trust_remote_code": False,
+        "load_format": "safetensors",
+        "generation_config": "vllm",
+        # Those of the distribution that was sampled from, as the contract has it.
+        "logprobs_mode": "processed_logprobs",
+        "enable_prefix_caching": True,
+        "structured_outputs_config": {"backend": "guidance", "disable_any_whitespace": True},
+        "weight_transfer_config": {"backend": BACKEND},
+        "worker_extension_cls": _WORKER,
+        "data_parallel_size": settings.data_parallel,
+        "tensor_parallel_size": settings.tensor_parallel,
+        "kv_cache_memory_bytes": int(cache * 2**30) if cache else None,
+        "gpu_memory_utilization": settings.gpu_memory,
+        # On a CPU, graphs take a quarter of a minute to make and save nothing; and vLLM 0.32 dies of a prompt
+        # that is read in parts if its completion has a seed, so that each is read whole.
+        "enforce_eager": on_cpu,
+        "enable_chunked_prefill": not on_cpu,
+        "max_num_batched_tokens": max(context, _CPU_PASS_TOKENS) if on_cpu else None,
+        "disable_log_stats": True,
+        "enable_log_requests": False,
+    }
+
+
+def device(settings: PolicySettings) -> str:
+    """Where vLLM runs: that is decided by which build of it is installed.
+
+    Raises:
+        InvalidInputError: DEVICE_DIFFERS.
+    """
+    found = "cuda" if torch.cuda.is_available() else "cpu"
+    if settings.device not in ("auto", found):
+        message = f"policy.device is {settings.device}, but the vllm that is installed here runs on {found}"
+        raise make(InvalidInputError, "DEVICE_DIFFERS", message, device=settings.device)
+    return found

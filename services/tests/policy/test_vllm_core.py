@@ -1,0 +1,380 @@
+"""The thread that owns vLLM, over a stand-in for vLLM's processes; see test_vllm_* for the real ones."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memalpha.api.policy.v1alpha1 import policy_service_pb2 as pb
+from memalpha.errors import BusyError, ConflictError, InternalError, UnavailableError, UnsupportedError, make
+from memalpha.policy.local.job import Piece
+from memalpha.policy.local.sampling import Sampling
+from memalpha.policy.local.tokens import Decoder
+from memalpha.policy.stops import StopWatch
+from memalpha.policy.vllm import core as core_module
+from memalpha.policy.vllm.core import Core
+from memalpha.policy.vllm.process import ProcessDied, Step
+from memalpha.policy.vllm.request import Request
+
+BASE, NEW, NEWER = Path("base"), Path("new"), Path("newer")
+# Weights, as a stand-in has them: what its tokens are.
+SAYS = {BASE: 1, NEW: 2, NEWER: 3}
+END = 0
+
+
+class Letters:
+    """A tokenizer of letters: 1 is a, 2 is b."""
+
+    def text(self, ids: list[int]) -> str:
+        return "".join(chr(96 + each) for each in ids)
+
+
+@dataclass
+class Model:
+    """What all stand-ins for vLLM share: how they behave, and what they were asked to do."""
+
+    pause: float = 0.001
+    starts: int = 0
+    missing: set[Path] = field(default_factory=set)
+    running: list["Stand"] = field(default_factory=list)
+    legs: list[tuple[int, list[int], int]] = field(default_factory=list)
+    open_legs: int = 0
+    fails: bool = False
+    may_start: threading.Event = field(default_factory=threading.Event)
+
+    def start(self) -> "Stand":
+        self.may_start.wait(20)
+        self.starts += 1
+        self.running.append(Stand(self))
+        return self.running[-1]
+
+    @property
+    def now(self) -> "Stand":
+        return self.running[-1]
+
+
+class Stand:
+    """A stand-in for one run of vLLM: writes the number of its weights, over and over."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.dead = False
+        self.weights = BASE
+        self.taken: list[tuple[Path, int]] = []
+
+    async def complete(self, request: Request, name: str) -> AsyncGenerator[Step]:
+        self.model.legs.append((int(name), list(request.prompt + request.new), request.seed))
+        self.model.open_legs += 1
+        try:
+            if self.model.fails:
+                raise RuntimeError("out of memory")
+            for _ in range(request.left):
+                await asyncio.sleep(self.model.pause)
+                self._check()
+                yield Step([SAYS[self.weights]], [-float(SAYS[self.weights])], cached=3)
+        finally:
+            self.model.open_legs -= 1
+
+    async def score(self, sequence: list[int], name: str) -> list[float]:
+        await asyncio.sleep(self.model.pause)
+        self._check()
+        return [float(SAYS[self.weights])] * (len(sequence) - 1)
+
+    async def take(self, folder: Path, version: int) -> None:
+        self._check()
+        if folder in self.model.missing:
+            raise FileNotFoundError(folder)
+        assert self.model.open_legs == 0
+        await asyncio.sleep(self.model.pause)
+        self._check()
+        self.weights = folder
+        self.taken.append((folder, version))
+
+    def stop(self) -> None:
+        self.dead = True
+
+    def _check(self) -> None:
+        if self.dead:
+            raise ProcessDied
+
+
+@asynccontextmanager
+async def opened(**model: Any) -> AsyncIterator[tuple[Core, Model]]:
+    """A core over stand-ins that start at once."""
+    made = Model(**model)
+    made.may_start.set()
+    core = Core(made.start, BASE, 1)  # pyright: ignore[reportArgumentType]
+    try:
+        yield core, made
+    finally:
+        made.may_start.set()
+        await asyncio.to_thread(core.close)
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(core_module, "_LOOK_SECONDS", 0.005)
+    monkeypatch.setattr(core_module, "_FIRST_PAUSE", 0.005)
+
+
+def request(*, most: int = 5, seed: int = 7, schema: str = "", stop: str = "") -> Request:
+    return Request(
+        [9, 9],
+        Sampling(),
+        seed=seed,
+        most=most,
+        ends=frozenset([END]),
+        schema=schema,
+        decoder=Decoder(Letters()),  # pyright: ignore[reportArgumentType]
+        stops=StopWatch([stop] if stop else []),
+    )
+
+
+async def written(core: Core, made: Request, most: int = 100) -> list[Piece]:
+    core.submit(made, most)
+    try:
+        return [piece async for piece in made.pieces()]
+    finally:
+        made.cancel()
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.002)
+
+
+def no_probe(_scores: list[list[float]]) -> float:
+    return 0.0
+
+
+async def test_a_completion_is_written_to_its_limit() -> None:
+    async with opened() as (core, _):
+        pieces = await written(core, request())
+    assert "".join(piece.text for piece in pieces) == "aaaaa"
+    assert pieces[-1].reason == pb.FINISH_REASON_LENGTH
+    assert {piece.version for piece in pieces} == {1}
+
+
+async def test_a_stop_text_frees_the_row_at_once() -> None:
+    async with opened() as (core, model):
+        pieces = await written(core, request(most=10_000, stop="aaaa"))
+        await until(lambda: model.open_legs == 0)
+        assert core.count == 0
+    assert pieces[-1].reason == pb.FINISH_REASON_STOP
+
+
+async def test_who_stops_reading_frees_the_row() -> None:
+    async with opened() as (core, model):
+        made = request(most=10_000)
+        core.submit(made, 100)
+        await until(lambda: model.open_legs == 1)
+        made.cancel()
+        await until(lambda: model.open_legs == 0 and core.count == 0)
+
+
+async def test_more_than_may_wait_are_told_to_come_again() -> None:
+    async with opened() as (core, _):
+        made = [request(most=10_000) for _ in range(3)]
+        for each in made[:2]:
+            core.submit(each, 2)
+        with pytest.raises(BusyError) as caught:
+            core.submit(made[2], 2)
+        assert caught.value.reason == "POLICY_OVERLOADED"
+        for each in made[:2]:
+            each.cancel()
+        await until(lambda: core.count == 0)
+        core.submit(made[2], 2)
+
+
+async def test_completions_in_work_go_on_under_new_weights_and_say_so() -> None:
+    async with opened() as (core, model):
+        made = request(most=40)
+        running = asyncio.create_task(written(core, made))
+        await until(lambda: len(made.new) >= 5)
+        await core.exchange(NEW, 2, [], no_probe)
+        pieces = await running
+    ids = [each for piece in pieces for each in piece.ids]
+    assert len(ids) == 40
+    assert {(piece.version, each) for piece in pieces for each in piece.ids} == {(1, 1), (2, 2)}
+    # The second leg reads what the first one wrote, by another chance.
+    (_, first, seed), (_, second, later) = model.legs
+    assert second == [*first, *ids[: len(second) - 2]]
+    assert ids[: len(second) - 2] == [1] * (len(second) - 2)
+    assert seed == 7 != later
+
+
+async def test_no_leg_begins_while_weights_are_exchanged() -> None:
+    async with opened(pause=0.01) as (core, model):
+        running = [asyncio.create_task(written(core, request(most=20))) for _ in range(8)]
+        await until(lambda: model.open_legs == 8)
+        # `take` of the stand-in asserts that it is alone; these come while it works.
+        exchange = asyncio.create_task(core.exchange(NEW, 2, [], no_probe))
+        late = [asyncio.create_task(written(core, request(most=3))) for _ in range(4)]
+        await exchange
+        found = await asyncio.gather(*running, *late)
+    assert all(sum(len(piece.ids) for piece in pieces) in (20, 3) for pieces in found)
+
+
+async def test_a_completion_bound_to_a_schema_is_finished_before_an_exchange() -> None:
+    async with opened() as (core, model):
+        made = request(most=30, schema="{}")
+        running = asyncio.create_task(written(core, made))
+        await until(lambda: len(made.new) >= 5)
+        await core.exchange(NEW, 2, [], no_probe)
+        pieces = await running
+    assert {piece.version for piece in pieces} == {1}
+    assert len(model.legs) == 1
+
+
+async def test_a_probe_sees_the_new_weights_before_anybody_else() -> None:
+    seen: list[list[list[float]]] = []
+
+    def refuse(scores: list[list[float]]) -> float:
+        seen.append(scores)
+        raise make(ConflictError, "PROBE_FAILED", "off")
+
+    async with opened() as (core, model):
+        made = request(most=60)
+        running = asyncio.create_task(written(core, made))
+        await until(lambda: len(made.new) >= 5)
+        with pytest.raises(ConflictError):
+            await core.exchange(NEW, 2, [[1, 2, 3]], refuse)
+        pieces = await running
+        assert core.version == 1
+        assert (await core.score([[1, 2]])) == ([[1.0]], 1)
+        assert model.now.taken == [(NEW, 2), (BASE, 1)]
+    assert seen == [[[2.0, 2.0]]]
+    assert {each for piece in pieces for each in piece.ids} == {1}
+
+
+async def test_scores_that_an_exchange_interrupts_are_made_again() -> None:
+    async with opened(pause=0.05) as (core, _):
+        scoring = asyncio.create_task(core.score([[1, 2]]))
+        await until(lambda: core._legs)
+        await core.exchange(NEW, 2, [], no_probe)
+        assert await scoring == ([[2.0]], 2)
+
+
+async def test_a_pass_that_fails_ends_its_completion_and_nothing_else() -> None:
+    async with opened() as (core, model):
+        model.fails = True
+        with pytest.raises(InternalError) as caught:
+            await written(core, request())
+        assert caught.value.reason == "GENERATION_FAILED"
+        model.fails = False
+        assert (await written(core, request()))[-1].reason
+
+
+async def test_vllm_that_dies_fails_at_once_and_comes_back_under_its_weights() -> None:
+    async with opened() as (core, model):
+        await core.exchange(NEW, 5, [], no_probe)
+        made = request(most=10_000)
+        running = asyncio.create_task(written(core, made))
+        await until(lambda: len(made.new) >= 3)
+        model.may_start.clear()
+        model.now.dead = True
+        with pytest.raises(UnavailableError) as caught:
+            await running
+        assert caught.value.reason == "ENGINE_DIED"
+        await until(lambda: core.down is not None)
+        begin = time.monotonic()
+        for refused in (
+            written(core, request()),
+            core.score([[1, 2]]),
+            core.exchange(NEWER, 6, [], no_probe),
+        ):
+            with pytest.raises(UnavailableError):
+                await refused
+        assert time.monotonic() - begin < 5
+        model.may_start.set()
+        await until(lambda: core.down is None)
+        assert model.starts == 2
+        assert model.now.taken == [(NEW, 5)]
+        assert {piece.version for piece in await written(core, request())} == {5}
+        assert await core.score([[1, 2]]) == ([[2.0]], 5)
+
+
+async def test_what_waits_for_an_exchange_fails_with_it_when_vllm_dies() -> None:
+    async with opened(pause=0.05) as (core, model):
+        exchange = asyncio.create_task(core.exchange(NEW, 2, [], no_probe))
+        await until(lambda: not core._gate.is_set())
+        late: list[Any] = [written(core, request()), core.score([[1, 2]])]
+        waiting = [asyncio.create_task(each) for each in late]
+        await until(lambda: core.count == 1)
+        model.may_start.clear()
+        model.now.dead = True
+        for each in (exchange, *waiting):
+            with pytest.raises(UnavailableError):
+                await asyncio.wait_for(each, 20)
+        model.may_start.set()
+        await until(lambda: core.down is None and core._gate.is_set())
+        assert core.version == 1
+
+
+async def test_vllm_that_does_not_start_is_started_until_it_does() -> None:
+    async with opened() as (core, model):
+        start, left = core._start, [3]
+
+        def failing() -> Any:
+            left[0] -= 1
+            if left[0] >= 0:
+                raise make(UnsupportedError, "MODEL_NOT_LOADED", "no memory")
+            return start()
+
+        core._start = failing
+        model.now.dead = True
+        await until(lambda: left[0] == -1 and core.down is None)
+        assert (await written(core, request()))[-1].reason
+
+
+async def test_weights_that_are_gone_are_waited_for_and_never_replaced_by_older_ones() -> None:
+    async with opened() as (core, model):
+        await core.exchange(NEW, 2, [], no_probe)
+        model.missing.add(NEW)
+        model.now.dead = True
+        await until(lambda: core.down is not None and core.down.reason == "WEIGHTS_GONE")
+        with pytest.raises(UnavailableError, match="version 2"):
+            await written(core, request())
+        await core.exchange(NEWER, 3, [], no_probe)
+        assert {piece.version for piece in await written(core, request())} == {3}
+
+
+async def test_old_weights_that_cannot_be_taken_back_cost_a_new_start() -> None:
+    async with opened() as (core, model):
+        await core.exchange(NEW, 2, [], no_probe)
+        model.missing |= {NEW, NEWER}
+        first = model.now
+        with pytest.raises(FileNotFoundError):
+            await core.exchange(NEWER, 3, [], no_probe)
+        assert first.dead
+        model.missing.remove(NEW)
+        await until(lambda: model.starts == 2 and core.down is None)
+        assert {piece.version for piece in await written(core, request())} == {2}
+
+
+async def test_closing_ends_what_is_in_work() -> None:
+    async with opened() as (core, model):
+        made = request(most=10_000)
+        running = asyncio.create_task(written(core, made))
+        await until(lambda: model.open_legs == 1)
+    with pytest.raises(UnavailableError, match="closing"):
+        await running
+    with pytest.raises(UnavailableError, match="closing"):
+        core.submit(request(), 10)
+    assert model.now.dead
+
+
+def test_a_model_that_does_not_start_is_told_and_leaves_no_thread() -> None:
+    def start() -> Any:
+        raise make(UnsupportedError, "MODEL_NOT_LOADED", "no such model")
+
+    with pytest.raises(UnsupportedError):
+        Core(start, BASE, 1)
+    assert not [thread for thread in threading.enumerate() if thread.name == "policy-vllm"]

@@ -1,0 +1,103 @@
+"""The source of rollouts over a policy service that is away for a while, or that somebody else has too."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memalpha.api.policy.v1alpha1.policy_service_pb2 import (
+    GetPolicyResponse,
+    LoadWeightsRequest,
+    LoadWeightsResponse,
+    PolicyIdentity,
+    WeightProbe,
+)
+from memalpha.errors import ConflictError, UnavailableError, make
+from memalpha.tasks.ledger import ledger
+from memalpha_trainer.rollouts import live, patience
+from memalpha_trainer.rollouts.live import LiveRollouts, Plan
+from memalpha_trainer.rollouts.policy import Sampling
+from memalpha_trainer.rollouts.source import Weights
+
+from .support import SETTING, SeededPolicy
+
+
+class Away(SeededPolicy):
+    """Serves weights, and cannot be had at the first calls of its other doors."""
+
+    def __init__(self, outages: int = 0) -> None:
+        super().__init__()
+        self.left = outages
+        self.loads: list[int] = []
+
+    def _door(self) -> None:
+        self.left -= 1
+        if self.left >= 0:
+            raise make(UnavailableError, "UNAVAILABLE", "gone for a moment")
+
+    async def describe(self) -> GetPolicyResponse:
+        self._door()
+        described = await super().describe()
+        described.policy.CopyFrom(PolicyIdentity(policy_version=self._version))
+        return described
+
+    async def load_weights(self, request: LoadWeightsRequest) -> LoadWeightsResponse:
+        self._door()
+        self.loads.append(request.policy_version)
+        self._version = request.policy_version
+        return LoadWeightsResponse()
+
+    async def close(self) -> None: ...
+
+
+@pytest.fixture
+def source(monkeypatch: pytest.MonkeyPatch) -> Any:
+    async def connected(address: str) -> Away:
+        return policy
+
+    policy = Away()
+    monkeypatch.setattr(live, "_connected", connected)
+    monkeypatch.setattr(patience, "_FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(patience, "_LONGEST_PAUSE", 0.0)
+    made = LiveRollouts("a:1", lambda step: [ledger(3)], lambda reader: SETTING, Plan(1, 2, 2, Sampling()))
+    yield made, policy
+    made.close()
+
+
+def weights(version: int) -> Weights:
+    return Weights(Path("weights"), version, WeightProbe())
+
+
+def test_a_service_that_is_away_for_a_while_gets_its_weights_all_the_same(source: Any) -> None:
+    made, policy = source
+    policy.left = 3
+    made.publish(weights(2))
+    policy.left = 3
+    assert len(made.collect(0)) == 2
+    assert policy.loads == [2]
+
+
+def test_a_service_that_stays_away_is_an_error(source: Any) -> None:
+    made, policy = source
+    policy.left = 100
+    with pytest.raises(UnavailableError):
+        made.publish(weights(2))
+    with pytest.raises(UnavailableError):
+        made.collect(0)
+
+
+def test_a_service_that_was_started_again_gets_its_weights_again(source: Any) -> None:
+    made, policy = source
+    made.publish(weights(2))
+    policy._version = 1
+    assert {span.version for each in made.collect(0)[0].samples for span in each.versions} == {2}
+    assert policy.loads == [2, 2]
+
+
+def test_weights_that_somebody_else_loaded_are_not_taken_for_ones_own(source: Any) -> None:
+    made, policy = source
+    made.publish(weights(2))
+    made.collect(0)
+    policy._version = 3
+    with pytest.raises(ConflictError, match="serves version 3 of its weights, and this run gave it 2"):
+        made.collect(1)

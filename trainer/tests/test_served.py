@@ -1,0 +1,89 @@
+"""A policy service that a run finds running: whether it can write for this run, before anything is spent."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memalpha.api.policy.v1alpha1.policy_service_pb2 import GetPolicyResponse, PolicyIdentity
+from memalpha.errors import ConflictError
+from memalpha.policy.checkpoint import Manifest, Training, seal
+from memalpha_trainer import served
+from memalpha_trainer.served import check_running
+
+TRAINING = Training("a" * 64, "lines", "relevant", 32)
+
+
+@pytest.fixture
+def sealed(tmp_path: Path) -> Manifest:
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    return seal(tmp_path, TRAINING, policy_version=3, tokenizer="b" * 64)
+
+
+def described(sealed: Manifest, **changes: Any) -> GetPolicyResponse:
+    right: dict[str, Any] = {
+        "policy": PolicyIdentity(policy_version=sealed.policy_version),
+        "tokenizer_digest": sealed.tokenizer_digest,
+        "trained_with": sealed.trained_with.message(),
+        "loads_weights": True,
+    }
+    return GetPolicyResponse(**right | changes)
+
+
+@pytest.fixture
+def answer(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Has every service say this of itself."""
+
+    class Client:
+        said = GetPolicyResponse()
+
+        @classmethod
+        def connect(cls, address: str) -> "Client":
+            return cls()
+
+        def __enter__(self) -> "Client":
+            return self
+
+        def __exit__(self, *error: object) -> None: ...
+
+        def describe(self) -> GetPolicyResponse:
+            return self.said
+
+    monkeypatch.setattr(served, "PolicyClient", Client)
+    return Client
+
+
+def test_a_service_of_the_runs_own_checkpoint_is_taken(tmp_path: Path, sealed: Manifest, answer: Any) -> None:
+    answer.said = described(sealed)
+    check_running("host:1", tmp_path, 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"policy": PolicyIdentity(policy_version=4)}, "version 4 of its weights; the run needs version 3:"),
+        ({"tokenizer_digest": "c" * 64}, "a model with another tokenizer"),
+        ({"trained_with": None}, "a model that was trained otherwise"),
+        ({"loads_weights": False}, r"needs policy\.weights_root"),
+    ],
+)
+def test_any_other_service_is_refused_and_the_difference_named(
+    tmp_path: Path, sealed: Manifest, answer: Any, changes: Any, fault: str
+) -> None:
+    answer.said = described(sealed, **changes)
+    with pytest.raises(ConflictError, match=rf"service at host:1 serves .*{fault}") as error:
+        check_running("host:1", tmp_path, 0)
+    assert error.value.reason == "ANOTHER_POLICY"
+
+
+@pytest.mark.parametrize(("version", "taken"), [(2, False), (3, True), (13, True), (14, False)])
+def test_a_resumed_run_takes_a_service_that_is_no_further_than_itself(
+    tmp_path: Path, sealed: Manifest, answer: Any, version: int, taken: bool
+) -> None:
+    # It began at version 3, and has ten steps behind it.
+    answer.said = described(sealed, policy=PolicyIdentity(policy_version=version))
+    if taken:
+        check_running("host:1", tmp_path, 10)
+    else:
+        with pytest.raises(ConflictError, match="needs versions 3 to 13"):
+            check_running("host:1", tmp_path, 10)

@@ -1,0 +1,96 @@
+"""A whole run by two ranks: one folder, one policy service, and an end that both come to."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("trl")
+
+from memalpha_trainer.grpo.resume import latest
+from memalpha_trainer.runs.reading import RunFiles
+
+pytestmark = pytest.mark.timeout(1800)
+
+BANDIT = Path(__file__).parents[1] / "configs" / "bandit.toml"
+SMALL = (
+    *("rollouts.groups=2", "rollouts.group_size=3", "policy.rows=8"),
+    *("optim.threads=1", "save.every=1000", "eval.first=false", "eval.streams=2"),
+)
+# A rank that waits for one that is gone waits for a day; this is for a busy machine.
+MOST_SECONDS = 900
+
+
+def started(folder: Path, *more: str) -> list[subprocess.Popen[str]]:
+    """Both ranks of a run."""
+    port = _port()
+    settings = [f"out='{folder.parent}'", f"name='{folder.name}'", *SMALL, *more]
+    command = [sys.executable, "-m", "memalpha_trainer", "train", "--config", str(BANDIT), *settings]
+    return [
+        subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=_environment(rank, port))
+        for rank in range(2)
+    ]
+
+
+def ended(ranks: list[subprocess.Popen[str]], seconds: float = MOST_SECONDS) -> list[int]:
+    """The exit status of each; ranks that do not end are ended, and count as -9."""
+    give_up = time.monotonic() + seconds
+    try:
+        for each in ranks:
+            each.wait(max(0.0, give_up - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        for each in ranks:
+            each.kill()
+    errors = [each.communicate()[1] for each in ranks]
+    print(*errors, sep="\n")
+    return [each.returncode for each in ranks]
+
+
+def until(true: Callable[[], bool], ranks: list[subprocess.Popen[str]]) -> None:
+    while not true():
+        if any(each.poll() is not None for each in ranks):
+            pytest.fail(f"a rank ended too soon: {ended(ranks, 0)}")
+        time.sleep(0.1)
+
+
+def test_a_signal_to_one_rank_ends_both_with_a_checkpoint_and_both_go_on(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    metrics = folder / "metrics.jsonl"
+    ranks = started(folder, "optim.steps=1000")
+    until(lambda: metrics.exists() and metrics.stat().st_size > 0, ranks)
+    ranks[1].send_signal(signal.SIGINT)
+    assert ended(ranks) == [130, 130]
+    run = RunFiles.find(folder)
+    stopped = run.status()
+    assert stopped.state == "stopped"
+    found = latest(run.checkpoints, 1)
+    assert found is not None
+    assert found.name == f"checkpoint-{stopped.step}"
+
+    last = stopped.step + 1
+    assert ended(started(folder, f"optim.steps={last}", "--resume")) == [0, 0]
+    assert run.status().state == "done"
+    # One folder, written by one of the two.
+    assert [line["step"] for line in run.metrics()] == list(range(1, last + 1))
+    assert [len(list(run.rollouts(step))) for step in range(last)] == [6] * last
+    assert (folder / "checkpoint" / "memalpha.json").is_file()
+
+
+def _environment(rank: int, port: int) -> dict[str, str]:
+    place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return {**os.environ, **place, **meeting, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def _port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
