@@ -16,7 +16,7 @@ from itertools import pairwise
 
 import snowballstemmer
 
-from memalpha_evals.retrievers import FUNCTION_WORDS
+from memalpha_evals.retrieval.retrievers import FUNCTION_WORDS
 
 Pair = tuple[str, ...]
 _SENTENCE_END = re.compile(r"[.!?…。！？]+(?:\s|$)|\n")

@@ -12,10 +12,11 @@ from typer.testing import CliRunner
 from memalpha.agent.prompts import PromptView
 from memalpha.errors import InvalidInputError
 from memalpha.tasks.writers import ScriptedPolicy, Verbatim
-from memalpha_evals import construct, construct_report, pages
+from memalpha_evals import pages
 from memalpha_evals.cli import app
-from memalpha_evals.construct import EXTRACTIVE, SCRIPTED, WRITERS, Result, run
-from memalpha_evals.construct_writers import LONGEST, Chosen
+from memalpha_evals.construct import measure, report
+from memalpha_evals.construct.measure import EXTRACTIVE, SCRIPTED, WRITERS, Result, run
+from memalpha_evals.construct.writers import LONGEST, Chosen
 from memalpha_evals.coverage import content, held_pairs, held_words
 from memalpha_evals.datasets import Conversation, Dataset, DatasetError, Question, Turn, locomo
 from memcore import count_tokens
@@ -86,7 +87,7 @@ def test_a_turn_without_a_pair_is_no_evidence() -> None:
     asked = Question("Really?", "pets", "yes", frozenset(["yes"]), ())
     silent = replace(one, turns=(*one.turns, yes), questions=(*one.questions, asked))
     made = Dataset("made", "0" * 64, (silent, conversation(1)))
-    assert [len(task.probes) for task in construct._tasks(made)] == [12, 12]
+    assert [len(task.probes) for task in measure._tasks(made)] == [12, 12]
 
 
 def test_nobody_writes_more_than_the_budget_and_all_store_the_same(result: Result) -> None:
@@ -101,8 +102,8 @@ def test_nobody_writes_more_than_the_budget_and_all_store_the_same(result: Resul
 
 def test_shuffled_evidence_scores_at_chance_and_the_right_one_does_not(result: Result) -> None:
     for cell in result.cells:
-        for measure in ("found", "stored"):
-            canary = cell.canary(measure, 0).interval
+        for shown in ("found", "stored"):
+            canary = cell.canary(shown, 0).interval
             assert canary is not None
             assert canary.low <= 0 <= canary.high
     score = result.cell(EXTRACTIVE, 0.6).score("found", 0).interval
@@ -135,15 +136,15 @@ def test_choosing_facts_beats_choosing_blindly(result: Result) -> None:
 
 def test_what_is_too_long_to_show_is_stored_but_not_found() -> None:
     long = Dataset("made", "0" * 64, (conversation(0, facts=40), conversation(1)))
-    task = construct._tasks(long)[0]
+    task = measure._tasks(long)[0]
     assert len(task.chunks) > 1
     # whole chunks of up to 1,024 tokens each, for a reader of 512; the last one is short enough
-    written = asyncio.run(construct._write(task, ScriptedPolicy("all", Verbatim())))
+    written = asyncio.run(measure._write(task, ScriptedPolicy("all", Verbatim())))
     assert all(each.held["stored"] == 1 for each in written.asked)
     first = [each.held["found"] for each in written.asked[:12]]
     assert max(first) < 0.5
     pieces = ScriptedPolicy("turns", Chosen("random turns", 1, random.Random(0)))
-    assert min(each.held["found"] for each in asyncio.run(construct._write(task, pieces)).asked[:12]) > 0.8
+    assert min(each.held["found"] for each in asyncio.run(measure._write(task, pieces)).asked[:12]) > 0.8
 
 
 def test_heads_are_first_sentences_and_leave_room_to_later_turns() -> None:
@@ -185,7 +186,7 @@ def test_long_turns_become_several_memories() -> None:
 def test_progress_adds_up_to_what_was_announced() -> None:
     done: list[int] = []
     run(dataset(2), [0.5], 0, done.append)
-    assert sum(done) == construct.chunks(dataset(2), [0.5])
+    assert sum(done) == measure.chunks(dataset(2), [0.5])
 
 
 def test_one_conversation_is_refused_because_chance_cannot_be_measured() -> None:
@@ -203,8 +204,8 @@ def test_the_page_says_what_the_document_says(result: Result, tmp_path, monkeypa
     page = tmp_path / "construct.md"
     begin = "<!-- construct made:begin, written by evals construct made --write-docs -->"
     page.write_text(f"before\n{begin}\nof last year\n<!-- construct made:end -->\nafter\n")
-    content = construct_report.document(result, "made.json", "2026-01-02")
-    path = construct_report.write_docs(content)
+    content = report.document(result, "made.json", "2026-01-02")
+    path = report.write_docs(content)
     assert json.loads(path.read_text()) == content
     text = page.read_text()
     assert text.startswith("before\n")
@@ -223,7 +224,7 @@ def test_a_page_without_its_markers_is_left_alone(result: Result, tmp_path, monk
     with pytest.raises(
         InvalidInputError, match=r"construct\.md must hold the line <!-- construct made:begin"
     ):
-        construct_report.write_docs(construct_report.document(result, "made.json", "2026-01-02"))
+        report.write_docs(report.document(result, "made.json", "2026-01-02"))
     assert (tmp_path / "construct.md").read_text() == "no markers\n"
 
 

@@ -9,10 +9,11 @@ from random import Random
 import pytest
 from typer.testing import CliRunner
 
-from memalpha_evals import dose, dose_report, suites
+from memalpha_evals import suites
 from memalpha_evals.cli import app
 from memalpha_evals.datasets import Conversation, Dataset, DatasetError, Question, Turn
-from memalpha_evals.dose import DOSES, MEASURES, WRITERS, Held, exchanged, run
+from memalpha_evals.dose import measure, report
+from memalpha_evals.dose.measure import DOSES, MEASURES, WRITERS, Held, exchanged, run
 
 
 def name(draws: random.Random) -> str:
@@ -39,7 +40,7 @@ def dataset(conversations: int) -> Dataset:
 
 
 @pytest.fixture(scope="module")
-def result() -> dose.Result:
+def result() -> measure.Result:
     return run(dataset(3), 0, lambda count: None)
 
 
@@ -56,8 +57,8 @@ def test_a_larger_dose_exchanges_the_same_memories_and_more() -> None:
 def test_every_measure_of_every_writer_falls_with_the_dose(result) -> None:
     for writer in WRITERS:
         assert [cell.dose for cell in result.of(writer)] == list(DOSES)
-        for measure in MEASURES:
-            assert result.falls(writer, measure), (writer, measure, result.response(writer, measure))
+        for shown in MEASURES:
+            assert result.falls(writer, shown), (writer, shown, result.response(writer, shown))
     # half of the memories are another conversation's, and so about half of the evidence is gone
     whole, *_, half = result.response("passages", "evidence")
     assert whole > 0.9
@@ -69,9 +70,9 @@ def test_a_measure_that_does_not_look_at_memory_is_found(result, monkeypatch) ->
     monkeypatch.setitem(MEASURES, "upside down", lambda row: 1 - (row.evidence_recall or 0))
     assert not result.falls("memalpha", "blind")
     assert not result.falls("memalpha", "upside down")
-    content = dose_report.document(result, "2026-11-26")
-    assert not dose_report.all_fall(content)
-    (_, _, rows), _ = dose_report.tables(content)
+    content = report.document(result, "2026-11-26")
+    assert not report.all_fall(content)
+    (_, _, rows), _ = report.tables(content)
     assert {row[0]: row[-1] for row in rows} == {
         **dict.fromkeys(("evidence", "headline", "f1"), "yes"),
         **dict.fromkeys(("blind", "upside down"), "NO"),
@@ -82,7 +83,7 @@ def test_a_run_repeats_itself_and_asks_as_much_as_was_announced(result) -> None:
     done: list[int] = []
     again = run(dataset(3), 0, done.append, [0.25])
     assert list(again.cells) == [cell for cell in result.cells if cell.dose == 0.25]
-    assert sum(done) == dose.questions(dataset(3)) * len(WRITERS) == 3 * 24 * 2
+    assert sum(done) == measure.questions(dataset(3)) * len(WRITERS) == 3 * 24 * 2
 
 
 def test_what_cannot_be_answered_or_exchanged_is_refused() -> None:
@@ -95,7 +96,7 @@ def test_what_cannot_be_answered_or_exchanged_is_refused() -> None:
 
 def test_the_command_prints_the_document_and_its_exit_code_tells(result, monkeypatch) -> None:
     monkeypatch.setattr(suites, "load", lambda suite, data, draw: dataset(3))
-    monkeypatch.setattr(dose, "run", lambda dataset, seed, progress: result)
+    monkeypatch.setattr(measure, "run", lambda dataset, seed, progress: result)
     done = CliRunner().invoke(app, ["dose", "made", "--json"])
     assert done.exit_code == 0
     assert json.loads(done.stdout)["questions"] == 72

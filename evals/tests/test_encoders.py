@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from memalpha_evals.datasets import DatasetError
-from memalpha_evals.encoders import MiniLM
+from memalpha_evals.retrieval.encoders import MiniLM
 
 
 class Counting:

@@ -5,7 +5,7 @@ from pathlib import Path
 from memalpha.api.agent.v1alpha1.agent_service_pb2 import RecallHit, RecallRequest, RecallResponse
 from memalpha.api.memory.v1alpha1.memory_pb2 import Chunk, Memory, MemoryType, Provenance
 from memalpha_evals.datasets import locomo
-from memalpha_evals.first_look import firsts, look, markdown
+from memalpha_evals.retrieval.first_look import firsts, look, markdown
 
 TINY = Path(__file__).parent / "data" / "tiny_locomo.json"
 CHUNK_1 = "Ann: My cat Miso likes tuna.\nBo: We adopted a greyhound.\nAnn: Tuna again for the cat today."

@@ -9,7 +9,7 @@ import pytest
 
 from memalpha.tasks.stats import Difference, Interval
 from memalpha_evals.datasets import locomo
-from memalpha_evals.fusion import WEIGHTS, best_weight, searches, sweep
+from memalpha_evals.retrieval.fusion import WEIGHTS, best_weight, searches, sweep
 
 TINY = Path(__file__).parent / "data" / "tiny_locomo.json"
 

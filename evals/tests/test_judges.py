@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 from memalpha.agent.protocols import Completion
 from memalpha.api.policy.v1alpha1.policy_service_pb2 import FinishReason, PolicyIdentity, Usage
 from memalpha.errors import InvalidInputError, UnsupportedError
-from memalpha_evals import commands_judge, runs
+from memalpha_evals import runs
 from memalpha_evals.cli import app
+from memalpha_evals.commands import judge as commands_judge
 from memalpha_evals.judges import audit, prompts
 from memalpha_evals.judges.calibration import Judged, calibration
 from memalpha_evals.judges.judge import Case, Judge, vote

@@ -7,9 +7,10 @@ import pytest
 from typer.testing import CliRunner
 
 from memalpha.errors import InvalidInputError
-from memalpha_evals import ledger, ledger_report, pages
+from memalpha_evals import pages
 from memalpha_evals.cli import app
-from memalpha_evals.ledger import Result, run
+from memalpha_evals.ledger import measure, report
+from memalpha_evals.ledger.measure import Result, run
 
 STREAMS = 6
 
@@ -76,15 +77,15 @@ def test_a_run_repeats_itself_and_another_seed_has_other_streams(result: Result)
 def test_progress_adds_up_to_what_was_announced() -> None:
     done: list[int] = []
     run([1], 1, 0, done.append)
-    assert sum(done) == ledger.chunks([1], 1) == 6 * len(ledger.ROWS)
+    assert sum(done) == measure.chunks([1], 1) == 6 * len(measure.ROWS)
 
 
 def test_the_page_says_what_the_document_says(result: Result, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(pages, "DOCS", tmp_path)
     page = tmp_path / "ledger.md"
-    page.write_text(f"before\n{ledger_report._BEGIN}\nof last year\n{ledger_report._END}\nafter\n")
-    content = ledger_report.document(result, "2026-01-02")
-    path = ledger_report.write_docs(content)
+    page.write_text(f"before\n{report._BEGIN}\nof last year\n{report._END}\nafter\n")
+    content = report.document(result, "2026-01-02")
+    path = report.write_docs(content)
     assert json.loads(path.read_text()) == content
     text = page.read_text()
     assert text.startswith("before\n")
@@ -99,17 +100,17 @@ def test_a_page_without_its_markers_is_left_alone(result: Result, tmp_path, monk
     monkeypatch.setattr(pages, "DOCS", tmp_path)
     (tmp_path / "ledger.md").write_text("no markers\n")
     with pytest.raises(InvalidInputError, match=r"ledger\.md must hold the line <!-- ledger:begin"):
-        ledger_report.write_docs(ledger_report.document(result, "2026-01-02"))
+        report.write_docs(report.document(result, "2026-01-02"))
     assert (tmp_path / "ledger.md").read_text() == "no markers\n"
 
 
 def test_few_streams_give_no_interval() -> None:
-    content = ledger_report.document(run([1], 2, 0, lambda chunks: None), "2026-01-02")
+    content = report.document(run([1], 2, 0, lambda chunks: None), "2026-01-02")
     assert all(read["interval"] is None for cell in content["cells"] for read in cell["readers"].values())
 
 
 def test_distances_hold_every_question_once(result: Result) -> None:
-    content = ledger_report.document(replace(result, lengths=(1, 4)), "2026-01-02")
+    content = report.document(replace(result, lengths=(1, 4)), "2026-01-02")
     for cell in content["cells"]:
         groups = cell["readers"]["literal"]["distances"]
         assert sum(group["questions"] for group in groups.values()) == 10 * STREAMS

@@ -5,7 +5,7 @@ from math import log2
 
 import pytest
 
-from memalpha_evals.metrics import evidence_ranks, ndcg_at, recall_at, reciprocal_rank
+from memalpha_evals.retrieval.metrics import evidence_ranks, ndcg_at, recall_at, reciprocal_rank
 
 
 def test_ranks_are_places_from_one_of_the_evidence_that_was_found() -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from memalpha_evals.datasets import Conversation, Dataset, Question, Turn, locomo
-from memalpha_evals.retrievers import DEPTH, SYSTEMS, VECTORS, Memcore, Okapi
-from memalpha_evals.store import compare, evaluate, scores
+from memalpha_evals.retrieval.retrievers import DEPTH, SYSTEMS, VECTORS, Memcore, Okapi
+from memalpha_evals.retrieval.store import compare, evaluate, scores
 
 REPOSITORY = Path(__file__).parents[2]
 TINY = Path(__file__).parent / "data" / "tiny_locomo.json"

@@ -16,7 +16,7 @@ import memcore
 from memalpha.agent.chunking import Turn, pack
 from memalpha.errors import InternalError, make
 from memalpha_evals.protocols import Context
-from memalpha_evals.retrievers import VECTORS, WORDS
+from memalpha_evals.retrieval.retrievers import VECTORS, WORDS
 from memalpha_evals.streams import AskedQuestion, Stream, StreamChunk
 from memalpha_evals.systems.base import Design, SystemOptions
 from memalpha_evals.systems.recording import Calls

@@ -24,7 +24,7 @@ from memalpha.tasks.instance import Chunk, Instance, Question
 from memalpha.tasks.memorized import InlineTransport, memorize
 from memalpha.tasks.stats import Difference, paired_difference
 from memalpha_evals import scorers
-from memalpha_evals.construct_writers import extractive
+from memalpha_evals.construct.writers import extractive
 from memalpha_evals.datasets import Dataset, DatasetError
 from memalpha_evals.readers.extract import ExtractReader
 from memalpha_evals.rows import Row

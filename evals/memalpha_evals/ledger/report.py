@@ -9,7 +9,7 @@ from rich.console import Console
 from memalpha.tasks.ledger import KINDS, READERS
 from memalpha.tasks.stats import Interval
 from memalpha_evals import pages
-from memalpha_evals.ledger import (
+from memalpha_evals.ledger.measure import (
     BOOTSTRAP_SAMPLES,
     COMPARED,
     CONFIDENCE,

@@ -18,7 +18,7 @@ from rank_bm25 import BM25Okapi
 
 import memcore
 from memalpha_evals.datasets import DatasetError, Turn
-from memalpha_evals.encoders import Encoder, MiniLM
+from memalpha_evals.retrieval.encoders import Encoder, MiniLM
 
 DEPTH = 100
 """Most turns of one ranking. The engine fuses at least this many of each list: a shorter one is its head."""

@@ -23,7 +23,7 @@ from memalpha.client import AsyncMemoryClient
 from memalpha.tasks.memorized import InlineTransport
 from memalpha.tasks.stats import Difference, paired_difference
 from memalpha.tasks.writers import ScriptedPolicy
-from memalpha_evals.construct_writers import Choice, Chosen, extractive
+from memalpha_evals.construct.writers import Choice, Chosen, extractive
 from memalpha_evals.coverage import Content, content, held_pairs, held_words
 from memalpha_evals.datasets import Conversation, Dataset, DatasetError
 from memalpha_evals.datasets import Turn as Said

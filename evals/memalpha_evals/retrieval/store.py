@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from memalpha.tasks.stats import Difference, paired_difference
 from memalpha_evals.datasets import Conversation, Dataset, Question
-from memalpha_evals.metrics import evidence_ranks, ndcg_at, recall_at, reciprocal_rank
-from memalpha_evals.retrievers import Retriever
+from memalpha_evals.retrieval.metrics import evidence_ranks, ndcg_at, recall_at, reciprocal_rank
+from memalpha_evals.retrieval.retrievers import Retriever
 
 NDCG_K = 10
 COMPARED_K = 10

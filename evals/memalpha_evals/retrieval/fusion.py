@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.table import Table
 
 from memalpha.tasks.stats import Difference, paired_difference
-from memalpha_evals import store
 from memalpha_evals.datasets import Conversation, Dataset, Question
-from memalpha_evals.encoders import Encoder
-from memalpha_evals.metrics import evidence_ranks, recall_at
-from memalpha_evals.retrievers import FUSED, VECTORS, WORDS, TurnBank, filled
+from memalpha_evals.retrieval import store
+from memalpha_evals.retrieval.encoders import Encoder
+from memalpha_evals.retrieval.metrics import evidence_ranks, recall_at
+from memalpha_evals.retrieval.retrievers import FUSED, VECTORS, WORDS, TurnBank, filled
 
 WEIGHTS = tuple(step / 20 for step in range(21))
 """Weights of the vectors: from words alone to vectors alone."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from memalpha.tasks.stats import Interval
 from memalpha_evals import pages
-from memalpha_evals.dose import BUDGET, MEASURES, Cell, Result
+from memalpha_evals.dose.measure import BUDGET, MEASURES, Cell, Result
 from memalpha_evals.pages import Page, Titled
 
 

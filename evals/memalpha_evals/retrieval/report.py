@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from memalpha.tasks.stats import Difference
-from memalpha_evals import store
 from memalpha_evals.datasets import Dataset
-from memalpha_evals.retrievers import DEPTH, Retriever
-from memalpha_evals.store import Result, Row, Scores
+from memalpha_evals.retrieval import store
+from memalpha_evals.retrieval.retrievers import DEPTH, Retriever
+from memalpha_evals.retrieval.store import Result, Row, Scores
 
 _SHOWN = 10
 """Most skipped questions that the table names."""

@@ -12,8 +12,9 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from memalpha_evals import dose, dose_report, pages, suites
+from memalpha_evals import pages, suites
 from memalpha_evals.datasets.draws import Draw
+from memalpha_evals.dose import measure, report
 
 NOT_FALLING = 1
 """Exit code if a measure does not fall."""
@@ -38,17 +39,17 @@ def run_doses(
     Example: evals dose locomo-dev --data locomo10.json --questions 200
     """
     dataset = suites.load(suite, data, draw=Draw(questions=questions, seed=seed))
-    total = dose.questions(dataset) * len(dose.WRITERS) * len(dose.DOSES)
+    total = measure.questions(dataset) * len(measure.WRITERS) * len(measure.DOSES)
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("answers", total=total)
-        result = dose.run(dataset, seed, lambda count: bar.advance(task, count))
-    content = dose_report.document(result, date.today().isoformat())
+        result = measure.run(dataset, seed, lambda count: bar.advance(task, count))
+    content = report.document(result, date.today().isoformat())
     if as_json:
         print(json.dumps(content))
     else:
         out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=_WIDEST)
-        pages.show(dose_report.tables(content), out)
+        pages.show(report.tables(content), out)
     if write_docs:
-        print(f"written: {dose_report.write_docs(content)}", file=sys.stderr)
-    if not dose_report.all_fall(content):
+        print(f"written: {report.write_docs(content)}", file=sys.stderr)
+    if not report.all_fall(content):
         raise typer.Exit(NOT_FALLING)

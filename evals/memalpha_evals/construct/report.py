@@ -8,7 +8,7 @@ from rich.console import Console
 
 from memalpha.tasks.stats import Difference
 from memalpha_evals import pages
-from memalpha_evals.construct import (
+from memalpha_evals.construct.measure import (
     BOOTSTRAP_SAMPLES,
     CONFIDENCE,
     EXTRACTIVE,

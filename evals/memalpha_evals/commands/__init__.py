@@ -1,0 +1,1 @@
+"""The commands of `evals`, a module each; `cli` puts them together."""

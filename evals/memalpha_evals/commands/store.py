@@ -1,0 +1,186 @@
+"""The commands `store`: retrieval alone, on each set that has evidence."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from memalpha_evals.commands.options import AsJson, Data, numbers, plain, progress
+from memalpha_evals.datasets import READERS, Dataset, DatasetError, beam, locomo
+from memalpha_evals.retrieval import fusion
+from memalpha_evals.retrieval.report import Report, document, show
+from memalpha_evals.retrieval.retrievers import DEPTH, SYSTEMS, minilm
+from memalpha_evals.retrieval.store import evaluate
+
+Systems = Annotated[
+    str, typer.Option(help=f"Of {', '.join(SYSTEMS)}; the others are compared with the first.")
+]
+Places = Annotated[str, typer.Option("--k", help="Places at which recall is taken.")]
+
+DEFAULT_SYSTEMS = "words,vectors,fused,hybrid"
+DEFAULT_PLACES = "1,5,10,20,50"
+
+store_app = typer.Typer(
+    name="store",
+    help="Retrieval alone, without a model: does a search find the evidence?",
+    no_args_is_help=True,
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.add_typer(store_app)
+
+
+@store_app.command("locomo")
+def store_locomo(
+    data: Data,
+    categories: Annotated[
+        str, typer.Option(help="Categories of the overall row; 5, adversarial, is shown apart unless named.")
+    ] = "1,2,3,4",
+    systems: Systems = DEFAULT_SYSTEMS,
+    places: Places = DEFAULT_PLACES,
+    as_json: AsJson = False,
+) -> None:
+    """Evidence recall on LoCoMo, turn by turn.
+
+    Example: evals store locomo --data locomo10.json
+    """
+    chosen = numbers(categories, "categories", 1, len(locomo.CATEGORIES))
+    counted = [locomo.CATEGORIES[number] for number in chosen]
+    _compare(lambda: locomo.read(data), data.name, systems, places, as_json, counted)
+
+
+@store_app.command("beam")
+def store_beam(
+    data: Annotated[Path, typer.Option(help="The folder of chats as published, such as chats/100K.")],
+    chats: Annotated[str, typer.Option(help="Numbers of chats, such as 13,14,15,16; all unless given.")] = "",
+    systems: Systems = DEFAULT_SYSTEMS,
+    places: Places = DEFAULT_PLACES,
+    as_json: AsJson = False,
+) -> None:
+    """Evidence recall on BEAM, message by message.
+
+    Example: evals store beam --data chats/100K
+    """
+    chosen = numbers(chats, "chats", 1, 10_000) if chats else None
+    _compare(lambda: beam.read(data, chosen), data.name, systems, places, as_json)
+
+
+@store_app.command("hotpotqa")
+def store_hotpotqa(
+    data: Data,
+    systems: Systems = DEFAULT_SYSTEMS,
+    places: Places = DEFAULT_PLACES,
+    as_json: AsJson = False,
+) -> None:
+    """Evidence recall on HotpotQA, the passages of all questions in one bank."""
+    _compare(lambda: READERS["hotpotqa"](data), data.name, systems, places, as_json)
+
+
+@store_app.command("2wiki")
+def store_2wiki(
+    data: Data,
+    systems: Systems = DEFAULT_SYSTEMS,
+    places: Places = DEFAULT_PLACES,
+    as_json: AsJson = False,
+) -> None:
+    """Evidence recall on 2WikiMultihopQA, the passages of all questions in one bank."""
+    _compare(lambda: READERS["2wiki"](data), data.name, systems, places, as_json)
+
+
+@store_app.command("musique")
+def store_musique(
+    data: Data,
+    systems: Systems = DEFAULT_SYSTEMS,
+    places: Places = DEFAULT_PLACES,
+    as_json: AsJson = False,
+) -> None:
+    """Evidence recall on MuSiQue, the paragraphs of all questions in one bank."""
+    _compare(lambda: READERS["musique"](data), data.name, systems, places, as_json)
+
+
+@store_app.command("nq")
+def store_nq(
+    data: Data,
+    systems: Systems = DEFAULT_SYSTEMS,
+    places: Places = DEFAULT_PLACES,
+    as_json: AsJson = False,
+) -> None:
+    """Evidence recall on Natural Questions, the gold passages of all questions in one bank."""
+    _compare(lambda: READERS["nq"](data), data.name, systems, places, as_json)
+
+
+@store_app.command("fusion")
+def store_fusion(
+    data: Annotated[
+        list[str], typer.Option(help="A data set as NAME=PATH, such as nq=nq-open.jsonl.gz; repeat.")
+    ],
+    embedder: Annotated[
+        Literal["builtin", "minilm"], typer.Option(help="Whose vectors; minilm needs the extra of this name.")
+    ] = "builtin",
+    as_json: AsJson = False,
+) -> None:
+    """Recall by the weight of the vectors, on several sets at once: what the default weight was chosen from.
+
+    Example: evals store fusion --data locomo=locomo10.json --data beam=chats/100K
+    """
+    datasets = [_named(argument) for argument in data]
+    for dataset in datasets:
+        _check_scorable(dataset, dataset.name, dataset.categories())
+    with progress(sum(fusion.searches(dataset) for dataset in datasets)) as advance:
+        encoder = minilm() if embedder == "minilm" else "builtin"
+        sweeps = [fusion.sweep(dataset, encoder, advance) for dataset in datasets]
+    if as_json:
+        print(json.dumps(fusion.document(sweeps, embedder)))
+    else:
+        fusion.show(sweeps, embedder, plain())
+
+
+def _compare(
+    read: Callable[[], Dataset],
+    file: str,
+    systems: str,
+    places: str,
+    as_json: bool,
+    counted: Sequence[str] | None = None,
+) -> None:
+    """Runs the systems on a data set and prints what they found."""
+    ks = numbers(places, "k", 1, DEPTH)
+    chosen = [SYSTEMS[name]() for name in _names(systems)]
+    dataset = read()
+    counted = counted or dataset.categories()
+    _check_scorable(dataset, file, counted)
+    usable = sum(bool(question.evidence) for _, question in dataset.questions())
+    with progress(usable * len(chosen)) as advance:
+        result = evaluate(dataset, chosen, advance)
+    report = Report(file=file, dataset=dataset, result=result, systems=chosen, counted=counted, ks=ks)
+    if as_json:
+        print(json.dumps(document(report), ensure_ascii=False))
+    else:
+        show(report, plain())
+
+
+def _check_scorable(dataset: Dataset, file: str, counted: Sequence[str]) -> None:
+    if not any(question.evidence and question.category in counted for _, question in dataset.questions()):
+        raise DatasetError(f"{file} has no question with evidence in the categories {', '.join(counted)}")
+
+
+def _names(text: str) -> list[str]:
+    """Reads `words,hybrid`: systems in the given order, each once."""
+    names = list(dict.fromkeys(part.strip() for part in text.split(",")))
+    if not all(name in SYSTEMS for name in names):
+        rule = f"must be of {', '.join(SYSTEMS)}, separated by commas"
+        raise typer.BadParameter(f"{rule}, not {text!r}", param_hint="--systems")
+    return names
+
+
+def _named(argument: str) -> Dataset:
+    """Reads the data set of `NAME=PATH`."""
+    name, _, path = argument.partition("=")
+    if name not in READERS or not path:
+        rule = f"must be NAME=PATH with a name of {', '.join(READERS)}"
+        raise typer.BadParameter(f"{rule}, not {argument!r}", param_hint="--data")
+    return READERS[name](Path(path))

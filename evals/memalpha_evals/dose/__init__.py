@@ -1,0 +1,1 @@
+"""Dose and response: memories are spoilt on purpose, and every measure has to fall."""

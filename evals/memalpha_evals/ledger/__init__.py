@@ -1,0 +1,1 @@
+"""Scripted writers on the ledger, by length."""
