@@ -104,6 +104,18 @@ def test_a_page_without_its_markers_is_left_alone(result: Result, tmp_path, monk
     assert (tmp_path / "ledger.md").read_text() == "no markers\n"
 
 
+def test_a_fall_is_the_difference_and_its_interval_is_wider_than_either() -> None:
+    cells = [
+        {"row": row.name, "units": units, "readers": {"literal": {"normalised": mean, "interval": bounds}}}
+        for row in measure.ROWS
+        for units, mean, bounds in ((1, 0.5, [0.2, 0.8]), (4, 0.25, [-0.15, 0.65]))
+    ]
+    fall = next(report.falls(cells, [1, 4]))
+    # halves of 0.3 and 0.4 make one of 0.5
+    assert fall["mean"] == 0.25
+    assert fall["interval"] == pytest.approx([-0.25, 0.75])
+
+
 def test_few_streams_give_no_interval() -> None:
     content = report.document(run([1], 2, 0, lambda chunks: None), "2026-01-02")
     assert all(read["interval"] is None for cell in content["cells"] for read in cell["readers"].values())

@@ -1,6 +1,7 @@
 """A run of the ledger as a table, a JSON document and a page of documentation; all three say the same."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ _END = "<!-- ledger:end -->"
 
 def document(result: Result, date: str) -> dict[str, Any]:
     """The JSON document of a run; shares from 0 to 1."""
+    cells = [_cell(result, cell) for cell in result.cells]
     return {
         "date": date,
         "seed": result.seed,
@@ -34,7 +36,8 @@ def document(result: Result, date: str) -> dict[str, Any]:
         "lengths": list(result.lengths),
         "confidence": CONFIDENCE,
         "bootstrap_samples": BOOTSTRAP_SAMPLES,
-        "cells": [_cell(result, cell) for cell in result.cells],
+        "cells": cells,
+        "falls": list(falls(cells, result.lengths)),
         "differences": [
             _difference(result, first, second, units, reader)
             for units in result.lengths
@@ -91,6 +94,26 @@ def _difference(result: Result, first: str, second: str, units: int, reader: str
         "questions_better": found.better,
         "questions_worse": found.worse,
     }
+
+
+def falls(cells: Sequence[dict[str, Any]], lengths: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """How much lower each writer is at longer lengths than at the shortest, literal reader.
+
+    Streams of different lengths are independent, so the halves of the two intervals add in quadrature.
+    """
+    read = {(cell["row"], cell["units"]): cell["readers"]["literal"] for cell in cells}
+    for row in ROWS:
+        for units in lengths[1:]:
+            short, long = read[row.name, lengths[0]], read[row.name, units]
+            mean = short["normalised"] - long["normalised"]
+            yield {"row": row.name, "units": units, "mean": mean, "interval": _apart(mean, short, long)}
+
+
+def _apart(mean: float, *reads: dict[str, Any]) -> list[float] | None:
+    if any(each["interval"] is None for each in reads):
+        return None
+    half = math.hypot(*((each["interval"][1] - each["interval"][0]) / 2 for each in reads))
+    return [mean - half, mean + half]
 
 
 def _bounds(interval: Interval | None) -> list[float] | None:
@@ -151,7 +174,20 @@ def _tables(content: dict[str, Any]) -> list[Titled]:
         ["writer", *(f"{units}x" for units in lengths)],
         _by_row(content, lambda cell: f"{cell['readers']['literal']['accuracy']:.3f}"),
     )
-    return [*scores, raw, kinds, tokens, _differences(content)]
+    return [*scores, _falls(content), raw, kinds, tokens, _differences(content)]
+
+
+def _falls(content: dict[str, Any]) -> Titled:
+    shortest, *longer = content["lengths"]
+    rows = [
+        [
+            row.name,
+            *(f"{e['mean']:+.2f}{_range(e['interval'])}" for e in content["falls"] if e["row"] == row.name),
+        ]
+        for row in ROWS
+    ]
+    title = f"Fall with length: {shortest}x minus a longer one, normalised, literal reader"
+    return title, ["writer", *(f"{units}x" for units in longer)], rows
 
 
 def _by_row(content: dict[str, Any], text: Callable[[dict[str, Any]], str]) -> list[list[str]]:
