@@ -92,7 +92,7 @@ def _settings(config: Config, model: Path, weights: Path, address: str) -> Setti
         "model": str(model.resolve()),
         "weights_root": weights.resolve(),
         "threads": max(1, config.policy.threads),
-        "rows": config.policy.rows,
+        "rows": _rows(config),
         "batch_invariant": config.policy.batch_invariant and config.policy.engine == "transformers",
         "waiting": 65536,
         "max_tokens": config.agent.max_new_tokens,
@@ -107,6 +107,12 @@ def _settings(config: Config, model: Path, weights: Path, address: str) -> Setti
             "log_format": "json",
         }
     )
+
+
+def _rows(config: Config) -> int:
+    """Rows that stand empty are computed too where results must not depend on them."""
+    most = config.rollouts.groups * config.rollouts.group_size
+    return min(config.policy.rows, most) if config.policy.batch_invariant else config.policy.rows
 
 
 def _start(settings: Settings, log: Path) -> subprocess.Popen[bytes]:

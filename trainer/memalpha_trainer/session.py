@@ -114,7 +114,8 @@ def _look_at(config: Config, replay: Path | None) -> None:
 def _origin(config: Config, replay: Path | None) -> Origin:
     """A tiny model is made in the run's folder, by its settings, and is bound by them."""
     base = "" if config.policy.model is None else digest(starting_model(config, config.folder))
-    return Origin.of(base, replay)
+    # Which instances are kept for evaluation decides which are trained on.
+    return Origin.of(base, replay, (config.task.file, config.eval.file))
 
 
 def _follow(config: Config) -> Outcome:

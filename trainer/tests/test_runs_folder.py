@@ -210,6 +210,33 @@ def test_a_run_of_before_checkpoints_were_written_down_is_bound_from_now_on(tmp_
         RunFolder.resume(config(tmp_path), Origin("b" * 64))
 
 
+def test_a_run_goes_on_with_the_instances_that_it_began_with_and_with_no_others(tmp_path):
+    mine, other = tmp_path / "mine.jsonl", tmp_path / "other.jsonl"
+    mine.write_text("a")
+    other.write_text("b")
+    with RunFolder.create(config(tmp_path), Origin.of("", None, (mine, None))) as run:
+        run.cut(0)
+    # An evaluation's own file changes which of the others are kept back.
+    for files in ((other, None), (mine, other), (None, None)):
+        with pytest.raises(InvalidInputError, match="began with instances ca978112ca1b") as error:
+            RunFolder.resume(config(tmp_path), Origin.of("", None, files))
+        assert error.value.reason == "ANOTHER_DATA"
+    RunFolder.resume(config(tmp_path), Origin.of("", None, (mine, None))).close()
+
+
+def test_a_run_goes_on_replaying_the_same_file_or_none(tmp_path):
+    first, second = tmp_path / "first.jsonl", tmp_path / "second.jsonl"
+    first.write_text("a")
+    second.write_text("b")
+    with RunFolder.create(config(tmp_path), Origin.of("", first)) as run:
+        run.cut(0)
+    for other in (second, None):
+        with pytest.raises(InvalidInputError, match=r"was trained on .*first\.jsonl") as error:
+            RunFolder.resume(config(tmp_path), Origin.of("", other))
+        assert error.value.reason == "ANOTHER_REPLAY"
+    RunFolder.resume(config(tmp_path), Origin.of("", first)).close()
+
+
 def test_rollouts_that_are_replayed_are_written_down_with_their_hash(tmp_path):
     file = tmp_path / "old.jsonl"
     file.write_bytes(b"")

@@ -39,11 +39,12 @@ def bench(sizes: Sequence[str], steps: int, out: Path, say: Callable[[str], None
     for size in sizes:
         workload(size, out, steps)
     load = os.getloadavg()[0]
-    found = []
+    found: list[dict[str, Any]] = []
     for size in sizes:
         found.append(_measured(size, steps))
         say(f"{size}: {found[-1]['cpu_ms_per_row']['outside']:.2f} ms of CPU a row beside the network")
-    start = environment.describe(0, 0, {"load_before": round(load, 1)})
+    described = environment.describe(0, 0, {"load_before": round(load, 1)})
+    start = {name: value for name, value in described.items() if name not in ("command", "seed", "step")}
     out.mkdir(parents=True, exist_ok=True)
     name = f"bench-{start['time'][:10]}.json"
     replace_json(out / name, {"start": start, "sizes": found})

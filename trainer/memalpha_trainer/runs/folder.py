@@ -92,14 +92,15 @@ class RunFolder(RunFiles):
 
         Raises:
             NotFoundError: NO_RUN.
-            InvalidInputError: ANOTHER_CONFIG; it names the first setting that differs. ANOTHER_BASE.
+            InvalidInputError: ANOTHER_CONFIG; it names the first setting that differs. ANOTHER_BASE,
+                ANOTHER_DATA, ANOTHER_REPLAY.
             BusyError: RUN_IN_USE.
         """
         files = RunFiles.find(config.folder)
         lock = Lock(files.lock_file)
         try:
             _require_same(files.config, config)
-            origin.require_base(files.starts, files.path)
+            origin.require_same(files.starts, files.path)
             before = status.read(files.status_file)
             run = cls(config, lock, before.state, origin)
             run.running(before.step, "resuming")

@@ -1,7 +1,7 @@
-"""What a run starts from besides its settings: the checkpoint, to its bits, and rollouts that are replayed.
+"""What a run starts from besides its settings: checkpoint and data, to their bits, and what it replays.
 
-Settings name a checkpoint by its folder, in which there may be another one tomorrow. A run goes on from the
-one that it began with, or not at all: its weights and its reference would be two models'.
+Settings name files, and a file may hold something else tomorrow. A run goes on from what it began with, or
+not at all: half of it would be of one model or one set of streams, half of another.
 """
 
 from __future__ import annotations
@@ -23,34 +23,59 @@ class Origin:
         base: Digest of the checkpoint (`models.digest`); empty if the settings decide it.
         replay: File of rollouts that were replayed; empty if a policy wrote new ones.
         replay_digest: Its SHA-256.
+        data: SHA-256 of the files of instances, in the settings' order; empty if there are none.
     """
 
     base: str = ""
     replay: str = ""
     replay_digest: str = ""
+    data: str = ""
 
     @classmethod
-    def of(cls, base: str, replay: Path | None) -> Self:
-        """Of a checkpoint and, perhaps, a file of rollouts."""
+    def of(cls, base: str, replay: Path | None, data: Sequence[Path | None] = ()) -> Self:
+        """Of a checkpoint and, perhaps, a file of rollouts and files of instances."""
+        instances = " ".join(_digest(file) if file else "-" for file in data) if any(data) else ""
         if replay is None:
-            return cls(base)
-        with replay.open("rb") as file:
-            return cls(base, str(replay), file_digest(file, "sha256").hexdigest())
+            return cls(base, data=instances)
+        return cls(base, str(replay), _digest(replay), instances)
 
     def told(self) -> dict[str, Any]:
         """What there is to tell."""
         return {name: value for name, value in asdict(self).items() if value}
 
-    def require_base(self, starts: Sequence[Mapping[str, Any]], run: Path) -> None:
-        """Refuses to go on from another checkpoint than the run's starts had.
+    def require_same(self, starts: Sequence[Mapping[str, Any]], run: Path) -> None:
+        """Refuses to go on from anything else than the run's starts had; what was not told is not compared.
 
         Raises:
-            InvalidInputError: ANOTHER_BASE.
+            InvalidInputError: ANOTHER_BASE, ANOTHER_DATA or ANOTHER_REPLAY.
         """
-        begun = next((each["base"] for each in starts if each.get("base")), self.base)
-        if begun != self.base:
+        self._compare("base", "ANOTHER_BASE", "checkpoint", starts, run)
+        self._compare("data", "ANOTHER_DATA", "instances", starts, run)
+        if starts and starts[-1].get("replay_digest", "") != self.replay_digest:
+            was = starts[-1].get("replay") or "rollouts of its own policy"
             message = (
-                f"run {run} began with checkpoint {begun[:12]}, and policy.model holds {self.base[:12]} now:"
-                " put that checkpoint back, or train under another name"
+                f"run {run} was trained on {was}: go on with the same --replay, or train under another name"
             )
-            raise make(InvalidInputError, "ANOTHER_BASE", message, path=run, base=begun)
+            raise make(InvalidInputError, "ANOTHER_REPLAY", message, path=run)
+
+    def _compare(
+        self, field: str, reason: str, what: str, starts: Sequence[Mapping[str, Any]], run: Path
+    ) -> None:
+        now = getattr(self, field)
+        begun = next((each[field] for each in starts if each.get(field)), now)
+        if begun != now:
+            message = (
+                f"run {run} began with {what} {_short(begun)}, and the settings name {_short(now)} now:"
+                " put back what was there, or train under another name"
+            )
+            raise make(InvalidInputError, reason, message, path=run, begun=begun)
+
+
+def _short(digests: str) -> str:
+    """Of each file the first digits."""
+    return " and ".join(each[:12] for each in digests.split()) or "none"
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
