@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from memalpha.agent.protocols import Completion
 from memalpha.api.policy.v1alpha1.policy_service_pb2 import (
+    GenerateRequest,
     GetPolicyResponse,
     LoadWeightsRequest,
     LoadWeightsResponse,
@@ -13,6 +15,7 @@ from memalpha.api.policy.v1alpha1.policy_service_pb2 import (
     WeightProbe,
 )
 from memalpha.errors import ConflictError, UnavailableError, make
+from memalpha.policy.checks import checked_generate
 from memalpha.tasks.ledger import ledger
 from memalpha_trainer.rollouts import live, patience
 from memalpha_trainer.rollouts.live import LiveRollouts, Plan
@@ -29,6 +32,7 @@ class Away(SeededPolicy):
         super().__init__()
         self.left = outages
         self.loads: list[int] = []
+        self.restarts_at: int | None = None
 
     def _door(self) -> None:
         self.left -= 1
@@ -37,9 +41,19 @@ class Away(SeededPolicy):
 
     async def describe(self) -> GetPolicyResponse:
         self._door()
+        return await self._described()
+
+    async def _described(self) -> GetPolicyResponse:
         described = await super().describe()
         described.policy.CopyFrom(PolicyIdentity(policy_version=self._version))
+        described.scores = True
         return described
+
+    async def generate(self, request: GenerateRequest) -> Completion:
+        """Is started again at one of its completions, with the weights that it began with."""
+        if len(self.requests) == self.restarts_at:
+            self.restarts_at, self._version = None, 1
+        return await super().generate(checked_generate(request, await self._described()))
 
     async def load_weights(self, request: LoadWeightsRequest) -> LoadWeightsResponse:
         self._door()
@@ -91,6 +105,16 @@ def test_a_service_that_was_started_again_gets_its_weights_again(source: Any) ->
     made.publish(weights(2))
     policy._version = 1
     assert {span.version for each in made.collect(0)[0].samples for span in each.versions} == {2}
+    assert policy.loads == [2, 2]
+
+
+def test_a_service_that_is_started_again_in_the_middle_gets_its_weights_again(source: Any) -> None:
+    made, policy = source
+    made.publish(weights(2))
+    policy.restarts_at = 3
+    found = made.collect(0)
+    assert len(found) == 2
+    assert {span.version for each in found for sample in each.samples for span in sample.versions} == {2}
     assert policy.loads == [2, 2]
 
 

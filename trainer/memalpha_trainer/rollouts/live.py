@@ -8,15 +8,19 @@ decided by step and seed alone.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import memcore
-from memalpha.agent.protocols import Policy
-from memalpha.api.policy.v1alpha1.policy_service_pb2 import GetPolicyResponse, LoadWeightsRequest
+from memalpha.agent.protocols import Completion, Policy
+from memalpha.api.policy.v1alpha1.policy_service_pb2 import (
+    GenerateRequest,
+    GetPolicyResponse,
+    LoadWeightsRequest,
+)
 from memalpha.client import AsyncPolicyClient
-from memalpha.errors import ConflictError, make
+from memalpha.errors import ConflictError, UnsupportedError, make
 from memalpha.tasks.instance import Instance
 from memalpha_trainer.records import Rollout
 from memalpha_trainer.rollouts.collect import Place, Setting, rollout
@@ -47,6 +51,28 @@ class Plan:
     group_size: int
     concurrency: int
     sampling: Sampling
+
+
+class _Reloading:
+    """A service's policy, which gets the run's weights again if it was started again in the middle."""
+
+    def __init__(self, policy: Policy, reload: Callable[[], Awaitable[object]]) -> None:
+        self._policy = policy
+        self._reload = reload
+        self._turn = asyncio.Lock()
+
+    async def generate(self, request: GenerateRequest) -> Completion:
+        try:
+            return await self._policy.generate(request)
+        except UnsupportedError as error:
+            if error.reason != "POLICY_TOO_OLD":
+                raise
+        async with self._turn:  # whoever comes second finds them loaded
+            await self._reload()
+        return await self._policy.generate(request)
+
+    async def describe(self) -> GetPolicyResponse:
+        return await self._policy.describe()
 
 
 class LiveRollouts:
@@ -95,9 +121,8 @@ class LiveRollouts:
             for group, instance in enumerate(self._streams(step))
             for index in range(self._plan.group_size)
         ]
-        return await rollouts(
-            self._client, description, self._setting, places, self._plan, self._progress, version
-        )
+        policy = _Reloading(self._client, self._ready)
+        return await rollouts(policy, description, self._setting, places, self._plan, self._progress, version)
 
     async def _ready(self) -> GetPolicyResponse:
         """The policy, once it serves the weights that were published; one that was restarted gets them again.
