@@ -48,20 +48,21 @@ test-clients:
 # Engines that run a language model, and training, in an environment of their own; installs torch
 [group('develop')]
 test-models *ARGS:
-    UV_PROJECT_ENVIRONMENT=target/venv-train {{ run }} --group train pytest -q services/tests/policy trainer/tests {{ ARGS }}
+    UV_PROJECT_ENVIRONMENT=target/venv-train {{ run }} --group train pytest -q -m "not long" services/tests/policy trainer/tests {{ ARGS }}
 
 # The vllm engine on a CPU, in an environment of its own; installs vLLM and torch
 [group('develop')]
 test-vllm *ARGS:
     UV_PROJECT_ENVIRONMENT=target/venv-vllm {{ run }} --group vllm pytest -q services/tests/policy -k vllm {{ ARGS }}
 
-# Crash and property tests with many more seeds
+# Crash and property tests with many more seeds, and training by several ranks
 [group('develop')]
 test-long:
     PROPTEST_CASES=20000 cargo test --locked --release --package memcore-vector --package memcore-embed
     PROPTEST_CASES=20000 cargo test --locked --release --package memcore-engine -- --skip as_if_every_memory_were_read
     MEMALPHA_TEST_SECONDS=300 cargo test --locked --release --package memcore-engine --test ranking
     MEMALPHA_CRASH_SEEDS=50 {{ run }} pytest -q -m crash tests/crash
+    just test-models -m long
 
 # Format Rust, Python and protos
 [group('develop')]

@@ -16,7 +16,7 @@ pytest.importorskip("trl")
 from memalpha_trainer.grpo.resume import latest
 from memalpha_trainer.runs.reading import RunFiles
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = [pytest.mark.timeout(1800), pytest.mark.long]
 
 BANDIT = Path(__file__).parents[1] / "configs" / "bandit.toml"
 SMALL = (
