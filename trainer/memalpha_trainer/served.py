@@ -93,7 +93,7 @@ def _settings(config: Config, model: Path, weights: Path, address: str) -> Setti
         "weights_root": weights.resolve(),
         "threads": max(1, config.policy.threads),
         "rows": _rows(config),
-        "batch_invariant": config.policy.batch_invariant and config.policy.engine == "transformers",
+        "batch_invariant": _is_batch_invariant(config),
         "waiting": 65536,
         "max_tokens": config.agent.max_new_tokens,
         "dtype": config.optim.dtype,
@@ -112,7 +112,11 @@ def _settings(config: Config, model: Path, weights: Path, address: str) -> Setti
 def _rows(config: Config) -> int:
     """Rows that stand empty are computed too where results must not depend on them."""
     most = config.rollouts.groups * config.rollouts.group_size
-    return min(config.policy.rows, most) if config.policy.batch_invariant else config.policy.rows
+    return min(config.policy.rows, most) if _is_batch_invariant(config) else config.policy.rows
+
+
+def _is_batch_invariant(config: Config) -> bool:
+    return config.policy.batch_invariant and config.policy.engine == "transformers"
 
 
 def _start(settings: Settings, log: Path) -> subprocess.Popen[bytes]:
