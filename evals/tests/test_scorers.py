@@ -6,6 +6,7 @@ import pytest
 
 from memalpha_evals import scorers
 from memalpha_evals.rows import Row
+from memalpha_evals.scorers import strict
 from memalpha_evals.scorers.abstention import abstains, abstention
 from memalpha_evals.scorers.options import chosen
 from memalpha_evals.scorers.paper import PAPERS, paper
@@ -231,3 +232,16 @@ def test_a_suite_belongs_to_the_longest_beginning_of_its_name() -> None:
     assert paper("locomo-dev") is PAPERS["locomo"]
     assert paper("nq-100k") is PAPERS["nq"]
     assert paper("nqx").scorers == {}
+
+
+def test_a_right_yes_or_no_has_to_come_first_and_alone() -> None:
+    for said in (["i", "have", "no", "idea"], ["yes", "there", "is", "no", "doubt"], ["no", "or", "yes"]):
+        assert strict.contains(said, ["no"]) == 0
+    assert strict.contains(["no", "she", "left"], ["no"]) == 1
+
+
+def test_an_article_after_the_word_answer_chooses_nothing() -> None:
+    options = ("a cat", "a dog", "a bird")
+    assert chosen("The answer is a dog", options) == ""
+    assert chosen("(a) is wrong, the answer is (b)", options) == "b"
+    assert chosen("The answer is b.", options) == "b"

@@ -43,13 +43,14 @@ class Run:
 
 
 def read(folder: Path) -> Run:
-    """A run and its rows.
+    """A run and its rows; of a row that was asked again the last one.
 
     Raises:
         NotFoundError: NO_RUN.
         CorruptionError: DAMAGED_MANIFEST or DAMAGED_LINE.
     """
-    return Run(folder, read_manifest(folder), list(rows(folder)))
+    manifest = read_manifest(folder)
+    return Run(folder, manifest, list({row.key: row for row in rows(folder)}.values()))
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -32,7 +32,7 @@ class Journal:
         self._added: deque[tuple[bool, dict[str, Any]]] = deque()
         self._waiting: list[str] = []
         self._ended = Event()
-        self._error: OSError | None = None
+        self._error: OSError | TypeError | ValueError | None = None
         self._thread = Thread(target=self._write, name="journal", daemon=True)
 
     def __enter__(self) -> Self:
@@ -83,7 +83,7 @@ class Journal:
                     next_sync = monotonic() + _SYNC_SECONDS
             self._take()
             self._sync()
-        except OSError as error:
+        except (OSError, TypeError, ValueError) as error:  # also what is no JSON; whoever adds next raises it
             self._error = error
 
     def _take(self) -> None:

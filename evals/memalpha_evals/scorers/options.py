@@ -14,8 +14,10 @@ _TAGGED = re.compile(r"<final_answer>(.*?)(?:</final_answer>|$)", re.DOTALL | re
 _SAID = (
     re.compile(r"\\boxed\{\s*\(?([a-z])\)?\s*\}", re.IGNORECASE),
     re.compile(r"^\W*([a-z])\W*$", re.IGNORECASE),
+    re.compile(
+        r"\b(?:answer|option|choice)\b(?:\s+is)?\s*:?\s*\(?([a-z])\)?(?=\s*(?:[.,:;]|$))", re.IGNORECASE
+    ),
     re.compile(r"\(([a-z])\)", re.IGNORECASE),
-    re.compile(r"\b(?:answer|option|choice)\b(?:\s+is)?\s*:?\s*\(?([a-z])\b", re.IGNORECASE),
     re.compile(r"^\s*([a-z])[).:]", re.IGNORECASE),
 )
 

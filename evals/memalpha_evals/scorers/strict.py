@@ -49,7 +49,13 @@ def f1(said: Sequence[str], right: Sequence[str]) -> float:
 
 
 def contains(said: Sequence[str], right: Sequence[str]) -> float:
-    """1 if the right words stand together in what is said, unless that is far longer."""
+    """1 if the right words stand together in what is said, unless that is far longer.
+
+    A right yes or no has to come first, and alone: "no" stands in "I have no idea" too.
+    """
+    if right in _CLOSED:
+        other = "no" if right == ["yes"] else "yes"
+        return float(list(said[:1]) == right and other not in said)
     fits = len(said) <= LONGEST_FACTOR * len(right) + LONGEST_EXTRA
     return float(fits and spans(right, said))
 
