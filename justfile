@@ -124,6 +124,11 @@ bench *ARGS:
 bench-parity:
     UV_PROJECT_ENVIRONMENT=target/venv-vllm {{ run }} --group vllm python services/benches/parity.py --out docs/policy/$(date -u +%F).json
 
+# Many banks through one engine: how busy it is kept, and what the agent costs; writes docs/policy.md
+[group('measure')]
+bench-agent *ARGS:
+    UV_PROJECT_ENVIRONMENT=target/venv-vllm {{ run }} --group vllm python services/benches/agent.py {{ ARGS }}
+
 # Scripted writers on the ledger, by length; writes docs with --write-docs
 [group('measure')]
 ledger *ARGS:

@@ -5,7 +5,7 @@ Tokens are o200k tokens, close to any model's; a policy that counts more refuses
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from memalpha.api.policy.v1alpha1.policy_service_pb2 import ChatMessage
 from memalpha.errors import OutOfRangeError, make
@@ -21,15 +21,17 @@ def most_prompt_tokens(context: int, most_new_tokens: int, ours: int = 0) -> int
     return min([*limits, ours] if ours else limits, default=None)
 
 
-def require_fit(messages: Iterable[ChatMessage], room: int | None) -> None:
+def require_fit(messages: Sequence[ChatMessage], room: int | None) -> None:
     """Checks a prompt's length.
 
     Raises:
         OutOfRangeError: PROMPT_TOO_LONG.
     """
-    if room is None:
+    around = _TOKENS_PER_MESSAGE * len(messages)
+    # A token has at least one byte. Counting them takes longer than all the rest of a prompt's rendering.
+    if room is None or sum(len(each.content.encode()) for each in messages) + around <= room:
         return
-    tokens = sum(count_tokens(each.content) + _TOKENS_PER_MESSAGE for each in messages)
+    tokens = sum(count_tokens(each.content) for each in messages) + around
     if tokens > room:
         message = f"prompt must have at most {room} tokens, got {tokens}"
         raise make(OutOfRangeError, "PROMPT_TOO_LONG", message, limit=room, actual=tokens)

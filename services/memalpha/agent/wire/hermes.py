@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 from memalpha.agent.tools import ParseError, ToolCall, schemas
 from memalpha.agent.wire import jsons
@@ -39,7 +40,7 @@ class HermesFormat:
 
     def instructions(self) -> str:
         """The tools' schemas and the form of a call."""
-        return _INSTRUCTIONS.format(tools="\n".join(json.dumps(schema) for schema in schemas()))
+        return _instructions()
 
     def render(self, calls: Sequence[ToolCall]) -> str:
         """The calls, a newline after each; tags inside of content are escaped as JSON allows."""
@@ -51,6 +52,12 @@ class HermesFormat:
         if _OPEN not in text[start:]:
             return _untagged(text, start)
         return bounded((found for span in _spans(text, start) for found in _calls(text, *span)), text)
+
+
+@cache
+def _instructions() -> str:
+    """Made once: every prompt has it."""
+    return _INSTRUCTIONS.format(tools="\n".join(json.dumps(schema) for schema in schemas()))
 
 
 def _dumped(call: ToolCall) -> str:

@@ -52,7 +52,9 @@ def too_deep(value: object) -> bool:
     level = [value]
     for _ in range(_DEEPEST):
         level = [inner for outer in level for inner in _inner(outer)]
-    return bool(level)
+        if not level:
+            return False
+    return True
 
 
 def ended(text: str, begin: int) -> int:

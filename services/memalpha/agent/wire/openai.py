@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 from memalpha.agent.tools import ParseError, ToolCall, schemas
 from memalpha.agent.wire import jsons
@@ -30,7 +31,7 @@ class OpenAIFormat:
 
     def tools_json(self) -> str:
         """The tools in the function format, for the engine to hand over."""
-        return json.dumps(schemas(), ensure_ascii=False)
+        return _tools()
 
     def instructions(self) -> str:
         """Says that there are tools; which, the model learns from its engine."""
@@ -43,6 +44,12 @@ class OpenAIFormat:
     def parse(self, text: str) -> list[ToolCall | ParseError]:
         """The array's calls; text without an array or an object holds none."""
         return bounded(_finds(text, answer_start(text)), text)
+
+
+@cache
+def _tools() -> str:
+    """Made once: every prompt has it."""
+    return json.dumps(schemas(), ensure_ascii=False)
 
 
 def _dumped(call: ToolCall) -> str:

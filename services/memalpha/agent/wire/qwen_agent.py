@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 from memalpha.agent.tools import TOOLS, ParseError, ToolCall, function_schema
 from memalpha.agent.wire import jsons
@@ -47,7 +48,7 @@ class QwenAgentFormat:
 
     def instructions(self) -> str:
         """The tools, laid out as that library does, and the form of a call."""
-        return _INSTRUCTIONS.format(tools="\n\n".join(map(_described, TOOLS)), names=",".join(TOOLS))
+        return _instructions()
 
     def render(self, calls: Sequence[ToolCall]) -> str:
         """Two lines for each call."""
@@ -56,6 +57,12 @@ class QwenAgentFormat:
     def parse(self, text: str) -> list[ToolCall | ParseError]:
         """The calls up to the first result; text before the first marker is a model's reasoning."""
         return bounded(_finds(text, answer_start(text)), text)
+
+
+@cache
+def _instructions() -> str:
+    """Made once: every prompt has it."""
+    return _INSTRUCTIONS.format(tools="\n\n".join(map(_described, TOOLS)), names=",".join(TOOLS))
 
 
 def _described(name: str) -> str:
