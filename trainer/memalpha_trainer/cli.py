@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -236,18 +236,22 @@ def bench(
     sizes: Annotated[str, typer.Option(help="Sizes of model, with commas.")] = "1M,5M,20M",
     steps: Annotated[int, typer.Option(help="Optimizer steps of each; the first is not measured.")] = 4,
     out: Annotated[Path, typer.Option(help="Folder of reports.")] = Path("trainer/reports"),
+    device: Annotated[
+        Literal["cpu", "cuda"], typer.Option(help="Of the trainer and the policy service.")
+    ] = "cpu",
 ) -> None:
     """Measure what training costs: memory, tokens a second, CPU per row beside the network.
 
     Example: `memalpha-trainer bench --sizes 1M --steps 2 --out reports`
 
-    Writes bench-DATE.json and the table bench.md. Nothing else should run on the machine.
+    Writes bench-DATE.json and the table bench.md, or bench-cuda-DATE.json and bench-cuda.md, after each
+    size. Nothing else should run on the machine.
     """
     from memalpha_trainer.bench import report
 
     _prepare()
     chosen = [each.strip() for each in sizes.split(",")]
-    _say(str(report.bench(chosen, steps, out, _say)))
+    _say(str(report.bench(chosen, steps, out, _say, device)))
 
 
 @commands.command("tables")

@@ -48,7 +48,7 @@ def served(config: Config, model: Path, weights: Path, log: Path) -> Iterator[st
         _wait(process, address, log)
         yield address
     finally:
-        _stop(process)
+        stop(process)
 
 
 def check_running(address: str, model: Path, steps: int) -> None:
@@ -152,7 +152,8 @@ def _answers(address: str) -> bool:
     return True
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Ends a service that was started, in good order if it comes to it in time."""
     process.send_signal(signal.SIGTERM)
     try:
         process.wait(_GRACE_SECONDS)

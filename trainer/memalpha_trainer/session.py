@@ -87,18 +87,19 @@ def train(
     # if they are asked for.
     if not PartialState(cpu=not torch.cuda.is_available(), timeout=_LONGEST_WAIT).is_main_process:
         return _follow(config)
-    _look_at(config, replay)
+    _look_at(config, replay, resume)
     opened = RunFolder.resume if resume else RunFolder.create
     run = opened(config, _origin(config, replay))
     with run, Progress(config.optim.steps, quiet=quiet) as progress:
         return _Session(config, run, progress, replay).go()
 
 
-def _look_at(config: Config, replay: Path | None) -> None:
+def _look_at(config: Config, replay: Path | None, resume: bool) -> None:
     """Finds out what is wrong with a run before its folder is made.
 
     Raises:
         InvalidInputError: The model, the task's files, the reward, or what is to be replayed.
+        ConflictError, UnavailableError: The policy service, if it is to run already.
     """
     if config.policy.model is not None:
         fitted(config, starting_model(config, config.folder))
@@ -109,13 +110,20 @@ def _look_at(config: Config, replay: Path | None) -> None:
         raise make(InvalidInputError, "INVALID_ROLLOUTS", message, path=replay)
     if replay is not None:
         ReplayRollouts.of_file(replay)
+    elif config.policy.address and config.policy.model is not None:
+        check_running(config.policy.address, starting_model(config, config.folder), _done(config, resume))
+
+
+def _done(config: Config, resume: bool) -> int:
+    """Optimizer steps that a run has behind it, as its folder says."""
+    before = latest(RunFiles(config.folder).checkpoints, config.optim.updates) if resume else None
+    return step_of(before) if before else 0
 
 
 def _origin(config: Config, replay: Path | None) -> Origin:
     """A tiny model is made in the run's folder, by its settings, and is bound by them."""
     base = "" if config.policy.model is None else digest(starting_model(config, config.folder))
-    # Which instances are kept for evaluation decides which are trained on.
-    return Origin.of(base, replay, (config.task.file, config.eval.file))
+    return Origin.of(base, replay, config.task.file, apart=config.eval.file is not None)
 
 
 def _follow(config: Config) -> Outcome:
@@ -153,9 +161,12 @@ class _Session:
         PartialState().wait_for_everyone()
         with ExitStack() as parts:
             address = "" if self._replay else parts.enter_context(self._served(done))
+            trainer = self._trainer(parts, address)
             if address and done == 0 and self._config.eval.first:
+                trainer.check_first()
                 self._evaluate("before", address)
-            trainer = self._trained(parts, address, before)
+            with stopping_signals(trainer.stop_soon, self._progress.note):
+                trainer.train(resume_from_checkpoint=str(before) if before else None)
             step = trainer.state.global_step
             if step < self._config.optim.steps:
                 self._run.end("stopped", f"asked to stop at step {step}")
@@ -170,22 +181,19 @@ class _Session:
         return Outcome(self._run.path, False, step, report.summary(self._run, held_out))
 
     def _served(self, done: int) -> AbstractContextManager[str]:
-        if self._config.policy.address:
+        if self._config.policy.address and self._config.policy.tiny is not None:
+            # Others were looked at before there was a folder; this one was made in it.
             check_running(self._config.policy.address, self._base, done)
         self._progress.phase("starting the policy service")
         return served(self._config, self._base, self._run.weights, self._run.path / "policy.log")
 
-    def _trained(self, parts: ExitStack, address: str, before: Path | None) -> ChunkGRPOTrainer:
-        """The trainer, once it has trained."""
+    def _trainer(self, parts: ExitStack, address: str) -> ChunkGRPOTrainer:
         source = self._source(address)
         parts.callback(source.close)
         tracker = open_tracker(self._config, self._progress.note)
         parts.callback(tracker.close)
         observer = RunObserver(self._run, self._progress, tracker)
-        trainer = built(self._config, self._base, self._run.weights, source, observer)
-        with stopping_signals(trainer.stop_soon, self._progress.note):
-            trainer.train(resume_from_checkpoint=str(before) if before else None)
-        return trainer
+        return built(self._config, self._base, self._run.weights, source, observer)
 
     def _source(self, address: str) -> RolloutSource:
         if self._replay:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+from types import SimpleNamespace
+
+import pytest
 
 import memcore
 from memalpha.agent import wire
@@ -21,11 +24,23 @@ from memalpha.tasks.ledger import LITERAL, ledger
 from memalpha.tasks.ledger.memory import BANK, agent_settings
 from memalpha.tasks.writers import ScriptedPolicy, Writer, insert
 from memalpha_trainer.records import Rollout
+from memalpha_trainer.rollouts import patience
 from memalpha_trainer.rollouts.collect import Place, Setting, rollout
 from memalpha_trainer.rollouts.policy import Sampling
 from memalpha_trainer.rollouts.readers import LedgerReader
 
 SETTING = Setting(agent_settings(prompt_pack="short"), BANK, LedgerReader(LITERAL))
+
+
+def unpaused(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Has those who are patient go on at once; the pauses that they would have made."""
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr(patience, "asyncio", SimpleNamespace(sleep=sleep))
+    return pauses
 
 
 class SeededPolicy:

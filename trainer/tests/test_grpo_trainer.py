@@ -19,7 +19,7 @@ from memalpha_trainer.grpo.resume import MARK
 from memalpha_trainer.grpo.trainer import ChunkGRPOTrainer
 from memalpha_trainer.records import Rollout
 from memalpha_trainer.rollouts.replay import ReplayRollouts
-from memalpha_trainer.weights import WeightFolders
+from memalpha_trainer.weights import WeightFolders, probe
 
 from .grpo_support import Given, Heard, Made, checkpoint, configured, digest, ragged, rollouts, row
 from .grpo_trainers import logprobs, model, trainer
@@ -238,6 +238,29 @@ def test_weights_are_published_before_each_collection_first_those_that_it_began_
     made.publish()
     made.publish()
     assert [each.version for each in source.published] == [1, 3, 5, 7]
+
+
+def test_weights_that_it_began_with_are_compared_and_not_gathered(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gathered: list[int] = []
+    gather = ChunkGRPOTrainer._state
+
+    def counted(self: ChunkGRPOTrainer) -> Any:
+        gathered.append(self.version)
+        return gather(self)
+
+    monkeypatch.setattr(ChunkGRPOTrainer, "_state", counted)
+    source = Made()
+    config = configured(folder, tmp_path, optim={"steps": 2})
+    made = trainer(config, source=source, folders=WeightFolders(config.folder / "weights", folder))
+    made.check_first()
+    (checked,) = source.published
+    assert (checked.folder, checked.version) == (folder, 1)
+    assert checked.probe == probe(model(folder), 1)
+    made.train()
+    assert [each.version for each in source.published] == [1, 1, 2]
+    assert gathered == [2]
 
 
 def test_an_adapter_is_trained_alone_and_written_merged(folder: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import asyncio
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -10,19 +11,17 @@ from memalpha.tasks.ledger.memory import write
 from memalpha.tasks.ledger.writers import Teacher, WithoutDeletes
 from memalpha.tasks.writers import Empty, ScriptedPolicy
 from memalpha_trainer.records import Rollout, Source
-from memalpha_trainer.rollouts import patience
 from memalpha_trainer.rollouts.collect import Place
 from memalpha_trainer.rollouts.live import Plan, rollouts
 from memalpha_trainer.rollouts.policy import Sampling
 from memalpha_trainer.rollouts.replay import ReplayRollouts, read_rollouts
 
-from .support import SETTING, SeededPolicy, made, written
+from .support import SETTING, SeededPolicy, made, unpaused, written
 
 
 @pytest.fixture(autouse=True)
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "_FIRST_PAUSE", 0.0)
-    monkeypatch.setattr(patience, "_LONGEST_PAUSE", 0.0)
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    return unpaused(monkeypatch)
 
 
 def test_a_place_decides_every_seed() -> None:
@@ -46,9 +45,21 @@ def test_an_outage_in_the_middle_changes_nothing() -> None:
     assert len(disturbed.requests) == 4 + 2 + 6
 
 
-def test_an_outage_without_end_is_an_error() -> None:
+def test_the_line_of_a_rollout_has_all_of_its_fields() -> None:
+    found = made(SeededPolicy(), ledger(3))
+    assert found.samples[0].operations
+    assert found.answers
+    assert found.to_json() == json.dumps(asdict(found), ensure_ascii=False, separators=(",", ":"))
+
+
+def test_an_outage_of_ten_minutes_is_waited_out_and_one_without_end_is_an_error(pauses: list[float]) -> None:
+    # Pauses of half a minute at most: nineteen failures are never ten minutes, however short they were.
+    assert made(SeededPolicy(outages=tuple(range(19))), ledger(3)).samples
+    assert sum(pauses) <= 600
+    pauses.clear()
     with pytest.raises(UnavailableError):
-        made(SeededPolicy(outages=tuple(range(100))), ledger(3))
+        made(SeededPolicy(outages=tuple(range(1000))), ledger(3))
+    assert sum(pauses) == pytest.approx(600)
 
 
 @pytest.mark.parametrize("value", [None, float("nan"), 37, -0.1, "good"])

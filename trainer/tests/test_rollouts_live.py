@@ -17,12 +17,12 @@ from memalpha.api.policy.v1alpha1.policy_service_pb2 import (
 from memalpha.errors import ConflictError, UnavailableError, make
 from memalpha.policy.checks import checked_generate
 from memalpha.tasks.ledger import ledger
-from memalpha_trainer.rollouts import live, patience
+from memalpha_trainer.rollouts import live
 from memalpha_trainer.rollouts.live import LiveRollouts, Plan
 from memalpha_trainer.rollouts.policy import Sampling
 from memalpha_trainer.rollouts.source import Weights
 
-from .support import SETTING, SeededPolicy
+from .support import SETTING, SeededPolicy, unpaused
 
 
 class Away(SeededPolicy):
@@ -71,8 +71,7 @@ def source(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     policy = Away()
     monkeypatch.setattr(live, "_connected", connected)
-    monkeypatch.setattr(patience, "_FIRST_PAUSE", 0.0)
-    monkeypatch.setattr(patience, "_LONGEST_PAUSE", 0.0)
+    unpaused(monkeypatch)
     made = LiveRollouts("a:1", lambda step: [ledger(3)], lambda reader: SETTING, Plan(1, 2, 2, Sampling()))
     yield made, policy
     made.close()
@@ -93,7 +92,7 @@ def test_a_service_that_is_away_for_a_while_gets_its_weights_all_the_same(source
 
 def test_a_service_that_stays_away_is_an_error(source: Any) -> None:
     made, policy = source
-    policy.left = 100
+    policy.left = 1000
     with pytest.raises(UnavailableError):
         made.publish(weights(2))
     with pytest.raises(UnavailableError):

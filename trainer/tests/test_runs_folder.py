@@ -214,14 +214,26 @@ def test_a_run_goes_on_with_the_instances_that_it_began_with_and_with_no_others(
     mine, other = tmp_path / "mine.jsonl", tmp_path / "other.jsonl"
     mine.write_text("a")
     other.write_text("b")
-    with RunFolder.create(config(tmp_path), Origin.of("", None, (mine, None))) as run:
+    with RunFolder.create(config(tmp_path), Origin.of("", None, mine)) as run:
         run.cut(0)
-    # An evaluation's own file changes which of the others are kept back.
-    for files in ((other, None), (mine, other), (None, None)):
+    for file in (other, None):
         with pytest.raises(InvalidInputError, match="began with instances ca978112ca1b") as error:
-            RunFolder.resume(config(tmp_path), Origin.of("", None, files))
+            RunFolder.resume(config(tmp_path), Origin.of("", None, file))
         assert error.value.reason == "ANOTHER_DATA"
-    RunFolder.resume(config(tmp_path), Origin.of("", None, (mine, None))).close()
+    RunFolder.resume(config(tmp_path), Origin.of("", None, mine)).close()
+
+
+def test_a_file_for_evaluation_may_change_but_not_come_or_go(tmp_path):
+    mine = tmp_path / "mine.jsonl"
+    mine.write_text("a")
+    first, second = (config(tmp_path, f"eval.file='{name}.jsonl'") for name in ("first", "second"))
+    with RunFolder.create(first, Origin.of("", None, mine, apart=True)) as run:
+        run.cut(0)
+    RunFolder.resume(second, Origin.of("", None, mine, apart=True)).close()
+    # Without it, some of the instances that were trained on would be kept back.
+    with pytest.raises(InvalidInputError, match=r"of eval\.file, and the settings name task\.file") as error:
+        RunFolder.resume(config(tmp_path), Origin.of("", None, mine))
+    assert error.value.reason == "ANOTHER_DATA"
 
 
 def test_a_run_goes_on_replaying_the_same_file_or_none(tmp_path):

@@ -9,6 +9,7 @@ from memalpha.api.policy.v1alpha1.policy_service_pb2 import GetPolicyResponse, P
 from memalpha.errors import ConflictError
 from memalpha.policy.checkpoint import Manifest, Training, seal
 from memalpha_trainer import served
+from memalpha_trainer.config import Config
 from memalpha_trainer.served import check_running
 
 TRAINING = Training("a" * 64, "lines", "relevant", 32)
@@ -74,6 +75,26 @@ def test_any_other_service_is_refused_and_the_difference_named(
     with pytest.raises(ConflictError, match=rf"service at host:1 serves .*{fault}") as error:
         check_running("host:1", tmp_path, 0)
     assert error.value.reason == "ANOTHER_POLICY"
+
+
+@pytest.mark.parametrize(
+    ("policy", "rows"),
+    [
+        # Two streams of three rollouts each: never more than six completions at once.
+        ({"rows": 64}, 6),
+        ({"rows": 4}, 4),
+        # Where no row is computed that stands empty, more cost nothing.
+        ({"rows": 64, "batch_invariant": False}, 64),
+        ({"rows": 64, "engine": "vllm"}, 64),
+    ],
+)
+def test_a_service_has_no_more_rows_than_rollouts_where_empty_ones_are_computed(
+    tmp_path: Path, policy: dict[str, Any], rows: int
+) -> None:
+    config = Config.model_validate(
+        {"policy": {"tiny": {}} | policy, "rollouts": {"groups": 2, "group_size": 3}}
+    )
+    assert served._settings(config, tmp_path, tmp_path, "host:1").policy.rows == rows
 
 
 @pytest.mark.parametrize(("version", "taken"), [(2, False), (3, True), (13, True), (14, False)])

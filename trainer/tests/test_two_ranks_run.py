@@ -1,4 +1,7 @@
-"""A whole run by two ranks: one folder, one policy service, and an end that both come to."""
+"""A whole run by two ranks: one folder, one policy service, and an end that both come to.
+
+Steps are counted and no bits are compared: how two ranks add up is up to the library.
+"""
 
 import os
 import signal
@@ -27,18 +30,19 @@ SMALL = (
 MOST_SECONDS = 900
 
 
-def started(folder: Path, *more: str) -> list[subprocess.Popen[str]]:
-    """Both ranks of a run."""
+def started(folder: Path, *more: str) -> list[subprocess.Popen[bytes]]:
+    """Both ranks of a run. What they say goes to files: a pipe that nobody reads would block them."""
     port = _port()
     settings = [f"out='{folder.parent}'", f"name='{folder.name}'", *SMALL, *more]
     command = [sys.executable, "-m", "memalpha_trainer", "train", "--config", str(BANDIT), *settings]
-    return [
-        subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=_environment(rank, port))
-        for rank in range(2)
-    ]
+    ranks = []
+    for rank in range(2):
+        with _said(folder, rank).open("ab") as log:
+            ranks.append(subprocess.Popen(command, stderr=log, env=_environment(rank, port)))
+    return ranks
 
 
-def ended(ranks: list[subprocess.Popen[str]], seconds: float = MOST_SECONDS) -> list[int]:
+def ended(folder: Path, ranks: list[subprocess.Popen[bytes]], seconds: float = MOST_SECONDS) -> list[int]:
     """The exit status of each; ranks that do not end are ended, and count as -9."""
     give_up = time.monotonic() + seconds
     try:
@@ -49,25 +53,24 @@ def ended(ranks: list[subprocess.Popen[str]], seconds: float = MOST_SECONDS) -> 
     finally:
         for each in ranks:
             each.kill()
-    errors = [each.communicate()[1] for each in ranks]
-    print(*errors, sep="\n")
-    return [each.returncode for each in ranks]
+    print(*(_said(folder, rank).read_text() for rank in range(2)), sep="\n")
+    return [each.wait() for each in ranks]
 
 
-def until(true: Callable[[], bool], ranks: list[subprocess.Popen[str]]) -> None:
+def until(true: Callable[[], bool], folder: Path, ranks: list[subprocess.Popen[bytes]]) -> None:
     while not true():
         if any(each.poll() is not None for each in ranks):
-            pytest.fail(f"a rank ended too soon: {ended(ranks, 0)}")
+            pytest.fail(f"a rank ended too soon: {ended(folder, ranks, 0)}")
         time.sleep(0.1)
 
 
-def test_a_signal_to_one_rank_ends_both_with_a_checkpoint_and_both_go_on(tmp_path: Path) -> None:
+def test_a_signal_to_one_rank_ends_both_with_a_checkpoint_and_both_go_on_at_its_step(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     metrics = folder / "metrics.jsonl"
     ranks = started(folder, "optim.steps=1000")
-    until(lambda: metrics.exists() and metrics.stat().st_size > 0, ranks)
+    until(lambda: metrics.exists() and metrics.stat().st_size > 0, folder, ranks)
     ranks[1].send_signal(signal.SIGINT)
-    assert ended(ranks) == [130, 130]
+    assert ended(folder, ranks) == [130, 130]
     run = RunFiles.find(folder)
     stopped = run.status()
     assert stopped.state == "stopped"
@@ -76,12 +79,16 @@ def test_a_signal_to_one_rank_ends_both_with_a_checkpoint_and_both_go_on(tmp_pat
     assert found.name == f"checkpoint-{stopped.step}"
 
     last = stopped.step + 1
-    assert ended(started(folder, f"optim.steps={last}", "--resume")) == [0, 0]
+    assert ended(folder, started(folder, f"optim.steps={last}", "--resume")) == [0, 0]
     assert run.status().state == "done"
     # One folder, written by one of the two.
     assert [line["step"] for line in run.metrics()] == list(range(1, last + 1))
     assert [len(list(run.rollouts(step))) for step in range(last)] == [6] * last
     assert (folder / "checkpoint" / "memalpha.json").is_file()
+
+
+def _said(folder: Path, rank: int) -> Path:
+    return folder.with_name(f"{folder.name}.{rank}.log")
 
 
 def _environment(rank: int, port: int) -> dict[str, str]:

@@ -58,7 +58,8 @@ class CellLine:
     def is_of(self, cell: Cell, config: Config) -> bool:
         """Whether it is a line of this cell under this configuration.
 
-        A setting that was added since then had what is its default now.
+        A setting that the line lacks, as it was added since, is taken to have been what is its default now:
+        whoever adds one must see to it that this is true.
         """
         before = _resolved(self.config)
         same = before is not None and before.model_dump(mode="json") == _portable(config, cell)

@@ -127,6 +127,19 @@ class ChunkGRPOTrainer(GRPOTrainer):
         """Ends training with a checkpoint before the next collection; a signal's handler may call it."""
         self._stopping = True
 
+    def check_first(self) -> None:
+        """Has the source compare the weights that it serves with those that training starts from.
+
+        Called before `train`, by the main process alone.
+
+        Raises:
+            MemalphaError: They are others.
+        """
+        if self._folders is not None:
+            with self.accelerator.autocast():
+                asked = probe(self.model, self.version, self._folders.dtype)
+            self._source.publish(Weights(self._folders.base, self.version, asked))
+
     def publish(self) -> None:
         """Gives the source the weights as they are, unless it has them. Called on all ranks.
 
@@ -136,7 +149,8 @@ class ChunkGRPOTrainer(GRPOTrainer):
         if self._folders is None or self.version == self._published:
             return
         begin = time.perf_counter()
-        state = self._state()
+        # The first weights are the checkpoint's, and stand where it stands.
+        state = {} if self.version == self._first else self._state()
         with self.accelerator.autocast():
             asked = probe(self.model_wrapped, self.version, self._folders.dtype)
         on_main(self.accelerator, lambda: self._serve(state, asked))
@@ -301,6 +315,7 @@ def _counted(batch: Batch, collection: Packed[Row]) -> dict[str, float]:
     trained = sum(counts(row) for row in batch.rows)
     return batch.stats | {
         "rows/passed": float(len(collection.rows)),
+        "rows/passed_tokens": float(sum(len(row.completion_ids) for row in collection.rows)),
         "rows/idle": float(trained - len(collection.rows)),
         "padding/share": 1 - sum(int(each.sum()) for each in widths) / cells,
     }

@@ -11,7 +11,9 @@ from memalpha.errors import BusyError, UnavailableError
 
 T = TypeVar("T")
 
-_TRIES = 8
+# As long as a service may take to start. Pauses alone count: work that was long on its way when the service
+# went away has as much patience left as any other.
+_SECONDS = 600.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 
 
@@ -21,10 +23,13 @@ async def patiently(work: Callable[[], Awaitable[T]]) -> T:
     Raises:
         MemalphaError: What the last try raised, or any try for another reason.
     """
-    backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
-    for tries in range(_TRIES - 1):
+    backoff, left, failures = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE), _SECONDS, 0
+    while True:
         try:
             return await work()
         except (UnavailableError, BusyError):
-            await asyncio.sleep(backoff.pause(tries))
-    return await work()
+            if left <= 0:
+                raise
+        pause = min(backoff.pause(failures), left)
+        await asyncio.sleep(pause)
+        left, failures = left - pause, failures + 1

@@ -38,7 +38,8 @@ class RolloutSource(Protocol):
     def publish(self, weights: Weights) -> None:
         """Has later rollouts written with these weights. Called before `collect`, once for each version.
 
-        The first version is that of the checkpoint that training starts from, which is served already.
+        The first version is that of the checkpoint that training starts from, which is served already; for it
+        this is called before the first evaluation as well.
 
         Raises:
             MemalphaError: They are not served; the trainer stops.

@@ -22,11 +22,12 @@ class JsonLines:
     """The file's one writer."""
 
     def __init__(self, path: Path) -> None:
-        """Opens the file, which need not exist, and removes a torn end.
+        """Opens the file, which need not exist, nor its folder, and removes a torn end.
 
         Raises:
             CorruptionError: DAMAGED_LINE.
         """
+        path.parent.mkdir(parents=True, exist_ok=True)
         self._last, self._size = _whole(path) if path.exists() else (0, 0)
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.ftruncate(self._file, self._size)

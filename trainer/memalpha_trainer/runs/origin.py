@@ -23,21 +23,31 @@ class Origin:
         base: Digest of the checkpoint (`models.digest`); empty if the settings decide it.
         replay: File of rollouts that were replayed; empty if a policy wrote new ones.
         replay_digest: Its SHA-256.
-        data: SHA-256 of the files of instances, in the settings' order; empty if there are none.
+        data: SHA-256 of the file of instances; empty if there is none.
+        evaluation: The setting whose file has the instances for evaluation, which decides what of `data` is
+            trained on; empty if there is no file. That file itself may change: no gradient depends on it.
     """
 
     base: str = ""
     replay: str = ""
     replay_digest: str = ""
     data: str = ""
+    evaluation: str = ""
 
     @classmethod
-    def of(cls, base: str, replay: Path | None, data: Sequence[Path | None] = ()) -> Self:
-        """Of a checkpoint and, perhaps, a file of rollouts and files of instances."""
-        instances = " ".join(_digest(file) if file else "-" for file in data) if any(data) else ""
-        if replay is None:
-            return cls(base, data=instances)
-        return cls(base, str(replay), _digest(replay), instances)
+    def of(cls, base: str, replay: Path | None, data: Path | None = None, *, apart: bool = False) -> Self:
+        """Of a checkpoint and, perhaps, a file of rollouts and one of instances.
+
+        Args:
+            base: See there.
+            replay: A file of rollouts.
+            data: A file of instances.
+            apart: Whether those for evaluation have a file of their own.
+        """
+        replayed = (str(replay), _digest(replay)) if replay else ("", "")
+        if data is None:
+            return cls(base, *replayed)
+        return cls(base, *replayed, _digest(data), "eval.file" if apart else "task.file")
 
     def told(self) -> dict[str, Any]:
         """What there is to tell."""
@@ -51,6 +61,7 @@ class Origin:
         """
         self._compare("base", "ANOTHER_BASE", "checkpoint", starts, run)
         self._compare("data", "ANOTHER_DATA", "instances", starts, run)
+        self._compare("evaluation", "ANOTHER_DATA", "evaluation on instances of", starts, run)
         if starts and starts[-1].get("replay_digest", "") != self.replay_digest:
             was = starts[-1].get("replay") or "rollouts of its own policy"
             message = (
@@ -65,15 +76,10 @@ class Origin:
         begun = next((each[field] for each in starts if each.get(field)), now)
         if begun != now:
             message = (
-                f"run {run} began with {what} {_short(begun)}, and the settings name {_short(now)} now:"
+                f"run {run} began with {what} {begun[:12]}, and the settings name {now[:12] or 'none'} now:"
                 " put back what was there, or train under another name"
             )
             raise make(InvalidInputError, reason, message, path=run, begun=begun)
-
-
-def _short(digests: str) -> str:
-    """Of each file the first digits."""
-    return " and ".join(each[:12] for each in digests.split()) or "none"
 
 
 def _digest(path: Path) -> str:

@@ -8,7 +8,9 @@ all the same say nothing and are left out.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -21,8 +23,9 @@ from memalpha_trainer.records import Rollout
 from memalpha_trainer.rollouts.live import LiveRollouts, Plan
 from memalpha_trainer.rollouts.policy import Sampling
 from memalpha_trainer.rollouts.source import RolloutSource
+from memalpha_trainer.runs import lines
+from memalpha_trainer.runs.lines import JsonLines
 from memalpha_trainer.served import served, with_own_service
-from memalpha_trainer.warmstart.lines import append, whole_lines
 from memalpha_trainer.warmstart.schedule import Row, Schedule
 
 KEPT = 2
@@ -82,14 +85,15 @@ def sampled(
         path: A file with a line for each step, or none yet.
         progress: Is told of each step.
     """
-    steps = whole_lines(path)
-    for step in range(len(steps), config.optim.steps):
-        chosen = best(source.collect(step), config.rewards)
-        rows = [_ids(rollout) for rollout in chosen]
-        append(path, rows)
-        steps.append(rows)
-        progress(step + 1, config.optim.steps)
-    return [(tuple(prompt), tuple(written)) for step in steps for rows in step for prompt, written in rows]
+    steps = [json.loads(line)["rows"] for line in lines.read(path)]
+    with closing(JsonLines(path)) as file:
+        for step in range(len(steps), config.optim.steps):
+            chosen = best(source.collect(step), config.rewards)
+            rows = [each for rollout in chosen for each in _ids(rollout)]
+            file.append([json.dumps({"step": step, "rows": rows})])
+            steps.append(rows)
+            progress(step + 1, config.optim.steps)
+    return [(tuple(prompt), tuple(written)) for rows in steps for prompt, written in rows]
 
 
 def best(rollouts: Sequence[Rollout], table: RewardTable, kept: int = KEPT) -> list[Rollout]:

@@ -1,14 +1,16 @@
 """What a teacher writes about streams, through the real path: the agent's loop over a bank in RAM.
 
 The teacher sees the prompt alone, in the words of the pack that the model is going to read, and later chunks
-show the memory that its mistakes left behind. A file has one JSON line for each stream, in order; whoever
-finds one that ends early, in the middle of a line even, goes on where it ends. No torch here.
+show the memory that its mistakes left behind. A file has one JSON line for each stream, its step being the
+stream's number; whoever finds one that ends early goes on where it ends. No torch here.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +25,9 @@ from memalpha.tasks.ledger.writers import TEACHER, Rates, Teacher
 from memalpha.tasks.memorized import memorize
 from memalpha.tasks.writers import ScriptedPolicy, Writer
 from memalpha_trainer.rollouts.seeds import seed
+from memalpha_trainer.runs import lines
+from memalpha_trainer.runs.lines import JsonLines
 from memalpha_trainer.warmstart.example import Example
-from memalpha_trainer.warmstart.lines import append, whole_lines
 
 Progress = Callable[[int, int], None]
 """Called with streams done and streams in all."""
@@ -70,16 +73,17 @@ def taught(
         InvalidInputError: OTHER_LESSONS: the file holds other streams.
     """
     examples = []
-    done = whole_lines(path)
-    for number in range(lessons.streams):
-        stream = lessons.stream(number)
-        if number < len(done):
-            examples += _read(done[number], stream, path)
-        else:
-            new = trajectory(stream, lessons.teacher(number), settings)
-            append(path, {"stream": stream.instance_id, "examples": [asdict(each) for each in new]})
-            examples += new
-        progress(number + 1, lessons.streams)
+    done = [json.loads(line) for line in lines.read(path)]
+    with closing(JsonLines(path)) as file:
+        for number in range(lessons.streams):
+            stream = lessons.stream(number)
+            if number < len(done):
+                examples += _read(done[number], stream, path)
+            else:
+                new = trajectory(stream, lessons.teacher(number), settings)
+                file.append([_line(number, stream, new)])
+                examples += new
+            progress(number + 1, lessons.streams)
     return examples
 
 
@@ -98,6 +102,11 @@ def trajectory(stream: Instance, writer: Writer, settings: AgentSettings) -> lis
         system, user = (each.content for each in outcome.prompt.messages)
         examples.append(Example(system, user, outcome.completion.text))
     return examples
+
+
+def _line(number: int, stream: Instance, examples: list[Example]) -> str:
+    shown = [asdict(each) for each in examples]
+    return json.dumps({"step": number, "stream": stream.instance_id, "examples": shown})
 
 
 def _read(record: dict[str, Any], stream: Instance, path: Path) -> list[Example]:
