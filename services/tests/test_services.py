@@ -221,6 +221,40 @@ async def test_calls_beyond_the_limit_are_refused_and_places_are_given_back() ->
         assert (await service.client.generate(pb.GenerateRequest())).text == "one two"
 
 
+class Roomy(Engine):
+    """Takes 300 completions at once, which is more than a service takes calls by itself."""
+
+    capacity = 300
+
+    def __init__(self):
+        super().__init__()
+        self.inside = 0
+
+    async def generate(self, request):
+        if self.inside == self.capacity:
+            raise make(BusyError, "POLICY_OVERLOADED", "completions at once: at most 300")
+        self.inside += 1
+        async for piece in super().generate(request):
+            yield piece
+
+
+async def test_a_service_lets_in_what_its_engine_takes_and_the_engine_refuses_the_rest() -> None:
+    engine = Roomy()
+    async with policy_service(engine) as service, AsyncPolicyClient.connect(service.address) as other:
+        # One client has at most 256 calls in flight.
+        calls = [
+            client.generate(pb.GenerateRequest()) for client in (service.client, other) for _ in range(155)
+        ]
+        asked = asyncio.gather(*calls, return_exceptions=True)
+        while engine.inside < 300:
+            await asyncio.sleep(0.01)
+        engine.go.set()
+        replies = await asked
+    refused = [each.reason for each in replies if isinstance(each, BusyError)]
+    # Ten of 310, none of them by the gate, whose reason is OVERLOADED.
+    assert refused == ["POLICY_OVERLOADED"] * 10
+
+
 async def test_cancelling_a_call_ends_its_generation() -> None:
     engine = Engine()
     async with policy_service(engine) as service:

@@ -127,10 +127,11 @@ class Consolidator:
             MemalphaError: Anything else that the memory answers.
         """
         checks.consolidate_request(request)
-        description = await self._policy.describe()
+        description = await self._patiently(self._policy.describe)
         check_consolidation(description, self._settings, self._pack)
         bank_id, start = request.bank_id, request.start_memory_id
-        snapshot = await Snapshot.read(self._memory, bank_id, start, _MOST_LEADERS)
+        read = partial(Snapshot.read, self._memory, bank_id, start, _MOST_LEADERS)
+        snapshot = await self._patiently(read)
         check_bank(description, snapshot.bank)
         leaders = set(snapshot.memories)
         queue = deque(await self._pieces(snapshot))
@@ -150,7 +151,7 @@ class Consolidator:
 
     async def _pieces(self, snapshot: Snapshot) -> list[list[int]]:
         leaders = list(snapshot.memories.values())
-        found = await relatives(self._memory, snapshot.bank.bank_id, leaders)
+        found = await self._patiently(partial(relatives, self._memory, snapshot.bank.bank_id, leaders))
         split = pieces(found.closeness, snapshot.memories, self._settings.piece)
         snapshot.memories = found.found | snapshot.memories
         return split

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache
 
 from memalpha.agent import escapes
 from memalpha.agent.chunking import split_text
@@ -23,6 +24,8 @@ PENDING = "(pending)"
 """Stands before a chunk that is not memorized yet."""
 
 _PENDING_SHARE = 4
+_CACHED_LINES = 1 << 14
+_LONGEST_CACHED = 1024
 _SHORTEST_PASSAGE = 16
 _WORD = re.compile(r"\w+")
 _SECTIONS = {
@@ -97,7 +100,7 @@ class _Packing:
         for memory in memories:
             if memory.id not in taken:
                 opens = all(memory.type != other.type for other in self._memories)
-                tokens = count_tokens(_line(memory)) + 1 + self._label
+                tokens = _counted(_line(memory)) + 1 + self._label
                 tokens += opens * _section_tokens(_SECTIONS[memory.type])
                 if tokens <= self.left() - spare:
                     self._memories.append(memory)
@@ -122,19 +125,24 @@ class _Packing:
 
     def finish(self) -> Context:
         """The block; gives up the last ones added should their lines cost more together than alone."""
-        while self._tokens() > self._budget and (self._memories or self._pending):
+        text, tokens = self._measured()
+        while tokens + self._labels() > self._budget and (self._memories or self._pending):
             (self._memories or self._pending).pop()
-        text = self._text()
+            text, tokens = self._measured()
         return Context(
             text=text,
-            tokens=count_tokens(text),
+            tokens=tokens,
             core=self._core,
             memories=tuple(self._in_order()),
             pending=tuple(self._pending_in_order()),
         )
 
-    def _tokens(self) -> int:
-        return count_tokens(self._text()) + self._label * (len(self._memories) + len(self._pending))
+    def _measured(self) -> tuple[str, int]:
+        text = self._text()
+        return text, count_tokens(text)
+
+    def _labels(self) -> int:
+        return self._label * (len(self._memories) + len(self._pending))
 
     def _text(self) -> str:
         ordered = self._in_order()
@@ -184,6 +192,17 @@ def _section(name: str, lines: Sequence[str]) -> str:
     return "\n".join([f"<{name}>", *lines, f"</{name}>\n"]) if lines else ""
 
 
+def _counted(line: str) -> int:
+    """Tokens of a line; most hits of a question are hits of other questions too."""
+    return _cached_count(line) if len(line) <= _LONGEST_CACHED else count_tokens(line)
+
+
+@lru_cache(maxsize=_CACHED_LINES)
+def _cached_count(line: str) -> int:
+    return count_tokens(line)
+
+
+@cache
 def _section_tokens(name: str) -> int:
     return count_tokens(_section(name, [""])) + 1
 

@@ -41,6 +41,10 @@ def start(
         str | None,
         typer.Option(help="Its model: a checkpoint's folder, or an endpoint's name.", show_default=False),
     ] = None,
+    adapter: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a LoRA adapter on the model, with vllm.", show_default=False),
+    ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Folder of the store and of the logs.", show_default=False)
     ] = None,
@@ -63,9 +67,10 @@ def start(
     """
     session: Session = ctx.obj
     chosen = {"kind": str(embedder)} if embedder else None
+    served = {"model": model, "adapter": adapter}
     settings = session.settings(
         policy_engine=policy,
-        policy={"model": model} if model else None,
+        policy={name: value for name, value in served.items() if value} or None,
         data_dir=data,
         embedder=chosen,
         reader_address=reader,

@@ -66,10 +66,14 @@ def create(name: str, *, wire_format: str, settings: PolicySettings | None = Non
     """The engine of that name, writing calls in that wire format. One with a model takes its time.
 
     Raises:
-        InvalidInputError: `UNKNOWN_ENGINE` or `UNKNOWN_WIRE_FORMAT`, naming the choices.
+        InvalidInputError: `UNKNOWN_ENGINE` or `UNKNOWN_WIRE_FORMAT`, naming the choices; `INVALID_SETTING`
+            for an adapter that the engine would leave out.
         MemalphaError: The model of the settings cannot be served.
     """
     settings = settings or PolicySettings.model_validate({})
+    if settings.adapter is not None and name != "vllm":
+        message = f"policy.adapter must be unset with engine {name}, which serves none; vllm does"
+        raise make(InvalidInputError, "INVALID_SETTING", message, setting="policy.adapter")
     if name == "extractive":
         return ExtractiveEngine(wire_format)
     # A client library, and far more a model's, takes time to load: only what is used is.
@@ -112,6 +116,16 @@ class RestartingEngine(Engine, Protocol):
     @property
     def serving(self) -> bool:
         """Whether completions are to be had. The service asks several times a second, for its health."""
+        ...
+
+
+@runtime_checkable
+class BoundedEngine(Engine, Protocol):
+    """An engine that takes so many completions at once, and refuses more itself."""
+
+    @property
+    def capacity(self) -> int:
+        """Completions in work and in line. The service asks once, as it has to let as many calls in."""
         ...
 
 

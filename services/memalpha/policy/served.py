@@ -60,9 +60,15 @@ class Served:
         self.vocabulary = vocabulary
         self.context = min(context, self.settings.context_tokens or context)
 
+    @property
+    def name(self) -> str:
+        """The checkpoint's, and that of the adapter on it if there is one."""
+        above = self.settings.adapter
+        return f"{self.folder.name}+{above.resolve().name}" if above else self.folder.name
+
     def identity(self, version: int) -> pb.PolicyIdentity:
         """The policy under weights of that number."""
-        return pb.PolicyIdentity(policy_id=self.folder.name, policy_version=version)
+        return pb.PolicyIdentity(policy_id=self.name, policy_version=version)
 
     def description(self, engine: str) -> pb.GetPolicyResponse:
         """What `GetPolicy` says."""
@@ -71,7 +77,7 @@ class Served:
             engine=engine,
             max_context_tokens=self.context,
             wire_format=self._wire_format,
-            model=self.folder.name,
+            model=self.name,
             tokenizer_digest=self.digest,
             scores=True,
             loads_weights=self.settings.weights_root is not None,

@@ -22,8 +22,8 @@ from memalpha.api.policy.v1alpha1.policy_service_pb2_grpc import (
 )
 from memalpha.client.methods import POLICY
 from memalpha.policy.checks import checked_generate, checked_score, unimplemented
-from memalpha.policy.engine import Engine, LoadingEngine, RestartingEngine, ScoringEngine
-from memalpha.services.serving import Answer, Gate, serve
+from memalpha.policy.engine import BoundedEngine, Engine, LoadingEngine, RestartingEngine, ScoringEngine
+from memalpha.services.serving import MAX_CALLS, Answer, Gate, serve
 
 
 class PolicyServicer(PolicyServiceServicer):
@@ -32,7 +32,9 @@ class PolicyServicer(PolicyServiceServicer):
     def __init__(self, engine: Engine) -> None:
         """Over a started engine."""
         self._engine = engine
-        self._completions = Gate()
+        # The engine knows better than a number of calls when it is too much; some have to come in to be told.
+        bound = engine.capacity if isinstance(engine, BoundedEngine) else 0
+        self._completions = Gate(bound + MAX_CALLS)
         self._questions = Gate()
 
     async def Generate(

@@ -1,42 +1,40 @@
-"""What this machine has: GPUs as their driver tells them, memory, and how much of both a model takes."""
+"""What this machine has: GPUs as their driver tells them and as far as they are to be used, and memory."""
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-_QUERY = ("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits")
+_QUERY = (
+    "nvidia-smi",
+    "--query-gpu=index,uuid,name,memory.total,memory.free,driver_version",
+    "--format=csv,noheader,nounits",
+)
 _SECONDS = 20
-_HEADER = 100 * 2**20
-GIB = 2**30
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
+MIB, GIB = 2**20, 2**30
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A GPU: its memory in bytes, and its driver's version."""
+    """A GPU: its memory in bytes, None where the driver does not tell, and its driver's version."""
 
     name: str
-    memory: int
+    memory: int | None
+    free: int | None
     driver: str
+    index: int = 0
+    uuid: str = ""
 
     @property
     def driver_major(self) -> int:
         """The first number of the driver's version."""
         found = re.match(r"\d+", self.driver)
         return int(found[0]) if found else 0
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """How large a model is: parameters, and numbers that are kept of each token it reads."""
-
-    parameters: int
-    per_token: int
 
 
 def gpus() -> list[Gpu]:
@@ -51,9 +49,43 @@ def gpus() -> list[Gpu]:
 
 
 def parsed(table: str) -> list[Gpu]:
-    """GPUs out of the driver's table: name, MiB and version in each line."""
+    """GPUs out of the driver's table: index, identity, name, MiB in all and free, version in each line."""
     rows = [[cell.strip() for cell in line.split(",")] for line in table.splitlines()]
-    return [Gpu(row[0], int(row[1]) * 2**20, row[2]) for row in rows if len(row) == 3 and row[1].isdigit()]
+    return [
+        Gpu(row[2], _bytes(row[3]), _bytes(row[4]), row[5], int(row[0]), row[1])
+        for row in rows
+        if len(row) == 6 and row[0].isdigit()
+    ]
+
+
+def visible(found: Sequence[Gpu], environment: Mapping[str, str]) -> list[Gpu]:
+    """Those that CUDA_VISIBLE_DEVICES leaves, in its order; a name that is none of them ends its list.
+
+    Indices are taken for the driver's: where GPUs differ, CUDA needs CUDA_DEVICE_ORDER=PCI_BUS_ID for that.
+    """
+    if _VISIBLE not in environment:
+        return list(found)
+    left: list[Gpu] = []
+    for name in map(str.strip, environment[_VISIBLE].split(",")):
+        gpu = _named(found, name)
+        if gpu is None or gpu in left:
+            break
+        left.append(gpu)
+    return left
+
+
+def _named(found: Sequence[Gpu], name: str) -> Gpu | None:
+    if name.startswith("MIG-"):
+        # A slice of one of them: the driver's table has only the whole.
+        return Gpu(name, None, None, found[0].driver, uuid=name) if found else None
+    if name.isdigit():
+        return next((gpu for gpu in found if gpu.index == int(name)), None)
+    fits = [gpu for gpu in found if name and gpu.uuid.startswith(name)]
+    return fits[0] if len(fits) == 1 else None
+
+
+def _bytes(mib: str) -> int | None:
+    return int(mib) * MIB if mib.isdigit() else None
 
 
 def free_memory(table: Path = Path("/proc/meminfo")) -> int | None:
@@ -63,47 +95,3 @@ def free_memory(table: Path = Path("/proc/meminfo")) -> int | None:
     except OSError:
         return None
     return int(found[1]) * 1024 if found else None
-
-
-def size(config: dict[str, Any]) -> Size:
-    """A decoder's size by its configuration: embedding, attention with shared keys, gated layers, head.
-
-    Raises:
-        KeyError: The configuration is of no such model.
-    """
-    hidden, layers, heads = (
-        config[name] for name in ("hidden_size", "num_hidden_layers", "num_attention_heads")
-    )
-    shared = config.get("num_key_value_heads") or heads
-    head = config.get("head_dim") or hidden // heads
-    attention = 2 * hidden * head * (heads + shared)
-    layer = attention + 3 * hidden * config["intermediate_size"]
-    tables = 1 if config.get("tie_word_embeddings") else 2
-    return Size(layers * layer + tables * config["vocab_size"] * hidden, 2 * layers * shared * head)
-
-
-def missing_files(folder: Path) -> list[str]:
-    """What of a folder's weights is not there: files that its index names, or all of them."""
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        named = set(json.loads(index.read_bytes()).get("weight_map", {}).values())
-        return sorted(name for name in named if not (folder / name).is_file())
-    return [] if any(folder.glob("*.safetensors")) else ["*.safetensors"]
-
-
-def torn_files(folder: Path) -> list[str]:
-    """Files of weights that are not as long as they say themselves (safetensors' format, header)."""
-    return [path.name for path in sorted(folder.glob("*.safetensors")) if not _is_whole(path)]
-
-
-def _is_whole(path: Path) -> bool:
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if not 2 <= length <= _HEADER:
-            return False
-        try:
-            header = json.loads(file.read(length))
-        except ValueError:
-            return False
-    ends = [part["data_offsets"][1] for name, part in header.items() if name != "__metadata__"]
-    return path.stat().st_size == 8 + length + max(ends, default=0)

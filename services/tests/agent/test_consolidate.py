@@ -435,6 +435,32 @@ async def test_a_memory_that_is_busy_for_a_moment_is_handed_the_same_record_agai
     assert len(set(asked)) == 1
 
 
+@pytest.mark.parametrize("method", ["get_writer_view", "search"])
+async def test_what_is_read_before_the_first_piece_is_asked_for_again_too(
+    memory: AsyncMemoryClient, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    await dogs(memory, 2)
+    policy = Librarian([delete("a")])
+    tries = [stumbling(monkeypatch, memory, method), stumbling(monkeypatch, policy, "describe")]
+    (piece,) = await consolidated(memory, policy)
+    assert len(piece.changes) == 1
+    assert min(map(len, tries)) >= 3
+
+
+def stumbling(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> list[str]:
+    """Has a method be away at its first two calls; returns all calls as they come."""
+    calls, method = list[str](), getattr(owner, name)
+
+    async def away(*arguments: object, **more: object) -> object:
+        calls.append(name)
+        if len(calls) < 3:
+            raise make(UnavailableError, "SHUTTING_DOWN", "going down")
+        return await method(*arguments, **more)
+
+    monkeypatch.setattr(owner, name, away)
+    return calls
+
+
 async def test_what_was_done_before_an_outage_stays_done(memory: AsyncMemoryClient) -> None:
     await dogs(memory, 4)
     gone = make(UnavailableError, "SHUTTING_DOWN", "going down")

@@ -1,7 +1,8 @@
 import pytest
 
 from memalpha.agent import Agent
-from memalpha.agent.context import CUT, PENDING, pack_context
+from memalpha.agent import context as context_module
+from memalpha.agent.context import CUT, PENDING, Context, pack_context
 from memalpha.api.agent.v1alpha1.agent_service_pb2 import RecallRequest, RecallResponse
 from memalpha.api.memory.v1alpha1.memory_pb2 import Chunk, Memory
 from memalpha.api.memory.v1alpha1.memory_service_pb2 import (
@@ -298,3 +299,33 @@ def test_a_context_never_exceeds_its_budget(budget: int) -> None:
     pending = [Chunk(text="Ann:\n dog… " * 10 * n, position=n, event_time="2023-05-08") for n in range(1, 9)]
     context = pack_context("core " * 50, memories, pending, "dog", budget)
     assert context.tokens == count_tokens(context.text) <= budget
+
+
+def test_a_line_is_counted_once_and_packs_as_if_it_were_counted_each_time(monkeypatch) -> None:
+    memories = [
+        fact(n, f"fact {n} " + "dog! " * (n % 40), kind=EPISODIC if n % 3 else SEMANTIC) for n in range(200)
+    ]
+    pending = [Chunk(text="Ann: a dog… " * 10 * n, position=n) for n in range(1, 5)]
+    counted: list[str] = []
+
+    def counting(text: str) -> int:
+        counted.append(text)
+        return count_tokens(text)
+
+    def packed() -> Context:
+        return pack_context("core", memories, pending, "dog", 700)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(context_module, "_counted", count_tokens)
+        plain = packed()
+    context_module._cached_count.cache_clear()
+    monkeypatch.setattr(context_module, "count_tokens", counting)
+    assert [packed(), packed()] == [plain, plain]
+    lines = [text for text in counted if text.startswith("- fact")]
+    assert len(lines) == len(set(lines)) == len(memories)
+
+
+def test_a_long_line_is_counted_but_not_kept() -> None:
+    context_module._cached_count.cache_clear()
+    pack_context("", [fact(1, "word " * 400), fact(2)], [], "q", 4096)
+    assert context_module._cached_count.cache_info().currsize == 1

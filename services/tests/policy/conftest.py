@@ -3,6 +3,7 @@
 import gc
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,10 @@ from memalpha.policy.checkpoint import Training
 from memalpha.policy.tiny.corpus import texts
 from memalpha.policy.tiny.make import Shape, tiny
 
+from .engines import PLACE
+
+# A corner of a GPU will do: others may be at work on it.
+_SMALL: dict[str, Any] = {} if PLACE["device"] == "cpu" else {"gpu_memory": 0.05, "cache_gib": 1}
 TRAINING = Training(
     packs.load("default").digest(wire.get("lines")), "lines", AgentSettings().view_name, DEFAULT_CORE_TOKENS
 )
@@ -61,7 +66,9 @@ def vllm_core(tiny_folder: Any) -> Iterator[Callable[..., tuple[Path, Any]]]:
     def of(*, tied: bool = True, fresh: bool = False) -> tuple[Path, Any]:
         if tied not in running or (fresh and running[tied][1].version != 1):
             close()
-            settings = PolicySettings.model_validate({"model": str(tiny_folder(tied=tied)), "device": "cpu"})
+            settings = PolicySettings.model_validate(
+                {"model": str(tiny_folder(tied=tied)), **PLACE, **_SMALL}
+            )
             prepare(settings)
             served = Served(settings, "lines")
             served.has(vocabulary=512, context=4096)
@@ -81,5 +88,6 @@ def _close_sockets() -> None:
         warnings.simplefilter("ignore")
         gc.collect()
         for each in [each for each in gc.get_objects() if isinstance(each, zmq.Context)]:
-            if not each.closed:
+            # One may be the shadow of another, and is gone with it.
+            with suppress(zmq.ZMQError):
                 each.destroy(linger=0)

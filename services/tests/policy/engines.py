@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from memalpha.policy.engine import Engine, opened
 from memalpha.services.policy import PolicyServicer
 
 Step = Callable[[web.Request], Coroutine[Any, Any, web.StreamResponse]]
+PLACE: dict[str, Any] = {"device": os.environ.get("MEMALPHA_TEST_DEVICE", "cpu")}
+"""Where models run in these tests."""
 WORDS = "E+ 2023-05-08 Ann baked bread in Leeds on that very day\nnothing else\n"
 
 
@@ -148,7 +151,7 @@ async def behind(
 
 def local(folder: Path, **settings: object) -> Any:
     """The transformers engine on a checkpoint."""
-    return serving("transformers", **{"model": str(folder), "device": "cpu", **settings})
+    return serving("transformers", **{"model": str(folder), **PLACE, **settings})
 
 
 @asynccontextmanager
@@ -157,6 +160,6 @@ async def over(shared: tuple[Path, Any], **settings: object) -> AsyncIterator[Se
     from memalpha.policy.vllm.engine import VLLMEngine
 
     folder, core = shared
-    checked = PolicySettings.model_validate({"model": str(folder), "device": "cpu", **settings})
+    checked = PolicySettings.model_validate({"model": str(folder), **PLACE, **settings})
     async with served(VLLMEngine(checked, "lines", core)) as service:
         yield service

@@ -147,3 +147,47 @@ def test_a_role_that_opens_a_chat_of_people_is_one_of_them() -> None:
     # Where an assistant and whom it helps speak, labels of lists do not.
     helped = told("user: I live in Oslo.\nassistant: Plans:\nRome: May 2023\nRome: June 2023")
     assert not any(each.startswith("Rome:") for each in helped)
+
+
+@pytest.mark.parametrize("key", ["user", "system", "Assistant"])
+def test_code_whose_lines_look_like_turns_stays_code(key: str) -> None:
+    chunk = f"user: My settings:\n```yaml\n{key}: 42 tomatoes\n```\nThey run in Leeds.\nassistant: Good."
+    assert [(each.speaker, each.text) for each in sentences(chunk, "")] == [
+        ("user", "My settings:"),
+        ("user", "They run in Leeds."),
+        ("assistant", "Good."),
+    ]
+    # The control: without a fence it is a turn.
+    assert key in {each.speaker for each in sentences(chunk.replace("```yaml\n", ""), "")}
+
+
+def test_code_that_is_never_closed_ends_at_a_turn_though_there_is_more_code() -> None:
+    chunk = "user: Look:\n```\nx = 1\nassistant: It runs.\nuser: And this:\n```\ny = 2\n```\nIn Leeds."
+    assert [(each.speaker, each.text) for each in sentences(chunk, "")] == [
+        ("user", "Look:"),
+        ("assistant", "It runs."),
+        ("user", "And this:"),
+        ("user", "In Leeds."),
+    ]
+
+
+def test_a_fence_behind_a_speakers_name_opens_code() -> None:
+    chunk = "user: ```yaml\nuser: bob\nsystem: 42\n```\nassistant: ```\nx = 1\n```\nIt runs in Leeds."
+    assert [(each.speaker, each.text) for each in sentences(chunk, "") if each.text != "…"] == [
+        ("assistant", "It runs in Leeds.")
+    ]
+
+
+def test_keys_of_code_are_no_nicknames_of_people() -> None:
+    code = "margin: 0 auto\npadding: 1px\nmargin: 10px\npadding: 2px"
+    chunk = f"Ann: I write styles:\n```css\n{code}\n```\nBen: I live in Leeds.\nAnn: margin: 5px is too much."
+    assert {each.speaker for each in sentences(chunk, "")} == {"Ann", "Ben"}
+    bare = chunk.replace("```css\n", "").replace("```\n", "")
+    assert {each.speaker for each in sentences(bare, "")} == {"Ann", "Ben", "margin", "padding"}
+
+
+@pytest.mark.parametrize("before", ["- ", "1. ", "> ", "> - "])
+def test_code_in_a_list_or_a_quotation_is_code(before: str) -> None:
+    close = "> ```" if ">" in before else "  ```"
+    chunk = f"user: Steps:\n{before}```sh\nharvest 42 tomatoes\n{close}\nTomatoes grow in Leeds."
+    assert [each.text for each in sentences(chunk, "")] == ["Steps:", "Tomatoes grow in Leeds."]

@@ -18,7 +18,7 @@ from memalpha.policy.local.sampling import Sampling
 from memalpha.policy.local.tokens import Decoder
 from memalpha.policy.stops import StopWatch
 from memalpha.policy.vllm import core as core_module
-from memalpha.policy.vllm.core import Core
+from memalpha.policy.vllm.core import Core, Weights
 from memalpha.policy.vllm.process import ProcessDied, Step
 from memalpha.policy.vllm.request import Request
 
@@ -42,6 +42,10 @@ class Model:
     pause: float = 0.001
     starts: int = 0
     missing: set[Path] = field(default_factory=set)
+    # Folders that break off in the middle.
+    torn: set[Path] = field(default_factory=set)
+    # Folders that were changed, and what they hold now.
+    changed: dict[Path, str] = field(default_factory=dict)
     running: list["Stand"] = field(default_factory=list)
     legs: list[tuple[int, list[int], int]] = field(default_factory=list)
     open_legs: int = 0
@@ -53,6 +57,11 @@ class Model:
         self.starts += 1
         self.running.append(Stand(self))
         return self.running[-1]
+
+    def marked(self, folder: Path) -> dict[str, str]:
+        if folder in self.missing:
+            raise FileNotFoundError(folder)
+        return {"model.safetensors": self.changed.get(folder, folder.name)}
 
     @property
     def now(self) -> "Stand":
@@ -88,8 +97,9 @@ class Stand:
 
     async def take(self, folder: Path, version: int) -> None:
         self._check()
-        if folder in self.model.missing:
-            raise FileNotFoundError(folder)
+        if folder in self.model.torn:
+            self.weights = Path("mixed")
+            raise ValueError("a tensor is missing")
         assert self.model.open_legs == 0
         await asyncio.sleep(self.model.pause)
         self._check()
@@ -104,12 +114,16 @@ class Stand:
             raise ProcessDied
 
 
+def weights(folder: Path, version: int) -> Weights:
+    return Weights(folder, version, {"model.safetensors": folder.name})
+
+
 @asynccontextmanager
 async def opened(**model: Any) -> AsyncIterator[tuple[Core, Model]]:
     """A core over stand-ins that start at once."""
     made = Model(**model)
     made.may_start.set()
-    core = Core(made.start, BASE, 1)  # pyright: ignore[reportArgumentType]
+    core = Core(made.start, weights(BASE, 1), made.marked)  # pyright: ignore[reportArgumentType]
     try:
         yield core, made
     finally:
@@ -198,7 +212,7 @@ async def test_completions_in_work_go_on_under_new_weights_and_say_so() -> None:
         made = request(most=40)
         running = asyncio.create_task(written(core, made))
         await until(lambda: len(made.new) >= 5)
-        await core.exchange(NEW, 2, [], no_probe)
+        await core.exchange(weights(NEW, 2), [], no_probe)
         pieces = await running
     ids = [each for piece in pieces for each in piece.ids]
     assert len(ids) == 40
@@ -215,7 +229,7 @@ async def test_no_leg_begins_while_weights_are_exchanged() -> None:
         running = [asyncio.create_task(written(core, request(most=20))) for _ in range(8)]
         await until(lambda: model.open_legs == 8)
         # `take` of the stand-in asserts that it is alone; these come while it works.
-        exchange = asyncio.create_task(core.exchange(NEW, 2, [], no_probe))
+        exchange = asyncio.create_task(core.exchange(weights(NEW, 2), [], no_probe))
         late = [asyncio.create_task(written(core, request(most=3))) for _ in range(4)]
         await exchange
         found = await asyncio.gather(*running, *late)
@@ -227,7 +241,7 @@ async def test_a_completion_bound_to_a_schema_is_finished_before_an_exchange() -
         made = request(most=30, schema="{}")
         running = asyncio.create_task(written(core, made))
         await until(lambda: len(made.new) >= 5)
-        await core.exchange(NEW, 2, [], no_probe)
+        await core.exchange(weights(NEW, 2), [], no_probe)
         pieces = await running
     assert {piece.version for piece in pieces} == {1}
     assert len(model.legs) == 1
@@ -245,7 +259,7 @@ async def test_a_probe_sees_the_new_weights_before_anybody_else() -> None:
         running = asyncio.create_task(written(core, made))
         await until(lambda: len(made.new) >= 5)
         with pytest.raises(ConflictError):
-            await core.exchange(NEW, 2, [[1, 2, 3]], refuse)
+            await core.exchange(weights(NEW, 2), [[1, 2, 3]], refuse)
         pieces = await running
         assert core.version == 1
         assert (await core.score([[1, 2]])) == ([[1.0]], 1)
@@ -258,7 +272,7 @@ async def test_scores_that_an_exchange_interrupts_are_made_again() -> None:
     async with opened(pause=0.05) as (core, _):
         scoring = asyncio.create_task(core.score([[1, 2]]))
         await until(lambda: core._legs)
-        await core.exchange(NEW, 2, [], no_probe)
+        await core.exchange(weights(NEW, 2), [], no_probe)
         assert await scoring == ([[2.0]], 2)
 
 
@@ -274,7 +288,7 @@ async def test_a_pass_that_fails_ends_its_completion_and_nothing_else() -> None:
 
 async def test_vllm_that_dies_fails_at_once_and_comes_back_under_its_weights() -> None:
     async with opened() as (core, model):
-        await core.exchange(NEW, 5, [], no_probe)
+        await core.exchange(weights(NEW, 5), [], no_probe)
         made = request(most=10_000)
         running = asyncio.create_task(written(core, made))
         await until(lambda: len(made.new) >= 3)
@@ -288,7 +302,7 @@ async def test_vllm_that_dies_fails_at_once_and_comes_back_under_its_weights() -
         for refused in (
             written(core, request()),
             core.score([[1, 2]]),
-            core.exchange(NEWER, 6, [], no_probe),
+            core.exchange(weights(NEWER, 6), [], no_probe),
         ):
             with pytest.raises(UnavailableError):
                 await refused
@@ -303,7 +317,7 @@ async def test_vllm_that_dies_fails_at_once_and_comes_back_under_its_weights() -
 
 async def test_what_waits_for_an_exchange_fails_with_it_when_vllm_dies() -> None:
     async with opened(pause=0.05) as (core, model):
-        exchange = asyncio.create_task(core.exchange(NEW, 2, [], no_probe))
+        exchange = asyncio.create_task(core.exchange(weights(NEW, 2), [], no_probe))
         await until(lambda: not core._gate.is_set())
         late: list[Any] = [written(core, request()), core.score([[1, 2]])]
         waiting = [asyncio.create_task(each) for each in late]
@@ -334,29 +348,112 @@ async def test_vllm_that_does_not_start_is_started_until_it_does() -> None:
         assert (await written(core, request()))[-1].reason
 
 
-async def test_weights_that_are_gone_are_waited_for_and_never_replaced_by_older_ones() -> None:
+@pytest.mark.parametrize("how", ["missing", "changed"])
+async def test_weights_that_are_gone_are_waited_for_and_never_replaced_by_others(how) -> None:
     async with opened() as (core, model):
-        await core.exchange(NEW, 2, [], no_probe)
-        model.missing.add(NEW)
+        await core.exchange(weights(NEW, 2), [], no_probe)
+        model.missing |= {NEW} if how == "missing" else set()
+        model.changed |= {NEW: "others"} if how == "changed" else {}
         model.now.dead = True
-        await until(lambda: core.down is not None and core.down.reason == "WEIGHTS_GONE")
-        with pytest.raises(UnavailableError, match="version 2"):
+        await until(lambda: core.bare)
+        with pytest.raises(UnavailableError, match="version 2") as caught:
             await written(core, request())
-        await core.exchange(NEWER, 3, [], no_probe)
+        assert caught.value.reason == "WEIGHTS_GONE"
+        assert model.now.taken == []
+        await core.exchange(weights(NEWER, 3), [], no_probe)
         assert {piece.version for piece in await written(core, request())} == {3}
 
 
-async def test_old_weights_that_cannot_be_taken_back_cost_a_new_start() -> None:
+async def test_weights_that_are_gone_come_back_under_their_number_if_they_are_the_same() -> None:
     async with opened() as (core, model):
-        await core.exchange(NEW, 2, [], no_probe)
-        model.missing |= {NEW, NEWER}
+        await core.exchange(weights(NEW, 2), [], no_probe)
+        model.missing.add(NEW)
+        model.now.dead = True
+        await until(lambda: core.bare)
+        with pytest.raises(ConflictError) as caught:
+            await core.exchange(weights(NEWER, 2), [], no_probe)
+        assert caught.value.reason == "WEIGHTS_DIFFER"
+        assert core.bare
+        await core.exchange(Weights(Path("newer"), 2, weights(NEW, 2).mark), [], no_probe)
+        assert {piece.version for piece in await written(core, request())} == {2}
+
+
+async def test_a_model_that_changed_on_disk_is_not_started_again_until_it_is_what_it_was() -> None:
+    async with opened() as (core, model):
+        model.changed[BASE] = "others"
+        model.now.dead = True
+        await until(lambda: "are not those any more" in str(core.down))
+        assert model.starts == 1
+        model.changed.clear()
+        await until(lambda: core.down is None)
+        assert {piece.version for piece in await written(core, request())} == {1}
+
+
+@pytest.mark.parametrize("version", [1, 2])
+async def test_after_a_probe_that_failed_old_weights_that_have_changed_are_not_served(version) -> None:
+    def refuse(_scores: list[list[float]]) -> float:
+        raise make(ConflictError, "PROBE_FAILED", "off")
+
+    async with opened(pause=0.01) as (core, model):
+        old = NEW if version == 2 else BASE
+        if version == 2:
+            await core.exchange(weights(NEW, 2), [], no_probe)
+        model.changed[old] = "others"
+        made = request(most=10_000)
+        running = asyncio.create_task(written(core, made))
+        await until(lambda: made.new)
+        with pytest.raises(ConflictError):
+            await core.exchange(weights(NEWER, 3), [[1, 2]], refuse)
+        with pytest.raises(UnavailableError) as caught:
+            await asyncio.wait_for(running, 20)
+        assert caught.value.reason == "WEIGHTS_GONE"
+        assert SAYS[NEWER] not in made.new
+        assert model.now.taken[-1] == (NEWER, 3)
+        await core.exchange(Weights(old, version, weights(old, version).mark), [], no_probe)
+        assert {piece.version for piece in await written(core, request())} == {version}
+
+
+async def test_of_weights_that_were_taken_in_part_nothing_is_left() -> None:
+    async with opened() as (core, model):
+        await core.exchange(weights(NEW, 2), [], no_probe)
+        model.torn.add(NEWER)
         first = model.now
-        with pytest.raises(FileNotFoundError):
-            await core.exchange(NEWER, 3, [], no_probe)
+        with pytest.raises(InternalError, match="a tensor is missing") as caught:
+            await core.exchange(weights(NEWER, 3), [], no_probe)
+        assert caught.value.reason == "LOAD_FAILED"
         assert first.dead
-        model.missing.remove(NEW)
+        assert first.taken == [(NEW, 2)]
         await until(lambda: model.starts == 2 and core.down is None)
         assert {piece.version for piece in await written(core, request())} == {2}
+
+
+async def test_a_new_start_that_fails_says_why_to_whoever_asks() -> None:
+    async with opened() as (core, model):
+        start, broken = core._start, [True]
+
+        def failing() -> Any:
+            if broken[0]:
+                raise make(UnsupportedError, "MODEL_NOT_LOADED", "no memory for the cache")
+            return start()
+
+        core._start = failing
+        model.now.dead = True
+        await until(lambda: "no memory for the cache" in str(core.down))
+        with pytest.raises(UnavailableError, match="no memory for the cache"):
+            await written(core, request())
+        broken[0] = False
+        await until(lambda: core.down is None)
+
+
+async def test_tokens_count_as_cached_if_no_leg_had_to_read_them() -> None:
+    made = request()
+    made.begins(3)
+    # The prompt has two; what was written since is none of it.
+    assert made.cached == 2
+    made.begins(0)
+    assert made.cached == 0
+    made.begins(2)
+    assert made.cached == 0
 
 
 async def test_closing_ends_what_is_in_work() -> None:
@@ -371,10 +468,60 @@ async def test_closing_ends_what_is_in_work() -> None:
     assert model.now.dead
 
 
+async def test_closing_while_vllm_is_started_again_leaves_no_process() -> None:
+    async with opened() as (core, model):
+        model.may_start.clear()
+        model.now.dead = True
+        await until(lambda: core.down is not None and core._starting and not core._starting.done())
+        closing = asyncio.create_task(asyncio.to_thread(core.close))
+        await until(lambda: core._closed is not None)
+        model.may_start.set()
+        await asyncio.wait_for(closing, 20)
+    assert model.starts == 2
+    assert all(each.dead for each in model.running)
+
+
+async def test_closing_while_weights_are_taken_again_leaves_no_process() -> None:
+    async with opened() as (core, model):
+        await core.exchange(weights(NEW, 2), [], no_probe)
+        model.pause = 0.5
+        model.now.dead = True
+        await until(lambda: model.starts == 2)
+    assert all(each.dead for each in model.running)
+
+
+async def test_closing_in_the_middle_of_an_exchange_answers_everybody() -> None:
+    async with opened(pause=30) as (core, model):
+        exchange = asyncio.create_task(core.exchange(weights(NEW, 2), [], no_probe))
+        await until(lambda: not core._gate.is_set())
+        second = asyncio.create_task(core.exchange(weights(NEWER, 3), [], no_probe))
+        late: list[Any] = [written(core, request()), core.score([[1, 2]])]
+        waiting = [asyncio.create_task(each) for each in late]
+        await until(lambda: core.count == 1)
+        await asyncio.wait_for(asyncio.to_thread(core.close), 20)
+        for each in (exchange, second, *waiting):
+            with pytest.raises(UnavailableError, match="closing"):
+                await asyncio.wait_for(each, 20)
+        with pytest.raises(UnavailableError, match="closing"):
+            await core.exchange(weights(NEW, 2), [], no_probe)
+    assert model.now.dead
+
+
+async def test_who_goes_away_from_an_exchange_leaves_the_weights_as_they_were() -> None:
+    async with opened(pause=0.05) as (core, model):
+        exchange = asyncio.create_task(core.exchange(weights(NEW, 2), [], no_probe))
+        await until(lambda: not core._gate.is_set())
+        exchange.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await exchange
+        await until(lambda: model.starts == 2 and core.down is None)
+        assert await core.score([[1, 2]]) == ([[1.0]], 1)
+
+
 def test_a_model_that_does_not_start_is_told_and_leaves_no_thread() -> None:
     def start() -> Any:
         raise make(UnsupportedError, "MODEL_NOT_LOADED", "no such model")
 
     with pytest.raises(UnsupportedError):
-        Core(start, BASE, 1)
+        Core(start, weights(BASE, 1))
     assert not [thread for thread in threading.enumerate() if thread.name == "policy-vllm"]

@@ -1,13 +1,16 @@
 """What the vllm engine refuses before anything is started; no library of models is needed."""
 
 import json
+import os
+from types import SimpleNamespace
 
 import pytest
 
 from memalpha.config import PolicySettings
-from memalpha.errors import InvalidInputError
+from memalpha.errors import InternalError, InvalidInputError, MemalphaError, UnsupportedError
 from memalpha.policy.engine import create
-from memalpha.policy.vllm import process
+from memalpha.policy.local import libraries
+from memalpha.policy.vllm import files, process
 from memalpha.policy.vllm.process import engine_arguments
 
 
@@ -63,3 +66,81 @@ def test_on_a_cpu_every_prompt_is_read_whole(folder, context) -> None:
     told = engine_arguments(folder, settings, context, on_cpu=True)
     assert told["enable_chunked_prefill"] is False
     assert told["max_num_batched_tokens"] >= context
+
+
+def platform(name: str) -> SimpleNamespace:
+    """vLLM's own notion of where it runs, which its build decides."""
+    found = SimpleNamespace(is_cpu=lambda: name == "cpu", is_cuda_alike=lambda: name == "cuda")
+    return SimpleNamespace(current_platform=found)
+
+
+@pytest.mark.parametrize("build", ["cpu", "cuda"])
+def test_the_build_of_vllm_decides_where_it_runs(monkeypatch, build) -> None:
+    monkeypatch.setattr(process, "_platforms", platform(build))
+    assert process.device(PolicySettings.model_validate({"device": "auto"})) == build
+    assert process.device(PolicySettings.model_validate({"device": build})) == build
+    other = "cuda" if build == "cpu" else "cpu"
+    with pytest.raises(InvalidInputError, match=f"runs on {build}") as caught:
+        process.device(PolicySettings.model_validate({"device": other}))
+    assert caught.value.reason == "DEVICE_DIFFERS"
+
+
+def test_a_build_that_finds_no_device_is_told(monkeypatch) -> None:
+    monkeypatch.setattr(process, "_platforms", platform("none"))
+    with pytest.raises(InvalidInputError, match="no device") as caught:
+        process.device(PolicySettings.model_validate({"device": "auto"}))
+    assert caught.value.reason == "DEVICE_DIFFERS"
+
+
+@pytest.mark.parametrize(("settings", "threads"), [({"threads": 3}, "3"), ({}, "5")])
+def test_threads_that_are_set_win_over_the_environment(monkeypatch, settings, threads) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    monkeypatch.setenv(process.OWNER, "")
+    for name in process._ENVIRONMENT:
+        monkeypatch.setenv(name, "")
+    monkeypatch.setattr(process, "find_spec", lambda _name: True)
+    monkeypatch.setattr(libraries, "prepare", lambda _threads: None)
+    process.prepare(PolicySettings.model_validate(settings))
+    assert os.environ["OMP_NUM_THREADS"] == threads
+
+
+class ClientError(Exception):
+    """As vLLM refuses requests; it names the parameter, but for a schema."""
+
+    parameter: str | None = None
+
+
+@pytest.mark.parametrize(
+    ("schema", "parameter", "reason"),
+    [
+        ("{}", None, "INVALID_SCHEMA"),
+        ("", None, "GENERATION_FAILED"),
+        ("{}", "logprobs", "GENERATION_FAILED"),
+    ],
+)
+def test_a_schema_is_blamed_for_nothing_else(monkeypatch, schema, parameter, reason) -> None:
+    monkeypatch.setattr(process, "_dead", SimpleNamespace(EngineDeadError=ArithmeticError))
+    monkeypatch.setattr(process, "_exceptions", SimpleNamespace(VLLMClientError=ClientError))
+    error = ClientError("it cannot be")
+    error.parameter = parameter
+    with pytest.raises(MemalphaError, match="it cannot be") as caught, process._translated(schema=schema):
+        raise error
+    assert caught.value.reason == reason
+    assert isinstance(caught.value, InvalidInputError if reason == "INVALID_SCHEMA" else InternalError)
+
+
+def test_weights_for_another_network_are_told_from_those_for_the_same(tmp_path) -> None:
+    served = {"rope_theta": 10_000.0, "dtype": "float32", "hidden_size": 64}
+    files.check_alike(tmp_path, {**served, "dtype": "bfloat16", "use_cache": False}, served)
+    for other in ({**served, "rope_theta": 1e6}, {**served, "more": 1}, {"hidden_size": 64}):
+        with pytest.raises(UnsupportedError) as caught:
+            files.check_alike(tmp_path, other, served)
+        assert caught.value.reason == "CONFIG_DIFFERS"
+
+
+def test_a_folder_that_was_never_sealed_is_known_by_its_files(folder) -> None:
+    (folder / "model.safetensors").write_bytes(b"12345678")
+    before = files.mark(folder)
+    assert files.mark(folder) == before
+    (folder / "model.safetensors").write_bytes(b"123456789")
+    assert files.mark(folder) != before

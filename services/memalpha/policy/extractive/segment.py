@@ -21,7 +21,8 @@ _TIME_LINE = re.compile(r"\[(\d{4}-\d{2}-\d{2}[^\]\s]{0,24})\]$")
 _HEADING = re.compile(r"#{1,6}\s+(.+?)\s*#*$")
 _BULLET = re.compile(r"(?:[-*+•]|\d{1,3}[.)])\s+(?:\[[ xX]\]\s+)?")
 # CommonMark 0.31, section 4.5: what stands behind backticks has none, or it is code within a line.
-_FENCE = re.compile(r"(`{3,}(?=[^`]*$)|~{3,})\s*(.*)$")
+# It may stand in a quotation or a list.
+_FENCE = re.compile(r"(?:>\s*|(?:[-*+]|\d{1,3}[.)])\s+)*(`{3,}(?=[^`]*$)|~{3,})\s*(.*)$")
 _SENTENCE = re.compile(r"(?:\S+\s+){3,}\S+[.!?…。！？][\"'”’)\]]*$")
 LONGEST = 600
 _ROOM = re.compile(rf"\S[\s\S]{{0,{LONGEST - 1}}}(?!\S)|\S{{{LONGEST}}}")
@@ -56,7 +57,7 @@ def sentences(chunk: str, time: str, *, code: bool = False) -> list[Sentence]:
     """
     lines = [line.strip() for line in chunk.splitlines()]
     first = next((line for line in lines if line and not _TIME_LINE.match(line)), "")
-    speakers = _speakers(lines, first)
+    speakers = _speakers(_without_code(lines, None), first)
     talk = bool(_label(first, speakers))
     if not code:
         lines = _without_code(lines, speakers if talk else frozenset())
@@ -76,6 +77,7 @@ def speaker_of(line: str) -> str:
 def _speakers(lines: list[str], first: str) -> frozenset[str]:
     """Who speaks in a conversation: names as such, and nicknames in small letters that open several lines.
 
+    The lines are those outside of code, whose keys open lines as well.
     In a chat with an assistant nobody else speaks, whatever its lists and code look like. A role that opens a
     chat of people with names is one of them.
     """
@@ -99,26 +101,47 @@ def _has_people(labels: Counter[str]) -> bool:
     )
 
 
-def _label(line: str, speakers: frozenset[str]) -> str:
+def _label(line: str, speakers: frozenset[str] | None) -> str:
+    """Who begins to speak with a line, of these speakers or of any."""
     match = _LABEL.match(line)
-    return match[1] if match and match[1] in speakers else ""
+    return match[1] if match and (speakers is None or match[1] in speakers) else ""
 
 
-def _without_code(lines: list[str], speakers: frozenset[str]) -> list[str]:
-    """A blank line for each line of fenced code; a turn ends its code.
+def _said(line: str, label: str) -> str:
+    return line[len(label) + 2 :] if label else line
+
+
+def _without_code(lines: list[str], speakers: frozenset[str] | None) -> list[str]:
+    """A blank line for each line of fenced code; a turn ends its code, unless the turn is itself code.
 
     What goes on from another chunk began in the middle of code if its first fence could only close some.
     """
     kept: list[str] = []
-    fence = ""
+    fence, closed = "", 0
     for place, line in enumerate(lines):
-        label = _label(line, speakers)
-        text = line[len(label) + 2 :] if label else line
+        label = "" if place < closed else _label(line, speakers)
+        if label and fence:
+            closed = _closed(lines, place, fence, speakers)
+            label = "" if closed else label
+        text = _said(line, label)
         if label or not place:
             fence = _begun(text, lines[place + 1 :], speakers)
         before, fence = fence, _fenced(text, fence)
         kept.append((f"{label}: …" if label else "") if before or fence else line)
     return kept
+
+
+def _closed(lines: list[str], place: int, fence: str, speakers: frozenset[str] | None) -> int:
+    """The place behind code whose line looks like a turn; 0 if it is a turn, and the code was never closed.
+
+    It is code if all that follows comes out even then: the next fence closes it, and later ones close theirs.
+    """
+    behind = 0
+    for at in range(place, len(lines)):
+        line = lines[at]
+        fence = _fenced(line if fence else _said(line, _label(line, speakers)), fence)
+        behind = behind or (0 if fence else at + 1)
+    return 0 if fence else behind
 
 
 def _fenced(line: str, fence: str) -> str:
@@ -129,7 +152,7 @@ def _fenced(line: str, fence: str) -> str:
     return "" if found and found[1].startswith(fence) and not found[2] else fence
 
 
-def _begun(text: str, later: list[str], speakers: frozenset[str]) -> str:
+def _begun(text: str, later: list[str], speakers: frozenset[str] | None) -> str:
     """The fence of code that began in the chunk before; empty if a turn, of this first line, begins without.
 
     Such a turn goes on from another chunk, has one fence more than pairs, and the first names no language.

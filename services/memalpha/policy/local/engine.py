@@ -58,6 +58,11 @@ class TransformersEngine:
         """Completions in work, and completions that wait."""
         return self._worker.load
 
+    @property
+    def capacity(self) -> int:
+        """See `BoundedEngine`."""
+        return self._served.settings.rows + self._served.settings.waiting
+
     def describe(self) -> pb.GetPolicyResponse:
         """See `Engine`."""
         return self._served.description("transformers")

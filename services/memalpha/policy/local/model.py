@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from memalpha.errors import MemalphaError, UnsupportedError, make
+from memalpha.errors import MemalphaError
+from memalpha.policy.architecture import Architecture, not_loaded
 from memalpha.policy.local import network as passes
 from memalpha.policy.local.libraries import safetensors, torch, transformers
 
-ARCHITECTURES = ("Qwen2ForCausalLM", "Qwen3ForCausalLM", "LlamaForCausalLM")
 # Tokens of one scoring pass, and logits of one call of the head: what bounds their memory.
 _PASS_TOKENS = 8192
 _HEAD_LOGITS = 1 << 25
@@ -149,11 +149,8 @@ def _passes(sequences: Sequence[Sequence[int]]) -> Iterator[list[int]]:
 
 
 def _check_architecture(folder: Path, config: Any) -> None:
-    names = config.architectures or ["none"]
-    if names[0] not in ARCHITECTURES:
-        raise not_loaded(folder, f"architecture must be one of {', '.join(ARCHITECTURES)}, not {names[0]}")
-    if set(getattr(config, "layer_types", None) or ["full_attention"]) != {"full_attention"}:
-        raise not_loaded(folder, "layer_types must be full_attention throughout")
+    # The library's reading of the file, which has what the file leaves out.
+    Architecture.model_validate(config.to_dict()).check(folder)
 
 
 def _tensors(folder: Path) -> dict[str, Any]:
@@ -200,9 +197,3 @@ def loading(folder: Path) -> Iterator[None]:
         raise
     except Exception as error:  # safetensors' own error derives from nothing else
         raise not_loaded(folder, f"{type(error).__name__}: {error}") from error
-
-
-def not_loaded(folder: Path, reason: str) -> UnsupportedError:
-    """The error of a folder that cannot be served."""
-    message = f"model {folder} cannot be served: {' '.join(reason.split())[:500]}"
-    return make(UnsupportedError, "MODEL_NOT_LOADED", message, path=folder)

@@ -70,6 +70,11 @@ class OpenAIEngine:
         at_once = min(self._inside, self._settings.rows)
         return at_once, self._inside - at_once
 
+    @property
+    def capacity(self) -> int:
+        """See `BoundedEngine`."""
+        return self._settings.rows + self._settings.waiting
+
     def describe(self) -> pb.GetPolicyResponse:
         """See `Engine`."""
         return pb.GetPolicyResponse(
@@ -91,7 +96,7 @@ class OpenAIEngine:
             UnavailableError: POLICY_UNAVAILABLE, POLICY_BAD_REPLY: the stream broke off or is none.
         """
         body = self._body(request)
-        limit = self._settings.rows + self._settings.waiting
+        limit = self.capacity
         if self._inside >= limit:
             message = f"completions at once: at most {limit}; try again"
             raise make(BusyError, "POLICY_OVERLOADED", message, limit=limit)

@@ -4,6 +4,10 @@ The thread has an event loop of its own, on which everything here runs but what 
 Work goes through a gate. The gate is shut while weights are exchanged: legs in work are cut off, and go on
 behind the gate, so that a leg is of one version of the weights and a probe is alone with the new ones. It is
 also shut while vLLM is down: whatever is in work or comes then fails with `UnavailableError`, at once.
+
+A number of weights stands for the same weights forever. What is loaded again, after a new start or after a
+probe that failed, is compared with what was served before; and of weights that were taken in part nothing is
+left, as vLLM is started again.
 """
 
 from __future__ import annotations
@@ -14,10 +18,19 @@ import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import aclosing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from memalpha.errors import BusyError, InternalError, MemalphaError, UnavailableError, make
+from memalpha.errors import (
+    BusyError,
+    ConflictError,
+    InternalError,
+    MemalphaError,
+    UnavailableError,
+    make,
+)
+from memalpha.policy.vllm.files import Mark, mark
 from memalpha.policy.vllm.process import Process, ProcessDied
 from memalpha.policy.vllm.request import Request
 from memalpha.telemetry import get_logger
@@ -31,29 +44,43 @@ Probe = Callable[[list[list[float]]], float]
 """Compares the scores of a probe's sequences: returns how far off they are, or raises."""
 
 
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Weights under their number, and what tells them from any others."""
+
+    folder: Path
+    version: int
+    mark: Mark
+
+
 class Core:
     """vLLM under one model, for as long as it is open. Methods are called from any thread."""
 
-    def __init__(self, start: Callable[[], Process], folder: Path, version: int) -> None:
+    def __init__(
+        self, start: Callable[[], Process], base: Weights, marked: Callable[[Path], Mark] = mark
+    ) -> None:
         """Starts the thread and vLLM.
 
         Args:
             start: starts vLLM on the model; called again whenever it has died.
-            folder: of the model.
-            version: of its weights.
+            base: the model's own weights.
+            marked: looks at a folder's weights as they are now.
 
         Raises:
             MemalphaError: What `start` raised.
         """
         self._start = start
-        self._base = self._weights = folder
-        self._version = version
+        self._marked = marked
+        self._base = self._weights = base
         self._process: Process | None = None
+        self._starting: asyncio.Task[Process] | None = None
         self._down: MemalphaError | None = None
+        self._closed: MemalphaError | None = None
         self._lock = threading.Lock()
         self._requests: dict[Request, asyncio.Task[None] | None] = {}
         self._legs: set[asyncio.Task[Any]] = set()
         self._bound: set[asyncio.Task[Any]] = set()
+        self._calls: set[asyncio.Task[Any]] = set()
         self._names = 0
         self._loop = asyncio.new_event_loop()
         self._gate = asyncio.Event()
@@ -61,7 +88,7 @@ class Core:
         self._thread = threading.Thread(target=self._loop.run_forever, name="policy-vllm", daemon=True)
         self._thread.start()
         try:
-            self._on_loop(self._begin()).result()
+            asyncio.run_coroutine_threadsafe(self._begin(), self._loop).result()
         except BaseException:
             self._end_thread()
             raise
@@ -69,12 +96,17 @@ class Core:
     @property
     def down(self) -> MemalphaError | None:
         """Why nothing is served at the moment."""
-        return self._down
+        return self._closed or self._down
+
+    @property
+    def bare(self) -> bool:
+        """Whether vLLM runs without the weights that were served, and waits for these or newer ones."""
+        return self._process is not None and self._down is not None
 
     @property
     def version(self) -> int:
         """Of the weights."""
-        return self._version
+        return self._weights.version
 
     @property
     def count(self) -> int:
@@ -89,8 +121,7 @@ class Core:
             UnavailableError: POLICY_CLOSED, ENGINE_DIED or WEIGHTS_GONE.
         """
         with self._lock:
-            if self._down is not None:
-                raise self._down.with_traceback(None)
+            self._check_up()
             if len(self._requests) >= most:
                 message = f"completions in work and in line: at most {most}; try again"
                 raise make(BusyError, "POLICY_OVERLOADED", message, limit=most)
@@ -104,12 +135,12 @@ class Core:
         Raises:
             UnavailableError: As `submit`.
         """
-        return await asyncio.wrap_future(self._on_loop(self._score(sequences)))
+        return await asyncio.wrap_future(self._call(lambda: self._score(sequences)))
 
     async def exchange(
-        self, folder: Path, version: int, sequences: list[list[int]], probe: Probe
+        self, weights: Weights, sequences: list[list[int]], probe: Probe
     ) -> tuple[float, float]:
-        """Serves a folder's weights, which were checked, under a number, unless the probe raises.
+        """Serves weights, which were checked, unless the probe raises.
 
         Returns:
             Seconds that nothing was generated, and what the probe returned.
@@ -117,29 +148,67 @@ class Core:
         Raises:
             UnavailableError: vLLM is down; the weights are as they were.
             MemalphaError: What the probe raised; likewise.
+            ConflictError: WEIGHTS_DIFFER: the number is that of other weights.
+            InternalError: LOAD_FAILED: vLLM is started again under the weights that it had.
         """
-        return await asyncio.wrap_future(self._on_loop(self._exchange(folder, version, sequences, probe)))
+        return await asyncio.wrap_future(self._call(lambda: self._exchange(weights, sequences, probe)))
 
     def close(self) -> None:
-        """Ends what is in work, vLLM and the thread."""
+        """Ends what is in work, vLLM and the thread; a start that is under way is waited for. Once."""
         with self._lock:
-            self._down = make(UnavailableError, "POLICY_CLOSED", "the policy is closing")
-        self._on_loop(self._end()).result()
+            if self._closed is not None:
+                return
+            self._closed = make(UnavailableError, "POLICY_CLOSED", "the policy is closing")
+            ended = asyncio.run_coroutine_threadsafe(self._end(), self._loop)
+        ended.result()
         self._end_thread()
+
+    def _call(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
+        """Does a caller's work on the thread."""
+        with self._lock:
+            if self._closed is not None:
+                raise self._closed.with_traceback(None)
+            return asyncio.run_coroutine_threadsafe(self._called(work()), self._loop)
+
+    def _check_up(self) -> None:
+        if self.down is not None:
+            raise self.down.with_traceback(None)
 
     # The rest runs on the thread.
 
     async def _begin(self) -> None:
-        self._process = await asyncio.to_thread(self._start)
+        self._process = await self._launched(self._start)
         self._gate.set()
         self._watching = asyncio.create_task(self._watch())
 
+    async def _launched(self, start: Callable[[], Process]) -> Process:
+        """Starts vLLM; whoever waits may be cut off, the start goes on and is not forgotten."""
+        self._starting = asyncio.create_task(asyncio.to_thread(start))
+        return await asyncio.shield(self._starting)
+
     async def _end(self) -> None:
-        self._watching.cancel()
+        for call in (self._watching, *self._calls):
+            call.cancel()
         self._fail_all()
-        await asyncio.gather(*self._legs, return_exceptions=True)
-        if self._process is not None:
-            await asyncio.to_thread(self._process.stop)
+        await _settled({self._watching, *self._calls, *self._legs, *self._bound})
+        assert self._starting is not None
+        await _settled({self._starting})
+        if self._starting.exception() is None:
+            await asyncio.to_thread(self._starting.result().stop)
+
+    async def _called(self, work: Coroutine[Any, Any, T]) -> T:
+        """A caller's work, which the end cuts off."""
+        call = asyncio.current_task()
+        assert call is not None
+        self._calls.add(call)
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if self._closed is None:
+                raise
+            raise self._closed.with_traceback(None) from None
+        finally:
+            self._calls.discard(call)
 
     def _take_in(self, request: Request) -> None:
         if request in self._requests:
@@ -166,10 +235,12 @@ class Core:
             request.fail(make(InternalError, "GENERATION_FAILED", message))
 
     async def _leg(self, request: Request) -> None:
-        version = self._version
+        version, begun = self.version, False
         async with aclosing(self._running.complete(request, self._name())) as steps:
             async for step in steps:
-                request.cached = max(request.cached, step.cached)
+                if not begun:
+                    request.begins(step.cached)
+                    begun = True
                 for token, logprob in zip(step.tokens, step.logprobs, strict=True):
                     request.add(token, logprob, version)
                     if request.ended:
@@ -186,7 +257,7 @@ class Core:
                 return found
 
     async def _scores(self, sequences: list[list[int]]) -> tuple[list[list[float]], int]:
-        version = self._version
+        version = self.version
         rows = (self._running.score(sequence, self._name()) for sequence in sequences)
         return list(await asyncio.gather(*rows)), version
 
@@ -199,8 +270,7 @@ class Core:
         """
         # An event that was set and cleared since wakes as well.
         while not self._gate.is_set():
-            if self._down is not None:
-                raise self._down.with_traceback(None)
+            self._check_up()
             await self._gate.wait()
         task = asyncio.create_task(leg())
         kind = self._bound if bound else self._legs
@@ -213,46 +283,95 @@ class Core:
             task.cancel()
 
     async def _exchange(
-        self, folder: Path, version: int, sequences: list[list[int]], probe: Probe
+        self, weights: Weights, sequences: list[list[int]], probe: Probe
     ) -> tuple[float, float]:
         async with self._loading:
+            self._check_number(weights)
             process = self._running
             self._gate.clear()
             try:
                 await _settled(self._bound)
                 begin = time.monotonic()
-                error = await self._taken(process, folder, version, sequences, probe)
+                error = await self._taken(process, weights, sequences, probe)
                 if process.dead:
                     raise ProcessDied
-                self._weights, self._version, self._down = folder, version, None
+                self._weights, self._down = weights, None
                 return time.monotonic() - begin, error
             except ProcessDied:
                 raise self._died() from None
             finally:
-                if self._process is not None and self._down is None:
-                    self._gate.set()
+                self._open()
+
+    def _check_number(self, weights: Weights) -> None:
+        if weights.version == self.version and weights.mark != self._weights.mark:
+            rule = "holds other weights than were served under that number; load them under a higher one"
+            message = f"policy_version {weights.version}: folder {weights.folder} {rule}"
+            raise make(ConflictError, "WEIGHTS_DIFFER", message, policy_version=weights.version)
+
+    def _open(self) -> None:
+        """Lets those at the gate through, or has them learn why they are not."""
+        self._gate.set()
+        if self._process is None or self._down is not None:
+            # Who waits wakes, and finds it shut.
+            self._gate.clear()
 
     async def _taken(
-        self, process: Process, folder: Path, version: int, sequences: list[list[int]], probe: Probe
+        self, process: Process, weights: Weights, sequences: list[list[int]], probe: Probe
     ) -> float:
         """Has vLLM take weights, and the old ones again if the new ones are not what they should be."""
         for leg in self._legs:
             leg.cancel()
         await _settled(self._legs)
+        await self._take(process, weights)
         try:
-            await process.take(folder, version)
             return probe([await process.score(each, self._name()) for each in sequences])
         except BaseException:
             await self._undo(process)
             raise
 
-    async def _undo(self, process: Process) -> None:
+    async def _take(self, process: Process, weights: Weights) -> None:
+        """Has vLLM take weights, whole; else it is stopped, and the watch begins anew."""
         try:
-            await process.take(self._weights, self._version)
-        except Exception as error:  # noqa: BLE001 - whatever the reason, these weights are not served
-            # With the process gone, the watch begins anew.
-            _log.error("the old weights cannot be loaded again", path=str(self._weights), exc_info=error)
+            await process.take(weights.folder, weights.version)
+        except BaseException as error:
+            died = process.dead or isinstance(error, ProcessDied)
             await asyncio.to_thread(process.stop)
+            if not isinstance(error, Exception):
+                raise
+            if died:
+                raise ProcessDied from error
+            _log.error("weights were not loaded", path=str(weights.folder), exc_info=error)
+            message = (
+                f"weights of version {weights.version} in {weights.folder} were not loaded, and the model is"
+                f" started again: {_shown(error)}"
+            )
+            raise make(InternalError, "LOAD_FAILED", message, policy_version=weights.version) from error
+
+    async def _undo(self, process: Process) -> None:
+        """Has vLLM take the weights that were served before; if they are gone, none are served."""
+        gone = await asyncio.to_thread(self._gone, self._weights)
+        if process.dead:
+            return
+        self._down = gone
+        if gone is None:
+            try:
+                await self._take(process, self._weights)
+            except (ProcessDied, MemalphaError):
+                # The watch begins anew; what is told is why there was something to undo.
+                return
+
+    def _gone(self, weights: Weights) -> MemalphaError | None:
+        """Why weights cannot be loaded again; None if they can. Reads them all."""
+        try:
+            if self._marked(weights.folder) == weights.mark:
+                return None
+            why = "are not those any more that were served"
+        except (MemalphaError, OSError) as error:
+            why = f"cannot be read any more ({_shown(error)})"
+        rule = f"{why}; they or newer ones will be served once they are loaded"
+        message = f"weights of version {weights.version} in {weights.folder} {rule}"
+        _log.error("weights are gone", path=str(weights.folder), policy_version=weights.version, why=why)
+        return make(UnavailableError, "WEIGHTS_GONE", message, policy_version=weights.version)
 
     async def _watch(self) -> None:
         while True:
@@ -261,13 +380,10 @@ class Core:
                 await self._revive(self._process)
 
     async def _revive(self, dead: Process) -> None:
-        _log.error("vllm died; it is started again", policy_version=self._version)
-        self._gate.clear()
+        _log.error("vllm died; it is started again", policy_version=self.version)
         self._process, self._down = None, self._died()
         self._fail_all()
-        # Whoever else waits at the gate wakes, finds it shut, and learns why.
-        self._gate.set()
-        self._gate.clear()
+        self._open()
         await asyncio.to_thread(dead.stop)
         pause = _FIRST_PAUSE
         while not await self._revived():
@@ -275,31 +391,35 @@ class Core:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     async def _revived(self) -> bool:
-        """Whether vLLM runs again, under the weights that it had."""
+        """Whether vLLM runs again, under the weights that it had or under none."""
         try:
-            process = await asyncio.to_thread(self._start)
-        except MemalphaError as error:
+            process = await self._launched(self._start_again)
+        except Exception as error:  # noqa: BLE001 - whatever the reason, it is tried again
             _log.error("vllm cannot be started", exc_info=error)
+            self._down = self._died(error)
             return False
         async with self._loading:
             return await self._reloaded(process)
 
+    def _start_again(self) -> Process:
+        gone = self._gone(self._base)
+        if gone is not None:
+            raise gone
+        return self._start()
+
     async def _reloaded(self, process: Process) -> bool:
-        try:
-            if self._weights != self._base:
-                await process.take(self._weights, self._version)
-        except ProcessDied:
-            return False
-        except Exception as error:  # noqa: BLE001 - whatever the reason, these weights are not served
-            _log.error("weights cannot be loaded again", path=str(self._weights), exc_info=error)
-            rule = "cannot be read any more; newer ones will be served once they are loaded"
-            message = f"weights of version {self._version} in {self._weights} {rule}"
-            self._process = process
-            self._down = make(UnavailableError, "WEIGHTS_GONE", message, policy_version=self._version)
-            return True
-        self._process, self._down = process, None
-        self._gate.set()
-        _log.info("vllm serves again", policy_version=self._version)
+        gone = None
+        if self._weights is not self._base:
+            gone = await asyncio.to_thread(self._gone, self._weights)
+            try:
+                if gone is None:
+                    await self._take(process, self._weights)
+            except (ProcessDied, MemalphaError) as error:
+                self._down = self._died(error)
+                return False
+        self._process, self._down = process, gone
+        self._open()
+        _log.info("vllm runs again", policy_version=self.version, serves=gone is None)
         return True
 
     @property
@@ -308,13 +428,14 @@ class Core:
             raise self._died()
         return self._process
 
-    def _died(self) -> MemalphaError:
+    def _died(self, cause: Exception | None = None) -> MemalphaError:
         message = "the model's process has died and is started again; try again in a minute"
-        return make(UnavailableError, "ENGINE_DIED", message)
+        told = f"; the last try: {_shown(cause)}" if cause else ""
+        return make(UnavailableError, "ENGINE_DIED", message + told)
 
     def _fail_all(self) -> None:
         for request, task in list(self._requests.items()):
-            request.fail(self._down or self._died())
+            request.fail(self.down or self._died())
             if task is not None:
                 task.cancel()
 
@@ -326,9 +447,6 @@ class Core:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(function, request)
 
-    def _on_loop(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
-
     def _end_thread(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -338,3 +456,8 @@ class Core:
 async def _settled(tasks: set[asyncio.Task[Any]]) -> None:
     if tasks:
         await asyncio.wait(set(tasks))
+
+
+def _shown(error: BaseException) -> str:
+    """An error in one line, as errors travel in headers."""
+    return " ".join((str(error) or type(error).__name__).split())[:400]

@@ -19,16 +19,15 @@ from memalpha.errors import InvalidInputError, make
 from memalpha.policy import checks
 from memalpha.policy.checkpoint import Manifest
 from memalpha.policy.local.libraries import transformers
+from memalpha.policy.local.model import loading
 from memalpha.policy.local.tokens import Decoder
 from memalpha.policy.served import Served, duration, model_folder, probe_error
 from memalpha.policy.stops import StopWatch
-from memalpha.policy.vllm import files
-from memalpha.policy.vllm.core import Core
+from memalpha.policy.vllm import adapter, files, refusals
+from memalpha.policy.vllm.core import Core, Weights
 from memalpha.policy.vllm.process import Process, device, prepare
+from memalpha.policy.vllm.refusals import LEAST_TEMPERATURE, Case
 from memalpha.policy.vllm.request import Request
-
-# Below this vLLM samples at this, other than it was told.
-_LEAST_TEMPERATURE = 0.01
 
 
 class VLLMEngine:
@@ -43,33 +42,36 @@ class VLLMEngine:
             core: one that is running on this model, to be shared; it is then not closed with this engine.
 
         Raises:
-            InvalidInputError: ENGINE_NOT_INSTALLED, MODEL_NOT_FOUND, DEVICE_DIFFERS, WIRE_FORMAT_DIFFERS or
-                INVALID_SETTING.
-            CorruptionError, UnsupportedError: The folder is no checkpoint that can be served.
+            InvalidInputError: ENGINE_NOT_INSTALLED, MODEL_NOT_FOUND, ADAPTER_NOT_FOUND, DEVICE_DIFFERS,
+                WIRE_FORMAT_DIFFERS or INVALID_SETTING.
+            CorruptionError, UnsupportedError: The folder is no checkpoint that can be served, or the adapter
+                none of it.
         """
         folder = model_folder(settings)
-        if settings.batch_invariant:
-            message = (
-                "policy.batch_invariant must be false with engine vllm, whose sums depend on its batches"
-            )
-            raise make(InvalidInputError, "INVALID_SETTING", message, setting="policy.batch_invariant")
+        refusals.check(Case.read(folder, settings))
         prepare(settings)
         self._served = Served(settings, wire_format)
-        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+        config = files.config(folder)
         self._served.has(vocabulary=config.vocab_size, context=config.max_position_embeddings)
-        self._ends = _ends(folder, config)
+        self._ends, self._config = _ends(folder, config), config.to_dict()
         self._shapes, self._tied = files.shapes(folder), files.tied(folder)
+        adapter.check(settings, self._shapes)
         self._own = core is None
         self._core = core or started(settings, self._served)
         self._served.version = self._core.version
-        self._limit = settings.rows + settings.waiting
+        self._rows = settings.rows * settings.data_parallel
         self._loading = asyncio.Lock()
 
     @property
     def load(self) -> tuple[int, int]:
         """Completions in work, and completions that wait."""
-        count, rows = self._core.count, self._served.settings.rows
-        return min(count, rows), max(0, count - rows)
+        count = self._core.count
+        return min(count, self._rows), max(0, count - self._rows)
+
+    @property
+    def capacity(self) -> int:
+        """See `BoundedEngine`: rows of all copies, and those that wait."""
+        return self._rows + self._served.settings.waiting
 
     @property
     def serving(self) -> bool:
@@ -90,7 +92,7 @@ class VLLMEngine:
             UnavailableError: ENGINE_DIED, WEIGHTS_GONE or POLICY_CLOSED.
         """
         job = self._request(request.sampling, self._served.prompt(request))
-        self._core.submit(job, self._limit)
+        self._core.submit(job, self.capacity)
         first = True
         try:
             async for piece in job.pieces():
@@ -121,8 +123,9 @@ class VLLMEngine:
             InvalidInputError: PATH_OUTSIDE_ROOT, WIRE_FORMAT_DIFFERS, INVALID_PROMPT or INVALID_SEQUENCES.
             UnsupportedError: POLICY_VERSION_OLD, or a folder that cannot be served in this model's place.
             CorruptionError: CHECKPOINT_DAMAGED.
-            ConflictError: PROBE_FAILED.
-            UnavailableError: ENGINE_DIED.
+            ConflictError: PROBE_FAILED, or WEIGHTS_DIFFER for a number that other weights had.
+            InternalError: LOAD_FAILED; the old weights are served again in a while.
+            UnavailableError: ENGINE_DIED, WEIGHTS_GONE or POLICY_CLOSED.
         """
         # A caller who goes away does not stop an exchange half-way.
         return await asyncio.shield(asyncio.ensure_future(self._load_weights(request)))
@@ -135,13 +138,16 @@ class VLLMEngine:
     async def _load_weights(self, request: pb.LoadWeightsRequest) -> pb.LoadWeightsResponse:
         async with self._loading:
             served, wanted = self._served, request.policy_version
-            if served.is_served(wanted):
-                return pb.LoadWeightsResponse(policy=served.identity(wanted))
-            folder = served.below_root(request.path)
-            manifest = await asyncio.to_thread(self._checked, folder)
             sequences = served.probed(request.probe)
             probe = partial(probe_error, request.probe) if sequences else _no_probe
-            pause, error = await self._core.exchange(folder, wanted, sequences, probe)
+            if served.is_served(wanted) and not self._core.bare:
+                # Nothing is loaded, but the caller may mean other weights by the same number.
+                found, _ = await self._core.score(sequences)
+                return pb.LoadWeightsResponse(policy=served.identity(wanted), probe_error=probe(found))
+            folder = served.below_root(request.path)
+            manifest = await asyncio.to_thread(self._checked, folder)
+            weights = Weights(folder, wanted, files.sealed_mark(manifest))
+            pause, error = await self._core.exchange(weights, sequences, probe)
             served.serves(manifest, wanted)
             return pb.LoadWeightsResponse(
                 policy=served.identity(wanted), pause=duration(pause), probe_error=error
@@ -149,13 +155,14 @@ class VLLMEngine:
 
     def _checked(self, folder: Any) -> Manifest:
         manifest = self._served.successor(folder)
+        files.check_config(folder, self._config)
         files.check(folder, self._shapes, is_tied=self._tied)
         return manifest
 
     def _request(self, sampling: pb.SamplingParams, prompt: list[int]) -> Request:
         chosen = self._served.sampling(sampling)
-        if not chosen.greedy and chosen.temperature < _LEAST_TEMPERATURE:
-            message = f"sampling.temperature: must be 0 or at least {_LEAST_TEMPERATURE} with engine vllm"
+        if not chosen.greedy and chosen.temperature < LEAST_TEMPERATURE:
+            message = f"sampling.temperature: must be 0 or at least {LEAST_TEMPERATURE} with engine vllm"
             raise make(InvalidInputError, "INVALID_SAMPLING", message, field="sampling.temperature")
         return Request(
             prompt,
@@ -178,15 +185,22 @@ def started(settings: PolicySettings, served: Served) -> Core:
     """
     device(settings)
     start = partial(Process.start, served.folder, settings, served.context)
-    return Core(start, served.folder, served.version)
+    known = files.sealed_mark(served.manifest) if served.manifest else files.mark(served.folder)
+    above = settings.adapter
+
+    def more() -> files.Mark:
+        return adapter.mark(above) if above else {}
+
+    base = Weights(served.folder, served.version, known | more())
+    return Core(start, base, lambda folder: files.mark(folder) | more())
 
 
 def _ends(folder: Any, config: Any) -> frozenset[int]:
     """Ids that end a completion, as the `transformers` engine has them."""
-    try:
-        generation = transformers.GenerationConfig.from_pretrained(folder, local_files_only=True)
-    except OSError:  # a checkpoint may do without
-        generation = config
+    generation = config
+    if (folder / "generation_config.json").is_file():  # a checkpoint may do without
+        with loading(folder):
+            generation = transformers.GenerationConfig.from_pretrained(folder, local_files_only=True)
     ids = config.eos_token_id if generation.eos_token_id is None else generation.eos_token_id
     return frozenset([ids] if isinstance(ids, int) else ids or ())
 

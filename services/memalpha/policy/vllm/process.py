@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from memalpha.config import PolicySettings
-from memalpha.errors import InvalidInputError, UnsupportedError, make
+from memalpha.errors import InternalError, InvalidInputError, UnsupportedError, make
 from memalpha.policy.local import libraries
-from memalpha.policy.local.libraries import Library, torch
+from memalpha.policy.local.libraries import Library
+from memalpha.policy.vllm import adapter
 from memalpha.policy.vllm.request import Request
+from memalpha.policy.vllm.stderr import Heard
 
 vllm: Any = Library("vllm")
 _arguments: Any = Library("vllm.engine.arg_utils")
@@ -26,6 +28,8 @@ _async_llm: Any = Library("vllm.v1.engine.async_llm")
 _exceptions: Any = Library("vllm.exceptions")
 _dead: Any = Library("vllm.v1.engine.exceptions")
 _params: Any = Library("vllm.sampling_params")
+_platforms: Any = Library("vllm.platforms")
+_lora: Any = Library("vllm.lora.request")
 _transfer: Any = Library("vllm.distributed.weight_transfer.base")
 
 # vLLM's processes end themselves once the process of this number is gone.
@@ -39,12 +43,14 @@ _ENVIRONMENT = {
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
     # Several engines on one machine would otherwise all sit on its first cores.
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    # vLLM's attention in single precision would round products to TF32 on a GPU: logprobs were 5e-4 off.
+    "TRITON_F32_DEFAULT": "ieee",
 }
 _WORKER = "memalpha.policy.vllm.worker.Worker"
 # Of weight transfers; see `worker`.
 BACKEND = "memalpha_folder"
 # Gibibytes of keys and values on a CPU, where vLLM would take a large share of the machine.
-_CPU_CACHE = 1.0
+CPU_CACHE_GIB = 1.0
 # Tokens of one pass on a CPU, unless a single prompt may have more.
 _CPU_PASS_TOKENS = 4096
 
@@ -74,15 +80,19 @@ def prepare(settings: PolicySettings) -> None:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     os.environ[OWNER] = str(os.getpid())
+    if "threads" in settings.model_fields_set:
+        # vLLM's processes take it from here, and what is set for them wins over what was set for all.
+        os.environ["OMP_NUM_THREADS"] = str(settings.threads)
     libraries.prepare(settings.threads)
 
 
 class Process:
     """A started engine. Belongs to one event loop."""
 
-    def __init__(self, llm: Any) -> None:
-        """Over vLLM's asynchronous engine."""
+    def __init__(self, llm: Any, lora: Path | None = None) -> None:
+        """Over vLLM's asynchronous engine; all its requests are for an adapter, if there is one."""
         self._llm = llm
+        self._lora = _lora.LoRARequest(lora.name, 1, str(lora.resolve())) if lora else None
 
     @classmethod
     def start(cls, folder: Path, settings: PolicySettings, context: int) -> Self:
@@ -91,12 +101,16 @@ class Process:
         Raises:
             UnsupportedError: MODEL_NOT_LOADED.
         """
+        told = engine_arguments(folder, settings, context, on_cpu=device(settings) == "cpu")
+        heard = Heard()
         try:
-            told = engine_arguments(folder, settings, context, on_cpu=device(settings) == "cpu")
-            given = _arguments.AsyncEngineArgs(**told)
-            return cls(_async_llm.AsyncLLM.from_engine_args(given))
+            with heard.listening():
+                given = _arguments.AsyncEngineArgs(**told)
+                return cls(_async_llm.AsyncLLM.from_engine_args(given), settings.adapter)
         except Exception as error:
-            message = f"model {folder} cannot be served by vllm: {' '.join(str(error).split())[:500]}"
+            # What went wrong in vLLM's own processes is told there and nowhere else.
+            said = " ".join(f"{error}: {heard.cause()}".split())[:500]
+            message = f"model {folder} cannot be served by vllm: {said}"
             raise make(UnsupportedError, "MODEL_NOT_LOADED", message, path=folder) from error
 
     @property
@@ -112,8 +126,8 @@ class Process:
             InvalidInputError: INVALID_SCHEMA.
         """
         prompt = {"prompt_token_ids": request.prompt + request.new}
-        with _translated():
-            outputs = self._alive.generate(prompt, _sampling(request), name)
+        with _translated(schema=request.schema):
+            outputs = self._alive.generate(prompt, _sampling(request), name, lora_request=self._lora)
             async with aclosing(outputs) as found:
                 async for output in found:
                     yield _step(output)
@@ -138,7 +152,8 @@ class Process:
             output_kind=_params.RequestOutputKind.FINAL_ONLY,
         )
         with _translated():
-            outputs = self._alive.generate({"prompt_token_ids": known}, params, name)
+            prompt = {"prompt_token_ids": known}
+            outputs = self._alive.generate(prompt, params, name, lora_request=self._lora)
             async with aclosing(outputs) as found:
                 output = [each async for each in found][-1]
         before = [
@@ -206,21 +221,26 @@ def _step(output: Any) -> Step:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
-    """Errors that the core knows, in the place of vLLM's."""
+def _translated(*, schema: str = "") -> Iterator[None]:
+    """Errors that the core knows, in the place of vLLM's.
+
+    All of a request but its schema was checked before: only a schema can be the caller's fault.
+    """
     try:
         yield
     except _dead.EngineDeadError as error:
         raise ProcessDied from error
     except _exceptions.VLLMClientError as error:
-        # All else in a request was checked before.
-        message = f"sampling.json_schema: {' '.join(str(error).split())[:300]}"
-        raise make(InvalidInputError, "INVALID_SCHEMA", message) from error
+        said = " ".join(str(error).split())[:300]
+        # vLLM names the parameter that it refuses, but for a schema.
+        if schema and getattr(error, "parameter", None) is None:
+            raise make(InvalidInputError, "INVALID_SCHEMA", f"sampling.json_schema: {said}") from error
+        raise make(InternalError, "GENERATION_FAILED", f"vllm refuses the request: {said}") from error
 
 
 def engine_arguments(folder: Path, settings: PolicySettings, context: int, *, on_cpu: bool) -> dict[str, Any]:
     """How vLLM is told to run."""
-    cache = settings.cache_gib or (_CPU_CACHE if on_cpu else None)
+    cache = settings.cache_gib or (CPU_CACHE_GIB if on_cpu else None)
     return {
         "model": str(folder),
         "dtype": settings.dtype,
@@ -248,6 +268,7 @@ def engine_arguments(folder: Path, settings: PolicySettings, context: int, *, on
         "max_num_batched_tokens": max(context, _CPU_PASS_TOKENS) if on_cpu else None,
         "disable_log_stats": True,
         "enable_log_requests": False,
+        **(adapter.arguments(settings.adapter) if settings.adapter else {}),
     }
 
 
@@ -257,8 +278,9 @@ def device(settings: PolicySettings) -> str:
     Raises:
         InvalidInputError: DEVICE_DIFFERS.
     """
-    found = "cuda" if torch.cuda.is_available() else "cpu"
-    if settings.device not in ("auto", found):
+    platform = _platforms.current_platform
+    found = "cpu" if platform.is_cpu() else "cuda" if platform.is_cuda_alike() else "no device that it finds"
+    if found not in ("cpu", "cuda") or settings.device not in ("auto", found):
         message = f"policy.device is {settings.device}, but the vllm that is installed here runs on {found}"
         raise make(InvalidInputError, "DEVICE_DIFFERS", message, device=settings.device)
     return found

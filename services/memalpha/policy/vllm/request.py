@@ -39,6 +39,7 @@ class Request(Job):
         self.ends: Sequence[int] = sorted(ends)
         self.on_cancel: Callable[[], None] | None = None
         self._seed = seed
+        self._legs = 0
 
     @property
     def seed(self) -> int:
@@ -49,6 +50,15 @@ class Request(Job):
     def left(self) -> int:
         """Most tokens that may follow."""
         return self._most - len(self.new)
+
+    def begins(self, cached: int) -> None:
+        """Is told that a leg begins, and how many tokens it took from the cache.
+
+        Of a prompt that several legs read, those count that none of them had to read.
+        """
+        most = self.cached if self._legs else len(self.prompt)
+        self.cached = min(cached, most)
+        self._legs += 1
 
     def cancel(self) -> None:
         """Nobody reads on: vLLM gives its row to others."""

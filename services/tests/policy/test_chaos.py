@@ -1,0 +1,81 @@
+"""The judge of the chaos tests: what a stream may be is no fault, and each thing that may go wrong is one."""
+
+from pathlib import Path
+
+import pytest
+
+from memalpha.api.policy.v1alpha1 import policy_service_pb2 as pb
+
+from .chaos import Code, Stream, Weights, faults
+
+WEIGHTS = Weights({1: Path("one"), 2: Path("two"), 4: Path("one")}, served=4, coming=4)
+ONE, TWO = (pb.PolicyIdentity(policy_id="tiny", policy_version=number) for number in (1, 2))
+
+
+def piece(policy: pb.PolicyIdentity, ids: list[int], **changes) -> pb.GenerateResponse:
+    given = {"policy": policy, "token_ids": ids, "logprobs": [-1.0] * len(ids)} | changes
+    return pb.GenerateResponse(**given)
+
+
+def last(policy: pb.PolicyIdentity, ids: list[int], tokens: int) -> pb.GenerateResponse:
+    usage = pb.Usage(completion_tokens=tokens)
+    return piece(policy, ids, usage=usage, finish_reason=pb.FINISH_REASON_LENGTH)
+
+
+def stream(*pieces: pb.GenerateResponse, code: Code | None = Code.OK, left: bool = False) -> Stream:
+    """Asked for four tokens while versions 1 and 2 were served; whole unless told otherwise."""
+    request = pb.GenerateRequest(
+        tokens=pb.TokenizedPrompt(token_ids=[9]), sampling=pb.SamplingParams(max_tokens=4)
+    )
+    whole = (piece(ONE, [5, 6], prompt_token_ids=[9]), last(TWO, [7, 8], 4))
+    return Stream(request, least=1, most=2, left=left, code=code, pieces=list(pieces or whole))
+
+
+BEGIN = piece(ONE, [5, 6], prompt_token_ids=[9])
+CUT = (BEGIN,)
+
+
+@pytest.mark.parametrize(
+    "each",
+    [
+        stream(),
+        stream(*CUT, code=Code.UNAVAILABLE),
+        stream(*CUT, code=Code.CANCELLED, left=True),
+        # Who leaves at the very end may have seen it.
+        stream(code=Code.CANCELLED, left=True),
+    ],
+    ids=["whole", "told to come again", "left", "left at the end"],
+)
+def test_what_may_happen_is_no_fault(each) -> None:
+    assert faults([each], WEIGHTS) == []
+
+
+@pytest.mark.parametrize(
+    ("each", "said"),
+    [
+        (stream(code=None), "never ended"),
+        (stream(*CUT), "ends at pieces [] of 1"),
+        (stream(BEGIN, last(ONE, [7], 4), last(ONE, [8], 4)), "ends at pieces [1, 2] of 3"),
+        (stream(code=Code.UNAVAILABLE), "ended twice"),
+        (stream(*CUT, code=Code.INTERNAL), "ended with INTERNAL"),
+        (stream(*CUT, code=Code.CANCELLED), "ended with CANCELLED"),
+        (stream(BEGIN, last(ONE, [7, 8, 3], 5)), "5 new tokens of 4"),
+        (stream(BEGIN, last(ONE, [7, 8], 3)), "3 in usage"),
+        (stream(BEGIN, last(ONE, [7], 3)), "cut at 3 tokens of 4"),
+        (stream(piece(ONE, [5, 6], prompt_token_ids=[8]), last(ONE, [7, 8], 4)), "the prompt is another"),
+        (stream(piece(ONE, [5, 6], logprobs=[-1.0]), code=Code.UNAVAILABLE), "2 ids with 1 logprobs"),
+        (stream(piece(ONE, [5], logprobs=[0.5]), code=Code.UNAVAILABLE), "a logprob that is none"),
+        (stream(piece(ONE, [5], logprobs=[float("nan")]), code=Code.UNAVAILABLE), "a logprob that is none"),
+        (stream(piece(TWO, [5]), piece(ONE, [6]), code=Code.UNAVAILABLE), "versions go back: [2, 1]"),
+    ],
+)
+def test_what_may_not_happen_is_a_fault(each, said) -> None:
+    assert any(said in fault for fault in faults([each], WEIGHTS)), faults([each], WEIGHTS)
+
+
+@pytest.mark.parametrize(
+    ("version", "said"), [(3, "versions that were never served: [3]"), (4, "outside of 1 to 2")]
+)
+def test_a_version_that_was_not_served_then_is_a_fault(version, said) -> None:
+    cut = stream(piece(pb.PolicyIdentity(policy_version=version), [5]), code=Code.UNAVAILABLE)
+    assert any(said in fault for fault in faults([cut], WEIGHTS))

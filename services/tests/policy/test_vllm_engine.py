@@ -1,0 +1,151 @@
+"""What the vllm engine does before and around vLLM, over a stand-in for the core; see test_vllm_weights."""
+
+import json
+import shutil
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import pytest
+
+from memalpha.api.policy.v1alpha1 import policy_service_pb2 as pb
+from memalpha.config import PolicySettings
+from memalpha.errors import ConflictError, MemalphaError, UnavailableError, UnsupportedError, make
+from memalpha.policy.checkpoint import MANIFEST, seal
+from memalpha.policy.vllm import engine as engine_module
+from memalpha.policy.vllm.core import Probe, Weights
+from memalpha.policy.vllm.engine import VLLMEngine
+
+from .conftest import TRAINING
+from .engines import Service, served
+
+pytest.importorskip("torch", reason="needs torch: pip install 'memalpha[transformers]'")
+pytest.importorskip("transformers")
+
+
+class Stand:
+    """A stand-in for the core, whose scores are the number of its weights."""
+
+    def __init__(self) -> None:
+        self.version = 1
+        self.down: MemalphaError | None = None
+        self.bare = False
+        self.count = 0
+        self.taken: list[Weights] = []
+
+    async def score(self, sequences: list[list[int]]) -> tuple[list[list[float]], int]:
+        if self.down is not None:
+            raise self.down
+        return [[float(self.version)] * (len(each) - 1) for each in sequences], self.version
+
+    async def exchange(
+        self, weights: Weights, sequences: list[list[int]], probe: Probe
+    ) -> tuple[float, float]:
+        self.taken.append(weights)
+        self.version, self.down, self.bare = weights.version, None, False
+        return 0.0, probe((await self.score(sequences))[0])
+
+
+@pytest.fixture(autouse=True)
+def without_vllm(monkeypatch) -> None:
+    monkeypatch.setattr(engine_module, "prepare", lambda _settings: None)
+
+
+def engine(folder: Path, core: Stand, **settings: object) -> VLLMEngine:
+    checked = PolicySettings.model_validate({"model": str(folder), "device": "cpu", **settings})
+    return VLLMEngine(checked, "lines", core)  # pyright: ignore[reportArgumentType]
+
+
+def over(folder: Path, core: Stand, root: Path) -> AbstractAsyncContextManager[Service]:
+    return served(engine(folder, core, weights_root=root))
+
+
+def load(version: int, said: float | None = None) -> pb.LoadWeightsRequest:
+    """A load of `new`, whose weights shall say this of one token."""
+    probe = pb.WeightProbe(sequences=[pb.TokenizedPrompt(token_ids=[5, 6])])
+    probe.scores.append(pb.SequenceScore(logprobs=[said or 0.0]))
+    return pb.LoadWeightsRequest(policy_version=version, path="new", probe=None if said is None else probe)
+
+
+def changed(folder: Path, out: Path, **config: object) -> Path:
+    """A sealed copy with other settings of its network."""
+    shutil.copytree(folder, out)
+    found = json.loads((out / "config.json").read_bytes())
+    (out / "config.json").write_text(json.dumps(found | config))
+    seal(out, TRAINING, policy_version=2)
+    return out
+
+
+async def test_a_number_that_is_served_is_loaded_no_more_but_probed(tiny_folder, tmp_path) -> None:
+    changed(tiny_folder(), tmp_path / "new")
+    core = Stand()
+    async with over(tiny_folder(), core, tmp_path) as service:
+        assert (await service.client.load_weights(load(2, 2.0))).probe_error == 0
+        reply = await service.client.load_weights(load(2, 2.0005))
+        assert reply.probe_error == pytest.approx(0.0005, abs=1e-5)
+        with pytest.raises(ConflictError) as caught:
+            await service.client.load_weights(load(2, 7.0))
+        assert caught.value.reason == "PROBE_FAILED"
+    assert [each.version for each in core.taken] == [2]
+
+
+@pytest.mark.parametrize("bare", [True, False])
+async def test_a_number_whose_weights_are_gone_is_loaded_again(tiny_folder, tmp_path, bare) -> None:
+    changed(tiny_folder(), tmp_path / "new")
+    core = Stand()
+    async with over(tiny_folder(), core, tmp_path) as service:
+        await service.client.load_weights(load(2))
+        core.down, core.bare = make(UnavailableError, "WEIGHTS_GONE", "gone"), bare
+        if bare:
+            await service.client.load_weights(load(2))
+        else:  # vLLM itself is down, and takes nothing
+            with pytest.raises(UnavailableError, match="gone"):
+                await service.engine.load_weights(load(2))  # pyright: ignore[reportAttributeAccessIssue]
+    assert [each.version for each in core.taken] == ([2, 2] if bare else [2])
+    assert all(each.mark == core.taken[0].mark for each in core.taken)
+
+
+async def test_weights_for_another_network_are_refused(tiny_folder, tmp_path) -> None:
+    changed(tiny_folder(), tmp_path / "new", rms_norm_eps=0.5, max_position_embeddings=128)
+    core = Stand()
+    async with over(tiny_folder(), core, tmp_path) as service:
+        with pytest.raises(UnsupportedError, match="max_position_embeddings is 128, not 4096") as caught:
+            await service.client.load_weights(load(2))
+    assert caught.value.reason == "CONFIG_DIFFERS"
+    assert core.taken == []
+
+
+async def test_notes_of_a_library_in_the_configuration_are_no_difference(tiny_folder, tmp_path) -> None:
+    changed(tiny_folder(), tmp_path / "new", transformers_version="4.0", use_cache=False, pad_token_id=1)
+    core = Stand()
+    async with over(tiny_folder(), core, tmp_path) as service:
+        await service.client.load_weights(load(2))
+    assert [each.version for each in core.taken] == [2]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"model_type": "none_such"},
+        {"model_type": "none_such", "architectures": ["NoneSuch"]},
+        {"architectures": ["Qwen2VLForConditionalGeneration"], "model_type": "qwen2_vl"},
+        {"hidden_size": "many"},
+        {"layer_types": ["sliding_attention", "full_attention"]},
+    ],
+)
+def test_a_model_that_is_not_known_is_refused_by_name_and_folder(tiny_folder, tmp_path, config) -> None:
+    folder = changed(tiny_folder(), tmp_path / "other", **config)
+    (folder / MANIFEST).unlink()
+    with pytest.raises(UnsupportedError, match="other cannot be served") as caught:
+        engine(folder, Stand())
+    assert caught.value.reason == "MODEL_NOT_LOADED"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{"])
+@pytest.mark.parametrize("name", ["config.json", "generation_config.json"])
+def test_a_configuration_that_is_none_is_refused(tiny_folder, tmp_path, name, text) -> None:
+    folder = Path(shutil.copytree(tiny_folder(), tmp_path / "other"))
+    (folder / MANIFEST).unlink()
+    (folder / name).write_text(text)
+    with pytest.raises(UnsupportedError, match="other cannot be served") as caught:
+        engine(folder, Stand())
+    assert caught.value.reason == "MODEL_NOT_LOADED"
