@@ -39,6 +39,6 @@ def main() -> None:
     """Entry point of the `evals` command."""
     try:
         app()
-    except (DatasetError, MemalphaError) as error:
+    except (DatasetError, MemalphaError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(BAD_INPUT)

@@ -1,6 +1,7 @@
 """Scores of a finished run made again from its rows alone, without a call of any model.
 
-Everything but the scores stays as it is, and scores of scorers that are not named stay too.
+Everything but the scores stays as it is, and scores of scorers that are not named stay too. A scorer of
+one's own takes no name of ours: what is called `strict` was made by `strict`.
 """
 
 from __future__ import annotations
@@ -9,18 +10,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from memalpha.errors import ConflictError, InvalidInputError, make
 from memalpha_evals import runs, scorers
 from memalpha_evals.rows import Row
 from memalpha_evals.runs.files import replace as replace_file
-from memalpha_evals.runs.folder import ROWS
+from memalpha_evals.runs.folder import ROWS, read_manifest
 from memalpha_evals.runs.lines import encoded
 from memalpha_evals.runs.lock import Lock
 
 ALL = "all"
+RESERVED = frozenset({*scorers.SCORERS, "judge"})
+"""What no scorer of one's own is called."""
 
 Scorer = Callable[[Row], Mapping[str, float]]
+
+_SCORES = TypeAdapter(dict[str, Annotated[float, Field(ge=0, le=1)]]).validate_python
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +63,10 @@ def rewrite(folder: Path, changed: Callable[[list[Row]], list[Row]]) -> Rescored
         ConflictError: RUN_NOT_DONE.
         BusyError: RUN_IN_USE.
     """
-    run = runs.read(folder)
-    if not run.done:
-        message = f"{folder} is not finished: go on with `evals resume {folder}`, which scores its rows"
-        raise make(ConflictError, "RUN_NOT_DONE", message, path=folder)
+    read_manifest(folder)  # a lock would make a file where no run is
     lock = Lock(folder / "lock")
     try:
+        run = _finished(folder)
         after = changed(run.rows)
         replace_file(folder / ROWS, (f"{encoded(row.to_dict())}\n" for row in after))
     finally:
@@ -68,6 +74,14 @@ def rewrite(folder: Path, changed: Callable[[list[Row]], list[Row]]) -> Rescored
     return Rescored(
         len(after), sum(old.scores != new.scores for old, new in zip(run.rows, after, strict=True))
     )
+
+
+def _finished(folder: Path) -> runs.Run:
+    run = runs.read(folder)
+    if not run.done:
+        message = f"{folder} is not finished: go on with `evals resume {folder}`, which scores its rows"
+        raise make(ConflictError, "RUN_NOT_DONE", message, path=folder)
+    return run
 
 
 def _with(row: Row, prefix: str, scorer: Scorer) -> Row:
@@ -85,26 +99,33 @@ def _named(name: str) -> tuple[str, Scorer]:
         return "", scorers.score
     if name in scorers.SCORERS:
         return name, lambda row: _only(name, scorers.score(row))
+    function, found = _own(name)
+    return function, lambda row: _checked(function, row, found)
+
+
+def _own(name: str) -> tuple[str, Callable[[Row], Any]]:
     module, _, function = name.partition(":")
+    choices = ", ".join([*scorers.SCORERS, ALL])
     try:
         found = getattr(import_module(module), function)
     except (ImportError, AttributeError, ValueError) as error:
-        choices = ", ".join([*scorers.SCORERS, ALL])
         message = f"scorer must be one of {choices} or MODULE:FUNCTION, not {name!r}: {error}"
         raise make(InvalidInputError, "SCORER", message, scorer=name) from error
-    return function, lambda row: _checked(function, row, found)
+    if function in RESERVED or not callable(found):
+        rule = f"must be a function, and not be called {' or '.join(sorted(RESERVED))}"
+        raise make(InvalidInputError, "SCORER", f"scorer {rule}, not {name!r}", scorer=name)
+    return function, found
 
 
 def _only(prefix: str, scores: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in scores.items() if name.startswith(f"{prefix}.")}
 
 
-def _checked(prefix: str, row: Row, scorer: Scorer) -> dict[str, float]:
+def _checked(prefix: str, row: Row, scorer: Callable[[Row], Any]) -> dict[str, float]:
     """A stranger's scores: a failed row has 0 by all its names, and none leaves 0 to 1."""
     found = scorer(replace(row, failure=""))
-    if bad := [name for name, value in found.items() if not 0 <= value <= 1]:
-        message = (
-            f"scorer {prefix} must give scores from 0 to 1, but {bad[0]} of {row.key} is {found[bad[0]]}"
-        )
-        raise make(InvalidInputError, "SCORER", message, scorer=prefix)
-    return {f"{prefix}.{name}": 0.0 if row.failure else float(value) for name, value in found.items()}
+    try:
+        return {f"{prefix}.{name}": 0.0 if row.failure else value for name, value in _SCORES(found).items()}
+    except ValidationError as error:
+        message = f"scorer {prefix} must give scores from 0 to 1 by name, but of {row.key} it gives {found!r}"
+        raise make(InvalidInputError, "SCORER", message, scorer=prefix) from error

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from memalpha_evals.protocols import NO_USAGE, Usage
 
@@ -21,7 +23,7 @@ class Row:
         dataset: The suite's name.
         conversation: Id of the stream.
         question_id: Its own within the stream.
-        cluster: What a bootstrap draws together.
+        cluster: Rows of one cluster are not independent of one another.
         question: As it was asked.
         answers: The right ones, the first is the one to show.
         options: Texts to choose from; empty: the answer is free.
@@ -42,6 +44,8 @@ class Row:
         details: Of the reader.
         timing: Seconds, by name; left out when rows are compared.
     """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     dataset: str
     system: str
@@ -80,12 +84,18 @@ class Row:
         values = {name: getattr(self, name) for name in self.__slots__}
         return values | {"built": self.built.to_dict(), "read": self.read.to_dict()}
 
-    @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> Self:
-        """What `to_dict` was given."""
-        values = dict(raw)
-        for name in ("answers", "options"):
-            values[name] = tuple(values.get(name, ()))
-        for name in ("built", "read"):
-            values[name] = Usage(**values.get(name, {}))
-        return cls(**values)
+    @staticmethod
+    def from_dict(raw: Mapping[str, Any]) -> Row:
+        """What `to_dict` was given.
+
+        Raises:
+            ValueError: It is of another shape; the message names the field.
+        """
+        try:
+            return _SHAPE.validate_python(raw)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+_SHAPE = TypeAdapter(Row)

@@ -1,10 +1,11 @@
 """What a table of scores may claim: intervals, tests, corrections, and how small a difference could be seen.
 
-The paired cluster bootstrap is `memalpha.tasks.stats`; here is what stands beside it. Questions about one
-conversation are not independent, so errors of means are clustered (Miller, arXiv 2411.00640, section 2.2):
-the sums of deviations of each cluster, with the factor G/(G-1), and Student's t with G-1 degrees of freedom.
-With fewer than `FEWEST_CLUSTERS` clusters a number is a number and claims nothing. Seeds are another source
-of error than questions, and are never added to them. Pure functions.
+Questions about one conversation are not independent, so errors of means are clustered (Miller, arXiv
+2411.00640, section 2.2): the sums of deviations of each cluster, with the factor G/(G-1), and Student's t
+with G-1 degrees of freedom. Interval, p and power of a difference are all of this one error. A percentile
+bootstrap of few clusters would be too sure: of five clusters without a difference it calls one in seven
+clear. With fewer than `FEWEST_CLUSTERS` clusters a number is a number and claims nothing. Seeds are another
+source of error than questions, and are never added to them. Pure functions.
 """
 
 from __future__ import annotations
@@ -12,16 +13,25 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from statistics import NormalDist, stdev
 
-from memalpha.tasks.stats import FEWEST_CLUSTERS, Interval
+from memalpha.tasks.stats import FEWEST_CLUSTERS, Difference, Interval
+
+CONFIDENCE = 0.95
+SIGNIFICANCE = 1 - CONFIDENCE
 
 _NORMAL = NormalDist()
+_NOTHING = 1e-12
+"""What is smaller is left over from adding floats."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mean:
-    """A mean with its clustered standard error; both error and interval are None below `FEWEST_CLUSTERS`."""
+    """A mean with its clustered standard error; both error and interval are None below `FEWEST_CLUSTERS`.
+
+    The error is exactly 0 where all clusters have the same mean, whatever floats leave over.
+    """
 
     value: float
     error: float | None
@@ -30,7 +40,9 @@ class Mean:
     clusters: int
 
 
-def clustered_mean(values: Sequence[float], clusters: Sequence[Hashable], confidence: float = 0.95) -> Mean:
+def clustered_mean(
+    values: Sequence[float], clusters: Sequence[Hashable], confidence: float = CONFIDENCE
+) -> Mean:
     """The mean over questions, its cluster-robust error, and the t interval.
 
     Raises:
@@ -47,11 +59,61 @@ def clustered_mean(values: Sequence[float], clusters: Sequence[Hashable], confid
         return Mean(mean, None, None, len(values), groups)
     variance = groups / (groups - 1) * sum(each * each for each in sums.values())
     error = math.sqrt(variance) / len(values)
+    error = error if error > _NOTHING else 0.0
     reach = student_quantile((1 + confidence) / 2, groups - 1) * error
     return Mean(mean, error, Interval(mean - reach, mean + reach), len(values), groups)
 
 
-def wilson(successes: int, trials: int, confidence: float = 0.95) -> Interval:
+def paired(ours: Sequence[float], theirs: Sequence[float], clusters: Sequence[Hashable]) -> Difference:
+    """Compares two systems on the same questions; the interval is that of `clustered_mean`.
+
+    Args:
+        ours: One score for each question.
+        theirs: The other system's scores, in the same order.
+        clusters: The cluster of each question, such as its conversation.
+
+    Raises:
+        ValueError: The three differ in length, or are empty.
+    """
+    differences = [a - b for a, b in zip(ours, theirs, strict=True)]
+    found = clustered_mean(differences, clusters)
+    return Difference(
+        mean=found.value,
+        interval=found.interval,
+        questions=found.questions,
+        clusters=found.clusters,
+        better=sum(each > 0 for each in differences),
+        worse=sum(each < 0 for each in differences),
+    )
+
+
+def p_value(difference: Mean) -> float | None:
+    """Two-sided p of a mean difference against none, by t over clusters; None where it has no error.
+
+    Where all clusters differ by the same there is no error to go by: then it is the chance that so many fall
+    on one side, 2 in 2^G.
+    """
+    if difference.error is None:
+        return None
+    if not difference.error:
+        return 1.0 if abs(difference.value) < _NOTHING else 2.0 ** (1 - difference.clusters)
+    t = abs(difference.value) / difference.error
+    return max(0.0, 2 * (1 - student_cdf(t, difference.clusters - 1)))
+
+
+def detectable_effect(difference: Mean, power: float = 0.8) -> float | None:
+    """The smallest difference that would be seen so often with this error; None where there is no error.
+
+    The error is taken as at least that of one question in disagreement, or nothing could be missed.
+    """
+    if difference.error is None:
+        return None
+    freedom = difference.clusters - 1
+    reach = student_quantile(1 - SIGNIFICANCE / 2, freedom) + student_quantile(power, freedom)
+    return min(1.0, reach * max(difference.error, 1 / difference.questions))
+
+
+def wilson(successes: float, trials: float, confidence: float = CONFIDENCE) -> Interval:
     """Wilson's score interval of a single proportion of independent trials.
 
     Raises:
@@ -66,16 +128,6 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> Interval:
     return Interval(max(0.0, middle - reach), min(1.0, middle + reach))
 
 
-def mcnemar(only_ours: int, only_theirs: int) -> float:
-    """Two-sided exact p of a paired yes-or-no comparison, from the questions that just one of both got right.
-
-    It takes questions as independent; with clusters it is too sure.
-    """
-    trials, fewer = only_ours + only_theirs, min(only_ours, only_theirs)
-    tail = sum(math.comb(trials, count) for count in range(fewer + 1))
-    return min(1.0, float(2 * tail / 2**trials)) if trials else 1.0
-
-
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     """Holm's step-down adjustment (1979) over comparisons that were all named beforehand; same order."""
     adjusted: dict[str, float] = {}
@@ -87,9 +139,11 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
 
 
 def detectable(
-    questions: int, discordant: float = 0.2, *, power: float = 0.8, significance: float = 0.05
+    questions: int, discordant: float = 0.2, *, power: float = 0.8, significance: float = SIGNIFICANCE
 ) -> float:
     """The smallest paired difference of shares that would be seen so often, if questions were independent.
+
+    It plans a comparison; `detectable_effect` is of one that was made.
 
     Args:
         questions: How many are compared.
@@ -116,6 +170,7 @@ def student_cdf(t: float, freedom: int) -> float:
     return 0.5 + sine * _series(cosine, freedom // 2, 1) / 2
 
 
+@cache
 def student_quantile(share: float, freedom: int) -> float:
     """Where `student_cdf` is `share`, from 0.5 to below 1, by halving."""
     low, high = 0.0, 1.0

@@ -81,7 +81,7 @@ def manifest(systems, *, state="done", query_aware=(), model_free=True, **what: 
         "reader": reader,
     }
     start = {"time": "2026-11-26T10:00:00+00:00", "ended": "2026-11-26T10:01:00+00:00", "state": state}
-    return {"format": 1, "what": content | what, "starts": [start]}
+    return {"format": 1, "what": content | what, "plan": {}, "starts": [start]}
 
 
 def write(folder: Path, made: list[Row], **described: Any) -> Path:

@@ -10,6 +10,7 @@ from memalpha_evals import scorers
 from memalpha_evals.cli import app
 from memalpha_evals.scorers import canaries, strict
 from memalpha_evals.scorers.canaries import CANARIES, CAPS, check, examples
+from memalpha_evals.scorers.words import spans, words
 
 
 def beaten(score=scorers.score) -> set[tuple[str, str]]:
@@ -44,6 +45,12 @@ def no_length_cap(row):
     return {"strict.contains": float(any(each.lower() in row.answer.lower() for each in row.answers))}
 
 
+def any_words(row):
+    """As containment was: nothing but a bound on the length."""
+    said, right = words(row.answer), words((row.answers or ("",))[0])
+    return {"strict.contains": float(len(said) <= 5 * len(right) + 20 and spans(right, said))}
+
+
 def abstaining_pays(row):
     return {"strict.contains": float("no answer" in row.answer.lower())}
 
@@ -53,6 +60,7 @@ def abstaining_pays(row):
     [
         (both_ways, {"empty", "echo"}),
         (no_length_cap, {"echo"}),
+        (any_words, {"denial", "list", "numbers", "yes or no"}),
         (abstaining_pays, {"abstains"}),
         (lambda row: {"judge.kind": 1.0}, set(CANARIES)),
     ],
@@ -71,7 +79,7 @@ def test_the_command_prints_what_it_found_and_its_exit_code_says_so(monkeypatch,
     good = CliRunner().invoke(app, ["canary", "--json"])
     assert good.exit_code == 0
     assert not any(each["beaten"] for each in json.loads(good.stdout))
-    monkeypatch.setitem(strict._FREE, "contains", lambda said, right: 1.0)
+    monkeypatch.setitem(strict._FREE, "contains", lambda said, right, question: 1.0)
     rows = tmp_path / "rows.jsonl"
     rows.write_text("".join(json.dumps(row.to_dict()) + "\n" for row in examples()))
     for command in (["canary"], ["canary", str(rows)]):

@@ -103,10 +103,10 @@ def test_nobody_writes_more_than_the_budget_and_all_store_the_same(result: Resul
 def test_shuffled_evidence_scores_at_chance_and_the_right_one_does_not(result: Result) -> None:
     for cell in result.cells:
         for shown in ("found", "stored"):
-            canary = cell.canary(shown, 0).interval
+            canary = cell.canary(shown).interval
             assert canary is not None
             assert canary.low <= 0 <= canary.high
-    score = result.cell(EXTRACTIVE, 0.6).score("found", 0).interval
+    score = result.cell(EXTRACTIVE, 0.6).score("found").interval
     assert score is not None
     assert score.low > 0.1
 
@@ -114,7 +114,7 @@ def test_shuffled_evidence_scores_at_chance_and_the_right_one_does_not(result: R
 def test_all_turns_hold_all_evidence_and_pieces_of_them_less(result: Result) -> None:
     assert all(each.held["stored"] == 1 for each in result.whole.asked)
     for writer in SCRIPTED:
-        assert result.cell(writer, 0.2).score("stored", 0).mean < result.whole.score("stored", 0).mean
+        assert result.cell(writer, 0.2).score("stored").mean < result.whole.score("stored").mean
 
 
 def test_the_canary_dies_where_a_conversation_knows_the_one_before() -> None:
@@ -122,9 +122,9 @@ def test_the_canary_dies_where_a_conversation_knows_the_one_before() -> None:
     told = tuple(replace(turn, id=f"told {turn.id}") for turn in one.turns)
     leaking = Dataset("made", "0" * 64, (one, replace(two, turns=two.turns + told), three))
     cell = run(leaking, [1], 0, lambda chunks: None).whole
-    assert cell.canary("stored", 0).mean > 0.2
+    assert cell.canary("stored").mean > 0.2
     sound = run(dataset(3), [1], 0, lambda chunks: None).whole
-    assert abs(sound.canary("stored", 0).mean) < 0.02
+    assert abs(sound.canary("stored").mean) < 0.02
 
 
 def test_choosing_facts_beats_choosing_blindly(result: Result) -> None:
@@ -248,4 +248,4 @@ def test_on_locomo_the_engine_keeps_more_than_random_turns() -> None:
     found = run(replace(whole, conversations=whole.conversations[:2]), [0.25], 0, lambda chunks: None)
     assert found.difference("random turns", 0.25, "found").mean > 0.05
     for cell in found.cells:
-        assert abs(cell.canary("found", 0).mean) < 0.02
+        assert abs(cell.canary("found").mean) < 0.02

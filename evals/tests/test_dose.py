@@ -54,6 +54,17 @@ def test_a_larger_dose_exchanges_the_same_memories_and_more() -> None:
     assert all(small < large for small, large in pairwise(wrong))
 
 
+def test_no_wrong_memory_comes_twice_or_is_ones_own() -> None:
+    own = [Held("episodic", f"{number}", "") for number in range(20)]
+    others = [*own[:5], *[Held("episodic", f"other {number % 12}", "") for number in range(24)]]
+    given = exchanged(own, others, 0.5, Random(1))
+    wrong = [held for held in given if held not in own]
+    assert len(wrong) == len(set(wrong)) == 10
+    # of 12 distinct ones 15 cannot be taken
+    with pytest.raises(DatasetError, match="15 of 20 memories cannot be exchanged: there are 12 others"):
+        exchanged(own, others, 0.75, Random(1))
+
+
 def test_every_measure_of_every_writer_falls_with_the_dose(result) -> None:
     for writer in WRITERS:
         assert [cell.dose for cell in result.of(writer)] == list(DOSES)

@@ -5,6 +5,8 @@ import socket
 import subprocess
 import sys
 import time
+import zipfile
+from dataclasses import replace
 from urllib.request import urlopen
 
 import pytest
@@ -12,6 +14,7 @@ from made_runs import often, row, rows, write
 
 from memalpha.errors import UnsupportedError
 from memalpha_evals import export, runs
+from memalpha_evals.export.paths import without_paths
 
 
 @pytest.fixture
@@ -45,6 +48,21 @@ def test_without_the_library_the_message_names_the_extra(run, tmp_path, monkeypa
         export.to_inspect(run, tmp_path / "logs")
 
 
+def test_of_a_path_the_last_part_is_passed_on_and_addresses_stay() -> None:
+    given = {
+        "data": "/home/me/my sets/locomo10.json",
+        "command": ["evals", "--data=/home/me/x.json", "transformers:/home/me/m", "~/m/x"],
+        "failure": "no file /home/me/a.json: gone",
+        "kept": ["https://example.org/a/b", "and/or", "openai:Qwen/Qwen3-4B", "docs/a.md", 3, None],
+    }
+    assert without_paths(given) == {
+        "data": "locomo10.json",
+        "command": ["evals", "--data=x.json", "transformers:m", "x"],
+        "failure": "no file a.json: gone",
+        "kept": given["kept"],
+    }
+
+
 @pytest.fixture
 def logs(run, tmp_path):
     pytest.importorskip("inspect_ai", reason="needs the extra `inspect`")
@@ -72,6 +90,27 @@ def test_inspects_own_reader_finds_every_question_with_its_scores(run, logs) -> 
     means = {score.name: score.metrics["mean"].value for score in log.results.scores}
     share = [one.scores["strict.contains"] for one in mine if "strict.contains" in one.scores]
     assert means["strict.contains"] == pytest.approx(sum(share) / len(share))
+
+
+def test_a_log_has_no_path_of_this_machine(run, tmp_path) -> None:
+    pytest.importorskip("inspect_ai", reason="needs the extra `inspect`")
+    home = "/home/somebody"
+    manifest = {
+        **run.manifest,
+        "plan": {
+            "data": f"{home}/sets/locomo10.json",
+            "policy": f"transformers:{home}/models/m",
+            "budget": 64,
+        },
+        "more": [f"--data={home}/x y/locomo10.json", "https://example.org/a/b", "and/or"],
+    }
+    rows = [replace(one, failure=f"no file {home}/a: gone") if one.failure else one for one in run.rows]
+    for path in export.to_inspect(replace(run, manifest=manifest, rows=rows), tmp_path / "logs"):
+        with zipfile.ZipFile(path) as log:
+            text = "".join(log.read(name).decode() for name in log.namelist())
+        assert home not in text
+        assert "transformers:m" in text
+        assert all(kept in text for kept in ("https://example.org/a/b", "and/or", "locomo10.json"))
 
 
 def test_inspects_viewer_serves_the_logs(logs) -> None:

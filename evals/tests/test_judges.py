@@ -9,9 +9,22 @@ import pytest
 from made_runs import often, row, rows, write
 from typer.testing import CliRunner
 
+from memalpha.agent.backoff import Backoff
 from memalpha.agent.protocols import Completion
-from memalpha.api.policy.v1alpha1.policy_service_pb2 import FinishReason, PolicyIdentity, Usage
-from memalpha.errors import InvalidInputError, UnsupportedError
+from memalpha.api.policy.v1alpha1.policy_service_pb2 import (
+    FinishReason,
+    GetPolicyResponse,
+    PolicyIdentity,
+    Usage,
+)
+from memalpha.errors import (
+    BusyError,
+    InternalError,
+    InvalidInputError,
+    UnavailableError,
+    UnsupportedError,
+    make,
+)
 from memalpha_evals import runs
 from memalpha_evals.cli import app
 from memalpha_evals.commands import judge as commands_judge
@@ -19,6 +32,7 @@ from memalpha_evals.judges import audit, prompts
 from memalpha_evals.judges.calibration import Judged, calibration
 from memalpha_evals.judges.judge import Case, Judge, vote
 from memalpha_evals.judges.judging import judge_known, judge_rows
+from memalpha_evals.scheduler import Outage, Patience
 
 CASE = Case("Where does Bo swim?", "Lake Orta", "in Lake Orta")
 
@@ -115,8 +129,16 @@ def test_prompts_are_known_by_their_digest_and_must_use_their_fields(tmp_path) -
             prompts.load(name)
 
 
-def judged(right, accepted, count, source="v1.json") -> list[Judged]:
-    return [Judged(source, right, accepted, 0)] * count
+def width(interval) -> float:
+    return interval.high - interval.low
+
+
+def judged(right, accepted, count, clusters=0, source="v1.json") -> list[Judged]:
+    """Each answer in a cluster of its own, unless their number is given."""
+    return [
+        Judged(source, f"{accepted} {place % (clusters or count)}", right, accepted, 0)
+        for place in range(count)
+    ]
 
 
 def test_a_corrected_accuracy_takes_out_what_a_judge_gives_away() -> None:
@@ -143,8 +165,25 @@ def test_a_corrected_accuracy_takes_out_what_a_judge_gives_away() -> None:
     narrow = strict.corrected(0.46, 0.01)
     assert narrow.value == pytest.approx(0.5)
     # the closer both rates are, the less a score says
-    assert found.interval.high - found.interval.low > 2 * (narrow.interval.high - narrow.interval.low)
+    assert width(found.interval) > 2 * width(narrow.interval)
     assert generous.corrected(0.99, 0.01).value == 1
+
+
+def test_a_rate_of_few_conversations_is_less_sure_than_one_of_as_many_independent_answers() -> None:
+    # answers of a cluster are all accepted or all refused: 10 clusters tell as much as about 10 answers
+    alone = calibration([*judged(True, True, 60), *judged(True, False, 40), *judged(False, False, 100)])
+    together = calibration(
+        [*judged(True, True, 60, 6), *judged(True, False, 40, 4), *judged(False, False, 100)]
+    )
+    assert (alone.right.clusters, together.right.clusters) == (100, 10)
+    assert together.right.share == alone.right.share
+    # variance of a mean of G equal clusters: p (1 - p) / (G - 1)
+    assert together.right.effective == pytest.approx(9)
+    assert alone.right.effective == pytest.approx(99)
+    few = calibration([*judged(True, True, 60, 2), *judged(True, False, 40, 2), *judged(False, False, 100)])
+    assert few.right.interval is None
+    assert few.corrected(0.5, 0.01).interval is None
+    assert alone.corrected(0.5, None).interval is None
 
 
 def test_a_judge_that_cannot_tell_right_from_wrong_gives_no_accuracy() -> None:
@@ -197,7 +236,7 @@ def test_an_audit_gives_right_and_wrong_answers_without_the_questions_whose_key_
 def test_lines_of_ones_own_are_read_and_other_forms_are_refused(tmp_path) -> None:
     own = tmp_path / "own.jsonl"
     own.write_text('{"question": "Where?", "right": "Orta", "answer": "Como", "correct": false}\n')
-    assert audit.known([own]) == [(("Where?", "Orta", "Como"), False, "own.jsonl")]
+    assert audit.known([own]) == [(("Where?", "Orta", "Como"), False, "own.jsonl", "Where?")]
     for name, content in (
         ("a.jsonl", "{}"),
         ("b.json", "[]"),
@@ -229,13 +268,73 @@ async def test_a_judges_score_stands_beside_the_others_and_changes_no_headline(t
         assert {**before.scores, "judge.strict": after.scores["judge.strict"]} == after.scores
 
 
+class Failing(Scripted):
+    """Raises what it is given first, then says what it is told to."""
+
+    def __init__(self, says, errors) -> None:
+        super().__init__(says)
+        self.errors = list(errors)
+
+    async def generate(self, request) -> Completion:
+        if self.errors:
+            raise self.errors.pop(0)
+        return await super().generate(request)
+
+
+AT_ONCE = Patience(tries=3, busy_tries=5, pause=Backoff(0.0, 0.0))
+
+
+def answers(count: int) -> list:
+    return [row(question=number, answer=f"Lake {number}") for number in range(count)]
+
+
+async def test_a_call_that_fails_is_made_again_and_a_busy_judge_is_waited_for() -> None:
+    errors = [make(BusyError, "BUSY", "later"), make(InternalError, "X", "no")]
+    policy = Failing(lambda prompt, seed: "CORRECT", errors)
+    found = await judge_rows(
+        Judge(policy, prompts.load("strict")), answers(3), lambda count: None, None, AT_ONCE
+    )
+    assert [one.scores["judge.strict"] for one in found] == [1.0] * 3
+
+
+async def test_what_was_judged_is_kept_and_only_the_rest_is_asked_when_it_goes_on(tmp_path) -> None:
+    kept, done = tmp_path / "verdicts.jsonl", list[int]()
+    broken = Failing(lambda prompt, seed: "CORRECT", [make(InvalidInputError, "X", "no")])
+    strict = prompts.load("strict")
+    with pytest.raises(InvalidInputError):
+        await judge_rows(Judge(broken, strict), answers(4), done.append, kept, AT_ONCE)
+    assert (len(broken.asked), sum(done)) == (3, 3)
+    with kept.open("a") as file:
+        file.write('{"key": "torn')
+    again = Scripted(lambda prompt, seed: "WRONG")
+    found = await judge_rows(Judge(again, strict), answers(4), done.append, kept, AT_ONCE)
+    assert sorted(one.scores["judge.strict"] for one in found) == [0.0, 1.0, 1.0, 1.0]
+    assert (len(again.asked), sum(done)) == (1, 3 + 4)
+    # another model, prompt or number of votes is another judge
+    for other in (
+        Judge(again, strict, model={"id": "other"}),
+        Judge(again, prompts.load("generous")),
+        Judge(again, strict, votes=3, temperature=1.0),
+    ):
+        before = len(again.asked)
+        await judge_rows(other, answers(4), done.append, kept, AT_ONCE)
+        assert len(again.asked) - before == 4 * other.votes
+
+
+async def test_a_judge_that_is_away_stops_everything() -> None:
+    away = Failing(lambda prompt, seed: "", [make(UnavailableError, "UNAVAILABLE", "nobody")] * 99)
+    with pytest.raises(Outage, match="nobody"):
+        await judge_rows(Judge(away, prompts.load("strict")), answers(4), lambda count: None, None, AT_ONCE)
+
+
 @pytest.fixture
 def served(monkeypatch):
     """Whatever is named is a policy that knows right answers by their words."""
 
     @asynccontextmanager
     async def endpoint(spec):
-        yield SimpleNamespace(spec=spec, policy=Scripted(same_words))
+        description = GetPolicyResponse(policy=PolicyIdentity(policy_id="judge"), model=spec)
+        yield SimpleNamespace(spec=spec, policy=Scripted(same_words), description=description)
 
     monkeypatch.setattr(commands_judge, "endpoint", endpoint)
 
@@ -253,13 +352,37 @@ def test_the_command_prints_a_calibration_and_what_a_score_is_worth(files, serve
         errors,
         "--score",
         "0.6",
+        "--error",
+        "0.01",
     ]
     content = json.loads(CliRunner().invoke(app, command).stdout)
     assert content["true_positive_rate"]["rate"] == 1
+    assert content["true_positive_rate"]["clusters"] == 1
     assert content["false_positive_rate_by_source"]["v1.json"]["rate"] == 0
     assert content["prompt_sha256"] == prompts.load("strict").sha256
     assert content["accuracy"] == pytest.approx(0.6)
-    assert content["interval"][0] < 0.6 < content["interval"][1]
+    # all answers are about one conversation, and one conversation gives no interval
+    assert content["interval"] is content["false_positive_rate"]["interval"] is None
+
+
+def test_a_calibration_counts_the_rows_of_a_run_and_their_clusters(tmp_path, served) -> None:
+    folder = write(tmp_path / "run", rows({"one": often(0.5)}))
+    known = tmp_path / "own.jsonl"
+    cases = [
+        {"question": f"Q{n}?", "right": "Orta", "answer": answer, "correct": answer == "Orta"}
+        for n in range(30)
+        for answer in ("Orta", "Como")
+    ]
+    known.write_text("".join(json.dumps(each) + "\n" for each in cases))
+    command = ["judge", "calibrate", "--policy", "m", "--answers", str(known), "--run", str(folder)]
+    assert "evals judge run" in str(CliRunner().invoke(app, command).exception)
+    assert CliRunner().invoke(app, ["judge", "run", str(folder), "--policy", "m"]).exit_code == 0
+    found = json.loads(CliRunner().invoke(app, command).stdout)["systems"]["one"]
+    judged = [one.scores["judge.strict"] for one in runs.read(folder).rows]
+    assert found["rows"] == len(judged)
+    assert found["clusters"] == len({one.cluster for one in runs.read(folder).rows})
+    assert found["score"] == found["accuracy"] == pytest.approx(sum(judged) / len(judged))
+    assert found["interval"][0] < found["score"] < found["interval"][1]
 
 
 def test_the_command_judges_a_run_and_writes_its_reports(tmp_path, served) -> None:

@@ -122,7 +122,8 @@ def test_the_choice_by_overlap_takes_the_option_that_one_sentence_supports() -> 
     found = ask(reader, RECALLED, question("Where did she move?", options=options_))
     assert found.text == "b"
     assert found.details["support"]["b"] > found.details["support"]["a"]
-    assert ask(reader, "", question("Where did she move?", options=options_)).text == "a"
+    # nothing supports any option, and a letter would be right by where the data have put the right one
+    assert abstains(ask(reader, "", question("Where did she move?", options=options_)).text)
     with pytest.raises(InvalidInputError, match="question q has no options"):
         ask(reader, RECALLED, question("Where did she move?"))
 

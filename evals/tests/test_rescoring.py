@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 from made_runs import often, row, rows, write
 
-from memalpha.errors import ConflictError, InvalidInputError
+from memalpha.errors import BusyError, ConflictError, InvalidInputError, NotFoundError
 from memalpha_evals import runs
 from memalpha_evals.rescore import rescore
+from memalpha_evals.runs.lock import Lock
 
 
 def length(row):
@@ -17,6 +18,17 @@ def length(row):
 
 def out_of_range(row):
     return {"words": 2.0}
+
+
+def bare(row):
+    return 0.5
+
+
+def named(row):
+    return {"words": "many"}
+
+
+strict = judge = length
 
 
 @pytest.fixture
@@ -52,10 +64,30 @@ def test_a_scorer_of_ones_own_is_added_under_its_name_and_failed_rows_score_0(fo
 
 def test_a_scorer_that_leaves_0_to_1_or_is_not_there_changes_nothing(folder) -> None:
     before = (folder / "rows.jsonl").read_bytes()
-    for name in (f"{__name__}:out_of_range", f"{__name__}:nothing", "nonsense", ":"):
+    own = ("out_of_range", "bare", "named", "nothing", "__name__")
+    for name in (*(f"{__name__}:{each}" for each in own), "nonsense", ":"):
         with pytest.raises(InvalidInputError):
             rescore(folder, name)
     assert (folder / "rows.jsonl").read_bytes() == before
+
+
+def test_a_scorer_of_ones_own_takes_no_name_of_ours(folder) -> None:
+    before = (folder / "rows.jsonl").read_bytes()
+    for name in ("strict", "judge"):
+        with pytest.raises(InvalidInputError, match="not be called"):
+            rescore(folder, f"{__name__}:{name}")
+    assert (folder / "rows.jsonl").read_bytes() == before
+
+
+def test_rows_are_read_only_when_nobody_else_works_on_the_run(folder, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(runs, "read", lambda folder: pytest.fail("read without the lock"))
+    lock = Lock(folder / "lock")
+    with pytest.raises(BusyError, match="in use"):
+        rescore(folder, "all")
+    lock.release()
+    with pytest.raises(NotFoundError):
+        rescore(tmp_path, "all")
+    assert not (tmp_path / "lock").exists()
 
 
 def test_a_run_that_is_not_finished_is_refused(folder) -> None:

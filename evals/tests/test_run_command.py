@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from memalpha.errors import InvalidInputError
+from memalpha.agent.backoff import Backoff
+from memalpha.errors import AlreadyExistsError, ConflictError, InternalError, InvalidInputError, make
 from memalpha_evals.cli import app
 from memalpha_evals.protocols import Usage
+from memalpha_evals.readers.extract import ExtractReader
 from memalpha_evals.runs import read
 from memalpha_evals.runs.compose import reader_parts
 from memalpha_evals.runs.execute import Counts
@@ -60,9 +62,40 @@ def test_the_same_run_twice_has_the_same_rows_and_another_seed_draws_other_quest
     assert timeless(tmp_path / "one") == timeless(tmp_path / "two")
     drawn = set()
     for seed in range(4):
-        run(tmp_path / f"seed {seed}", "--questions", 2, "--seed", seed, "--systems", "no-memory")
+        run(tmp_path / f"seed {seed}", "--questions", 2, "--draw-seed", seed, "--systems", "no-memory")
         drawn.add(tuple(row["question_id"] for row in timeless(tmp_path / f"seed {seed}")))
     assert len(drawn) > 1
+
+
+def test_seeds_of_calls_leave_the_questions_alone_so_that_they_can_be_taken_together(tmp_path):
+    folders = [tmp_path / f"seed {seed}" for seed in (1, 2, 3)]
+    for seed, folder in enumerate(folders, 1):
+        run(folder, "--questions", 2, "--seed", seed)
+    assert evals("compare", *folders, "--seeds").exit_code == 0
+    again = evals("compare", folders[0], folders[1], "--seeds", "--system", "no-memory")
+    assert again.exit_code == 0
+    run(tmp_path / "same", "--questions", 2, "--seed", 1)
+    assert "seed: " in str(evals("compare", *folders, tmp_path / "same", "--seeds").exception)
+
+
+def test_a_run_goes_on_where_the_same_data_lie_now_and_not_with_others(tmp_path):
+    data, moved, others = (tmp_path / f"{name}.json" for name in ("data", "moved", "others"))
+    data.write_bytes(TINY.read_bytes())
+    evals("run", "locomo", "--data", data, "--systems", "no-memory", "--out", tmp_path / "run")
+    (tmp_path / "run" / "rows.jsonl").unlink()
+    data.rename(moved)
+    others.write_text(TINY.read_text().replace("violin", "cello"))
+    assert "cannot read" in str(evals("resume", tmp_path / "run").exception)
+    assert isinstance(evals("resume", tmp_path / "run", "--data", others).exception, ConflictError)
+    assert evals("resume", tmp_path / "run", "--data", moved).exit_code == 0
+    assert read(tmp_path / "run").done
+    assert read(tmp_path / "run").manifest["plan"]["data"] == str(moved)
+
+
+def test_a_folder_that_has_a_run_is_refused_before_anything_is_read(tmp_path):
+    run(tmp_path / "run", "--systems", "no-memory")
+    again = evals("run", "locomo", "--data", tmp_path / "nothing.json", "--out", tmp_path / "run")
+    assert isinstance(again.exception, AlreadyExistsError)
 
 
 def test_a_torn_run_is_resumed_from_its_folder_alone(tmp_path):
@@ -156,3 +189,19 @@ def test_progress_says_what_is_left():
     counts.failures = 1
     assert "1 failed row" in figures(counts, 10.0)
     assert [duration(each) for each in (9, 200, 7500)] == ["9s", "3m 20s", "2h 05m"]
+
+
+def test_a_run_in_which_every_question_failed_says_so_and_ends_with_1(tmp_path, monkeypatch):
+    async def broken(self, context, asked):
+        if asked.question.text in spared:
+            return await answer(self, context, asked)
+        raise make(InternalError, "BROKEN", "the reader is broken")
+
+    answer, spared = ExtractReader.answer, set[str]()
+    monkeypatch.setattr(ExtractReader, "answer", broken)
+    monkeypatch.setattr(Backoff, "pause", lambda self, failures: 0.0)
+    result = run(tmp_path / "all", "--systems", "no-memory")
+    assert result.exit_code == 1
+    assert "every question failed: reader: the reader is broken" in result.stderr
+    spared.add(read(tmp_path / "all").rows[0].question)
+    assert run(tmp_path / "all but one", "--systems", "no-memory").exit_code == 0

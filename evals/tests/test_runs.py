@@ -154,6 +154,65 @@ def test_a_run_of_something_else_is_not_gone_on_with(tmp_path, changed, name):
         go_on(tmp_path, replace(made, **others))
 
 
+def test_a_run_is_not_gone_on_with_by_other_versions_of_what_makes_its_rows(tmp_path, monkeypatch):
+    start(tmp_path, comparison())
+    monkeypatch.setattr(manifest, "version", lambda package: "99")
+    with pytest.raises(ConflictError, match=r"packages\.memalpha .* now it is '99'"):
+        go_on(tmp_path, comparison())
+
+
+def test_a_run_ends_only_with_the_rows_that_it_has_to_have(tmp_path):
+    start(tmp_path, comparison())
+    made = comparison(data=dataset(questions=3))
+    for keys, said in ((made.keys, "is no row of the run"), (comparison().keys | {("a", "b", "c")}, "a/b/c")):
+        with (
+            RunFolder.resume(tmp_path, manifest.what(comparison())) as folder,
+            pytest.raises(CorruptionError, match=said) as raised,
+        ):
+            folder.finish(keys, lambda row: replace(row, answer="finished"))
+        assert raised.value.reason == "ROWS_MISSING"
+    assert not any(row.answer == "finished" for row in read(tmp_path).rows)
+
+
+def test_a_finished_run_that_lost_a_row_is_not_finished(tmp_path):
+    start(tmp_path, comparison())
+    assert read(tmp_path).done
+    lines = (tmp_path / "rows.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "rows.jsonl").write_text("".join(lines[1:]))
+    assert not read(tmp_path).done
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"scores": 5}, "scores"),
+        ({"answers": "Paris"}, "answers"),
+        ({"context_tokens": "many"}, "context_tokens"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_rows_of_another_shape_are_named_with_file_line_and_field(tmp_path, change, said):
+    start(tmp_path, comparison())
+    lines = (tmp_path / "rows.jsonl").read_text().splitlines()
+    lines[1] = json.dumps(json.loads(lines[1]) | change)
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines) + "\n")
+    with pytest.raises(CorruptionError, match=rf"rows\.jsonl, line 2 is no row: {said}"):
+        read(tmp_path)
+
+
+def test_a_file_is_no_run_and_no_place_for_one(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(NotFoundError, match="is no run"):
+        read(file)
+    for path in (file, file / "below"):
+        with pytest.raises(InvalidInputError, match=r"file is a file"):
+            start(path, comparison())
+    (tmp_path / "manifest.json").write_text('{"format": 1, "what": [], "plan": {}, "starts": []}')
+    with pytest.raises(CorruptionError, match="must be the manifest of a run"):
+        read(tmp_path)
+
+
 def test_a_folder_has_one_run_and_one_process_at_a_time(tmp_path):
     made = comparison()
     with (

@@ -6,7 +6,15 @@ import time
 import pytest
 
 from memalpha.agent.backoff import Backoff
-from memalpha.errors import BusyError, InternalError, InvalidInputError, UnavailableError, make
+from memalpha.errors import (
+    BusyError,
+    InternalError,
+    InvalidInputError,
+    OutOfRangeError,
+    UnavailableError,
+    UnsupportedError,
+    make,
+)
 from memalpha_evals.scheduler import AFFINITY, Limits, Outage, Patience, Scheduler
 from memalpha_evals.scheduler.gate import Gate
 from memalpha_evals.scheduler.order import Order
@@ -49,6 +57,10 @@ class Line:
         self.done = 0
 
     @property
+    def endpoint(self) -> str:
+        return "policy"
+
+    @property
     def remaining(self) -> int:
         return self.length - max(self.done, self.replayed)
 
@@ -82,6 +94,10 @@ class Line:
 class Asked:
     def __init__(self, world: World, name: str, tokens: int):
         self.world, self.name, self.tokens = world, name, tokens
+
+    @property
+    def endpoint(self) -> str:
+        return "reader"
 
     async def run(self) -> None:
         await self.world.call(self.name, self.tokens)
@@ -195,6 +211,37 @@ def test_an_outage_stops_everything_but_one_silent_call_among_others_does_not():
     run([Line(world, "a", 5), Line(world, "b", 9)])
     assert world.failed == ["a"]
     assert "b8" in world.calls
+
+
+def test_a_reader_that_answers_says_nothing_of_a_policy_that_does_not():
+    silent = [make(UnavailableError, "UNAVAILABLE", "no service at here:1") for _ in range(3)]
+    world = World(failures={"a0": silent})
+    # b has no step, and its questions are answered while a0 fails: the policy is away all the same
+    with pytest.raises(Outage, match="here:1"):
+        run([Line(world, "a", 5), Line(world, "b", 0, [0] * 9)])
+    assert world.calls.count("a0") == 3
+    assert {f"b?{number}" for number in range(4)} <= set(world.calls)
+    assert world.failed == []
+
+
+def test_a_memory_that_is_away_when_it_is_to_show_something_is_an_outage():
+    class Away(Line):
+        async def asks(self, place):
+            raise make(UnavailableError, "UNAVAILABLE", "no memory at here:2")
+            yield
+
+    world = World()
+    with pytest.raises(Outage, match="here:2"):
+        run([Away(world, "a", 5, [5])])
+    assert world.failed == []
+
+
+@pytest.mark.parametrize("kind", [InvalidInputError, UnsupportedError, OutOfRangeError])
+def test_a_call_that_would_fail_again_is_not_made_again(kind):
+    world = World(failures={"a1": [make(kind, "X", "no")] * 3, "b?0": [make(kind, "X", "no")] * 3})
+    report = run([Line(world, "a", 3), Line(world, "b", 1, [1])])
+    assert (world.calls.count("a1"), world.calls.count("b?0"), report.retried) == (1, 1, 0)
+    assert sorted(world.failed) == ["a", "b?0"]
 
 
 def test_a_fault_in_the_program_is_not_taken_for_a_failed_call():

@@ -6,10 +6,11 @@ import pytest
 
 from memalpha_evals import scorers
 from memalpha_evals.rows import Row
-from memalpha_evals.scorers import strict
 from memalpha_evals.scorers.abstention import abstains, abstention
+from memalpha_evals.scorers.containment import contains
 from memalpha_evals.scorers.options import chosen
 from memalpha_evals.scorers.paper import PAPERS, paper
+from memalpha_evals.scorers.words import spans, words
 
 HOBBIES = ("Running", "Wood carving", "Juggling", "Collecting stamps")
 
@@ -55,8 +56,8 @@ def test_free_answers(answer, em, f1, contains) -> None:
 
 
 def test_an_answer_that_says_everything_says_too_much() -> None:
-    # the right answer has two words: at most 5 * 2 + 20 = 30 are taken
-    padding = " ".join(f"w{number}" for number in range(28))
+    # the right answer has two words: at most 2 * 2 + 20 = 24 are taken
+    padding = " ".join(f"w{number}" for number in range(22))
     assert score("strict.contains", answer=f"{padding} Lake Orta") == 1
     assert score("strict.contains", answer=f"{padding} more Lake Orta") == 0
 
@@ -99,6 +100,14 @@ def test_abstaining_is_wrong_where_there_is_an_answer() -> None:
         "I don't know.",
         "The context does not say where.",
         "N/A",
+        "I’m not sure",
+        "No answer: not mentioned.",
+        "Based on the context, it is not specified where Bo swims.",
+        "Her age is not mentioned in the conversation.",
+        "Caroline does not mention where she met him.",
+        "There is no mention of a boat.",
+        "It can't be determined from the conversation",
+        "The conversation tells of Ann's dog. It does not mention its age.",
     ],
 )
 def test_an_answer_that_says_it_does_not_know_abstains(answer) -> None:
@@ -112,6 +121,16 @@ def test_an_answer_that_says_it_does_not_know_abstains(answer) -> None:
         "Lake Orta",
         "It is not mentioned, but probably Lake Orta.",
         "nobody answers the door",
+        "She doesn't know how to swim",
+        "I don't know how to swim",
+        "He couldn't tell red from green.",
+        "They do not contain nuts",
+        "He was not given a chance",
+        "She didn't say goodbye",
+        "There was no answer at the door",
+        "The tickets weren't available at the gate",
+        "Her mother is not known to like cats",
+        "I can't find my keys",
         "It is not mentioned. " + "Then they walked home along the river. " * 4,
     ],
 )
@@ -235,9 +254,66 @@ def test_a_suite_belongs_to_the_longest_beginning_of_its_name() -> None:
 
 
 def test_a_right_yes_or_no_has_to_come_first_and_alone() -> None:
-    for said in (["i", "have", "no", "idea"], ["yes", "there", "is", "no", "doubt"], ["no", "or", "yes"]):
-        assert strict.contains(said, ["no"]) == 0
-    assert strict.contains(["no", "she", "left"], ["no"]) == 1
+    for said in ("I have no idea", "Yes, there is no doubt", "No or yes", "yes or no"):
+        assert contains(said, "no") == 0
+    assert contains("No, she left", "No.") == 1
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "It is not Paris",
+        "She never went to Paris.",
+        "not in Paris",
+        "It isn't Paris, it is London",
+        "anywhere other than Paris",
+        "Paris or London",
+        "London, or maybe Paris",
+        "London, Paris, Rome, Berlin, Madrid",
+        "London and Paris and Rome and Berlin and Madrid",
+        "either: London\nParis\nRome\nBerlin\nMadrid",
+    ],
+)
+def test_what_is_denied_or_is_one_of_many_guesses_is_not_said(said) -> None:
+    assert spans(words("Paris"), words(said))
+    assert contains(said, "Paris") == 0
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Paris, France",
+        "She does not live in London but in Paris",
+        "Not in London, in Paris.",
+        "No, she went to Paris",
+        "She went to Paris, not to London.",
+        "not until Paris",
+        "Rome and Paris",
+        "Ann said that she went to Paris with Bo, Cy, Di and Ed, and that it rained",
+    ],
+)
+def test_what_is_affirmed_is_said_whatever_else_is_denied_or_told(said) -> None:
+    assert contains(said, "Paris") == 1
+
+
+def test_a_question_about_what_is_not_is_answered_by_a_denial() -> None:
+    assert contains("Bo does not like tea", "tea", "What does Bo not like?") == 1
+    assert contains("Bo does not like tea", "tea", "What does Bo like?") == 0
+    assert contains("She is not interested", "not interested") == 1
+
+
+def test_numbers_in_a_row_are_guesses_and_a_minus_counts() -> None:
+    assert contains(" ".join(map(str, range(1, 21))), "7") == 0
+    assert contains("1 2 3 4 7", "7") == 0
+    assert contains("7 of 12", "7") == 1
+    assert contains("It was -5 degrees", "5 degrees") == 0
+    assert contains("minus five degrees", "-5 degrees") == 1
+
+
+def test_a_list_that_is_right_may_be_said_as_one() -> None:
+    right = "tents, ropes, boots, maps, lamps"
+    assert contains(f"They packed {right}", right) == 1
+    assert contains("They packed cups, pans, tents, forks, spoons, knives", "tents") == 0
 
 
 def test_an_article_after_the_word_answer_chooses_nothing() -> None:

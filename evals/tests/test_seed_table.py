@@ -1,16 +1,17 @@
 """The seed table: published figures name their sources, ours come from runs, and plumbing stands apart."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
 
-from memalpha.errors import AlreadyExistsError, InvalidInputError
+from memalpha.errors import AlreadyExistsError, ConflictError, InvalidInputError, UnavailableError
 from memalpha_evals import suites
 from memalpha_evals.cli import app
 from memalpha_evals.rows import Row
 from memalpha_evals.runs import Run
-from memalpha_evals.seed_table import figures, page, plans
+from memalpha_evals.seed_table import figures, page, plans, running
 from memalpha_evals.seed_table.plans import NO_READER, Settings
 from memalpha_evals.seed_table.published import cells, chosen
 from memalpha_evals.seed_table.running import Made
@@ -138,6 +139,30 @@ def test_plumbing_never_stands_beside_published_figures(tmp_path) -> None:
     assert rows[0][:5] == ["HotpotQA 10K", "75", "84.8 (MemOCR)", "memalpha", "70.0"]
 
 
+def test_answers_of_nothing_are_counted_beside_the_score_that_they_get(tmp_path) -> None:
+    made = [
+        replace(row(0, 1), answer="a"),
+        replace(row(1, 1), answer=" "),
+        replace(row(2, 0), answer="", failure="down"),
+    ]
+    ours = figures.of_run(HOTPOTQA, run(tmp_path, *made))
+    assert (ours["memalpha"].silent, ours["memalpha"].failed) == (1, 1)
+    ((_, _, rows),) = page.tables([HOTPOTQA], Made({HOTPOTQA.name: ours}))
+    assert rows[0][-1].endswith("clusters, 1 answered with nothing")
+
+
+def test_the_page_names_a_model_without_the_place_where_it_lies(tmp_path) -> None:
+    models = {
+        "policy": "transformers:/home/me/a,transformers:/home/me/b",
+        "reader": "choice:transformers:/home/me/c",
+    }
+    words = replace(settings(tmp_path), **models)
+    said = page.markdown([HOTPOTQA], Made(), words)
+    assert "written by `transformers:a,transformers:b`" in said
+    assert "the reader is `choice:transformers:c`" in said
+    assert "/home" not in said
+
+
 def test_a_system_that_sees_the_question_is_marked(tmp_path) -> None:
     ours = figures.of_run(HOTPOTQA, run(tmp_path, *(row(n, 1) for n in range(10)), aware=True))
     ((_, _, rows),) = page.tables([HOTPOTQA], Made({HOTPOTQA.name: ours}))
@@ -209,6 +234,41 @@ def test_the_command_runs_a_cell_once_and_keeps_to_its_plan(tmp_path) -> None:
     other = evals(*words, "--questions", 5)
     assert isinstance(other.exception, AlreadyExistsError)
     assert "was run with another questions: choose another folder with --out" in str(other.exception)
+
+
+def test_a_finished_cell_is_not_taken_for_another_model_or_other_data_behind_the_same_words(tmp_path) -> None:
+    data, out = hotpotqa(tmp_path / "data"), tmp_path / "out"
+    words = ("--out", out, "--reader", "extract", "--cells", "HotpotQA 10K", "--questions", 3, "--json")
+    assert evals("--data", data, *words).exit_code == 0
+    path = out / "hotpotqa-10k" / "manifest.json"
+    content = json.loads(path.read_text())
+    identity = content["what"]["reader"]["identity"]
+    path.write_text(json.dumps(content).replace(json.dumps(identity), json.dumps(identity | {"weights": 2})))
+    changed = evals("--data", data, *words)
+    assert isinstance(changed.exception, ConflictError)
+    assert "reader.identity.weights" in str(changed.exception)
+    path.write_text(json.dumps(content))
+    moved = data.rename(tmp_path / "moved")
+    assert evals("--data", moved, *words).exit_code == 0
+    (others,) = (moved / "hotpotqa").iterdir()
+    others.write_text(others.read_text().replace("Writer", "Author"))
+    assert isinstance(evals("--data", moved, *words).exception, ConflictError)
+
+
+def test_a_reader_behind_an_address_is_plumbing_if_that_is_said(tmp_path, monkeypatch) -> None:
+    data = hotpotqa(tmp_path / "data")
+    monkeypatch.setattr(running, "is_plumbing", lambda reader, model_free: False)
+    words = ("--data", data, "--reader", "extract", "--cells", "HotpotQA 10K", "--questions", 2, "--json")
+    said = evals(*words, "--out", tmp_path / "said", "--plumbing")
+    unsaid = evals(*words, "--out", tmp_path / "unsaid")
+    assert [json.loads(each.stdout)["plumbing"] for each in (said, unsaid)] == [True, False]
+
+
+def test_a_table_whose_service_does_not_answer_says_so(tmp_path) -> None:
+    data = hotpotqa(tmp_path / "data")
+    words = ("--data", data, "--out", tmp_path / "out", "--cells", "HotpotQA 10K")
+    done = evals(*words, "--reader", "localhost:1")
+    assert isinstance(done.exception, UnavailableError)
 
 
 def test_a_dry_run_and_a_run_without_a_reader_ask_nobody(tmp_path) -> None:

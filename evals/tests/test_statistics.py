@@ -1,15 +1,20 @@
-"""Statistics against values worked out by hand or printed in tables."""
+"""Statistics against values worked out by hand or printed in tables, and against made-up worlds."""
 
 import math
+import random
 
 import pytest
 
+from memalpha.tasks.stats import paired_difference
 from memalpha_evals.statistics import (
+    SIGNIFICANCE,
     between_seeds,
     clustered_mean,
     detectable,
+    detectable_effect,
     holm,
-    mcnemar,
+    p_value,
+    paired,
     student_cdf,
     student_quantile,
     wilson,
@@ -44,13 +49,92 @@ def test_students_distribution_is_known_in_closed_form_for_1_and_2_degrees() -> 
         assert student_cdf(t, 2) == pytest.approx(0.5 + t / (2 * math.sqrt(2 + t * t)))
 
 
-def test_mcnemar_is_the_binomial_test_of_discordant_pairs() -> None:
-    # 2 * (C(10,0) + C(10,1)) / 2^10
-    assert mcnemar(1, 9) == mcnemar(9, 1) == 22 / 1024
-    assert mcnemar(0, 5) == 2 / 32
-    assert mcnemar(3, 3) == 1
-    assert mcnemar(0, 0) == 1
-    assert 0 < mcnemar(400, 700) < 1e-15
+def test_p_is_below_the_level_just_where_the_interval_leaves_zero_out() -> None:
+    # mean 0.5, squares of deviations sum to 1: error sqrt(5/4) / 5 = 0.2236, t = 2.236; with four degrees
+    # tan a = t / 2, sin a = 0.7454, cos² a = 0.4444: p = 1 - 0.7454 * (1 + 0.2222) = 0.0890
+    found = clustered_mean([0.0, 0.5, 1.0, 0.0, 1.0], range(5))
+    assert found.error == pytest.approx(0.2236, abs=1e-4)
+    assert p_value(found) == pytest.approx(0.0890, abs=1e-4)
+    for reach in (0.9, 1.0, 1.1, 1.3):
+        one = clustered_mean([reach - 1, reach - 0.5, reach, reach - 1, reach], range(5))
+        p = p_value(one)
+        assert one.interval is not None
+        assert p is not None
+        assert (p < SIGNIFICANCE) == (one.interval.low > 0)
+
+
+def test_clusters_that_all_differ_by_the_same_are_clear_only_if_there_are_enough_of_them() -> None:
+    # no spread, so no t: five clusters fall on one side by chance in 2 of 32 draws, six in 2 of 64
+    assert p_value(clustered_mean([0.25] * 10, "aabbccddee")) == 2 / 32
+    assert p_value(clustered_mean([0.25] * 6, range(6))) == 2 / 64
+    assert p_value(clustered_mean([0.0] * 6, range(6))) == 1
+    assert p_value(clustered_mean([1.0] * 4, range(4))) is None
+
+
+def worlds(count: int, clusters: int, effect: float = 0.0):
+    """Pairs of systems on 20 questions a cluster; how well they do moves from cluster to cluster."""
+    draws = random.Random(11)
+    names = [place // 20 for place in range(20 * clusters)]
+    for _ in range(count):
+        shifts = [draws.gauss(effect, 0.3) for _ in range(clusters)]
+        ours = [float(draws.random() < 0.5 + shifts[name] / 2) for name in names]
+        theirs = [float(draws.random() < 0.5 - shifts[name] / 2) for name in names]
+        yield ours, theirs, names
+
+
+def test_where_there_is_no_difference_five_in_a_hundred_are_called_clear_and_by_bootstrap_many_more() -> None:
+    made = list(worlds(400, clusters=5))
+    clear = bootstrapped = 0
+    for ours, theirs, names in made:
+        p = p_value(clustered_mean([a - b for a, b in zip(ours, theirs, strict=True)], names))
+        clear += p is not None and p < SIGNIFICANCE
+        old = paired_difference(ours, theirs, names, samples=200, confidence=0.95, seed=0).interval
+        bootstrapped += old is not None and not old.low <= 0 <= old.high
+    assert 0.03 <= clear / len(made) <= 0.07
+    assert bootstrapped / len(made) > 0.1
+
+
+def test_a_difference_of_the_size_that_could_be_seen_is_seen_four_times_in_five() -> None:
+    # shifts have deviation 0.3, and 20 questions of variance about 0.46 each: error of a cluster
+    # sqrt(0.09 + 0.46 / 20) = 0.336, of ten 0.106; (t(9) at .975 is 2.262, at .8 0.883) * 0.106 = 0.334
+    seen = [_seen(*each) for each in worlds(300, clusters=10, effect=0.334)]
+    assert 0.72 <= sum(clear for clear, _ in seen) / len(seen) <= 0.88
+    assert sum(effect for _, effect in seen) / len(seen) == pytest.approx(0.334, rel=0.1)
+
+
+def _seen(ours, theirs, names) -> tuple[bool, float]:
+    found = clustered_mean([a - b for a, b in zip(ours, theirs, strict=True)], names)
+    p, effect = p_value(found), detectable_effect(found)
+    assert p is not None
+    assert effect is not None
+    return p < SIGNIFICANCE, effect
+
+
+def test_as_many_questions_in_fewer_clusters_show_less() -> None:
+    values = [float(place // 4 % 2) for place in range(40)]
+    alike = clustered_mean(values, [place // 4 for place in range(40)])
+    apart = clustered_mean(values, range(40))
+    few, many = detectable_effect(alike), detectable_effect(apart)
+    assert few is not None
+    assert many is not None
+    assert few > 1.8 * many
+    assert detectable_effect(clustered_mean(values, [place // 10 for place in range(40)])) is None
+
+
+def test_without_a_discordant_question_one_could_still_be_missed() -> None:
+    # (2.571 + 0.920) * 1 / 60
+    assert detectable_effect(clustered_mean([0.0] * 60, [place % 6 for place in range(60)])) == pytest.approx(
+        3.490 / 60, abs=1e-4
+    )
+
+
+def test_a_paired_difference_counts_what_is_better_and_worse() -> None:
+    found = paired([1, 1, 0, 1, 1], [0, 1, 1, 0, 0], "abcde")
+    assert (found.mean, found.questions, found.clusters) == (0.4, 5, 5)
+    assert (found.better, found.worse) == (3, 1)
+    assert found.interval == clustered_mean([1, 0, -1, 1, 1], "abcde").interval
+    with pytest.raises(ValueError, match="zip"):
+        paired([1.0], [], "a")
 
 
 def test_holm_multiplies_the_smallest_most_and_never_goes_down() -> None:

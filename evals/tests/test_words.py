@@ -2,7 +2,7 @@
 
 import pytest
 
-from memalpha_evals.scorers.words import spans, words
+from memalpha_evals.scorers.words import clauses, spans, words
 
 
 @pytest.mark.parametrize(
@@ -39,10 +39,25 @@ def test_a_date_of_numbers_alone_is_not_guessed() -> None:
         ("$5", "five dollars"),
         ("20%", "twenty percent"),
         ("the third time", "3rd time"),
+        ("minus five degrees", "-5 degrees"),
+        ("\N{MINUS SIGN}5", "-5"),
     ],
 )
 def test_numbers_and_units_are_compared_by_value(text, same) -> None:
     assert words(text) == words(same)
+
+
+def test_a_minus_is_a_sign_only_where_it_can_be_no_dash() -> None:
+    assert words("-5") == ["-5"]
+    assert words("2-3 weeks, COVID-19") == ["2", "3", "week", "covid", "19"]
+    assert words("eight minus five") == ["8", "minus", "5"]
+    assert words("- 5 apples") == ["5", "apples"]
+
+
+def test_marks_end_clauses_but_not_dates_and_numbers() -> None:
+    assert clauses("No, it was May 7, 2023: 1,000.5 people (or so)!") == [
+        *(["no"], ["it", "was", "2023", "may", "d7"], ["1000.5", "people"], ["or", "so"])
+    ]
 
 
 def test_numbers_beside_one_another_stay_apart() -> None:

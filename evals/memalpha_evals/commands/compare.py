@@ -11,16 +11,16 @@ import typer
 from rich.console import Console
 
 from memalpha.cli.style import plural
-from memalpha.errors import InvalidInputError, make
+from memalpha.errors import InvalidInputError, NotFoundError, make
 from memalpha_evals import export, pages, reports, runs
 from memalpha_evals.compare import discordant, seeds, tables
 from memalpha_evals.compare.comparable import require_comparable, unlike
 from memalpha_evals.compare.measured import HEADLINE, require_score
 from memalpha_evals.compare.paired import Comparison, compare
-from memalpha_evals.compare.sides import Group, Side, by_group, matched, opened, sides
+from memalpha_evals.compare.sides import Group, Side, all_opened, by_group, matched, require_baseline, sides
 from memalpha_evals.rescore import ALL, rescore
 from memalpha_evals.rows import Row
-from memalpha_evals.runs.lines import parsed
+from memalpha_evals.runs import lines
 from memalpha_evals.scorers import canaries
 
 FOUND = 1
@@ -62,12 +62,15 @@ def compare_runs(
     Systems of one run are compared with its first one; several runs system by system with the first run.
     Example: evals compare runs/a runs/b --pairs differ.csv
     """
-    compared = sides([opened(each) for each in run], system or [])
+    compared = sides(all_opened(run), system or [])
     require_score([row for side in compared for row in side.rows.values()], score)
+    more = seeds.unlike(compared) if as_seeds else []
     if not anyway:
-        require_comparable(compared)
-    differs, seeds_table = unlike(compared), seeds.table(compared, score) if as_seeds else None
-    groups = by_group(seeds.together(compared) if as_seeds else compared)
+        require_comparable(compared, more)
+    differs, seeds_table = [*unlike(compared), *more], seeds.table(compared, score) if as_seeds else None
+    members = seeds.together(compared) if as_seeds else compared
+    require_baseline(members, baseline)
+    groups = by_group(members)
     found = [one for each in groups.values() for one in compare(matched(each, baseline), score)]
     if pairs:
         count = discordant.write(pairs, found, score)
@@ -90,7 +93,7 @@ def _show(groups: dict[Group, list[Side]], found: list[Comparison], score: str, 
         if len(members) == 1:
             out.print(f"{members[0].name} stands alone: no other side knows as much and has a like reader.")
     pages.show([tables.difference_table(each) for each in found if each.lines], out)
-    for sentence in tables.sentences(found):
+    for sentence in tables.sentences(found, score):
         out.print(sentence)
 
 
@@ -132,7 +135,9 @@ def canary(
 def _rows(path: Path) -> list[Row]:
     if path.is_dir():
         return runs.read(path).rows
-    found = [Row.from_dict(raw) for _, raw in parsed(path)]
+    if not path.exists():
+        raise make(NotFoundError, "NO_FILE", f"there is no file or folder {path}", path=path)
+    found = [row for _, row in lines.rows(path)]
     if not found:
         raise make(InvalidInputError, "NO_ROWS", f"{path} must be a file of rows, but has none", path=path)
     return found

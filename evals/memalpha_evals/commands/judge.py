@@ -5,23 +5,29 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
 
 from memalpha.cli.style import plural
-from memalpha_evals import reports
-from memalpha_evals.endpoints import FORMS, endpoint
-from memalpha_evals.judges import audit, judging, prompts
+from memalpha.errors import InvalidInputError, make
+from memalpha.tasks.stats import Interval
+from memalpha_evals import reports, runs
+from memalpha_evals.endpoints import FORMS, endpoint, policy_identity
+from memalpha_evals.judges import audit, judging, prompts, verdicts
 from memalpha_evals.judges.calibration import Calibration, Judged, Rate, calibration
 from memalpha_evals.judges.judge import Judge
 from memalpha_evals.rescore import rewrite
 from memalpha_evals.rows import Row
+from memalpha_evals.scheduler import Outage
+from memalpha_evals.statistics import Mean, clustered_mean
+
+T = TypeVar("T")
 
 judge_app = typer.Typer(name="judge", help="Models as judges, and how they err.", no_args_is_help=True)
 
@@ -48,10 +54,15 @@ def calibrate(
     prompt: PromptName = "strict",
     votes: Votes = 1,
     temperature: Temperature = 0.0,
+    run: Annotated[
+        Path | None, typer.Option(help="A run that this judge has judged: the accuracy behind its scores.")
+    ] = None,
     score: Annotated[float | None, typer.Option(min=0, max=1, help="A judged score to correct.")] = None,
-    rows: Annotated[int, typer.Option(min=1, help="Questions that the score is over.")] = 1540,
+    error: Annotated[
+        float | None, typer.Option(min=0, help="Its clustered standard error; unset: no interval.")
+    ] = None,
 ) -> None:
-    """How many right and wrong answers a judge accepts, and what a score of it is worth, as JSON.
+    """How many right and wrong answers a judge accepts, and what its scores are worth, as JSON.
 
     Example: evals judge calibrate --audit errors.json --answers v1.json --answers v2.json --policy openai:M
     """
@@ -60,15 +71,25 @@ def calibrate(
 
     async def judged(advance: judging.Progress) -> list[Judged]:
         async with endpoint(policy) as served:
-            judge = Judge(served.policy, words, votes, temperature)
+            judge = Judge(served.policy, words, votes, temperature, policy_identity(served.description))
             return await judging.judge_known(judge, known, advance)
 
+    scored = _scored(run, words.name) if run else {}
     with _progress(len(known)) as advance:
-        found = calibration(asyncio.run(judged(advance)))
+        found = calibration(_finished(judged(advance)))
     content = {"judge": policy, "prompt": words.name, "prompt_sha256": words.sha256, "votes": votes}
     content |= _rates(found)
     if score is not None:
-        content |= _corrected(found, score, rows)
+        content |= _corrected(found, score, error)
+    if run:
+        content["systems"] = {
+            name: {
+                **_corrected(found, mean.value, mean.error),
+                "rows": mean.questions,
+                "clusters": mean.clusters,
+            }
+            for name, mean in scored.items()
+        }
     print(json.dumps(content, indent=1, ensure_ascii=False))
 
 
@@ -82,21 +103,51 @@ def judge_run(
 ) -> None:
     """Adds a judge's scores, `judge.PROMPT`, to a finished run; no headline ever is one.
 
+    Verdicts are kept in the run's folder: stopped or failed, the same command goes on.
+
     Example: evals judge run runs/a --policy openai:MODEL
     """
     words = prompts.load(prompt)
 
     async def judged(rows: list[Row], advance: judging.Progress) -> list[Row]:
         async with endpoint(policy) as served:
-            judge = Judge(served.policy, words, votes, temperature)
-            return await judging.judge_rows(judge, rows, advance)
+            judge = Judge(served.policy, words, votes, temperature, policy_identity(served.description))
+            return await judging.judge_rows(judge, rows, advance, run / verdicts.FILE)
 
     def changed(rows: list[Row]) -> list[Row]:
         with _progress(len(rows)) as advance:
-            return asyncio.run(judged(rows, advance))
+            return _finished(judged(rows, advance))
 
     done = rewrite(run, changed)
     print(f"{plural(done.rows, 'row')} judged as judge.{words.name}; {reports.write(run)}")
+
+
+def _finished(judging_all: Coroutine[Any, Any, T]) -> T:
+    """What comes of judging; an outage ends the command."""
+    try:
+        return asyncio.run(judging_all)
+    except Outage as outage:
+        print(f"nobody answers: {outage}", file=sys.stderr)
+        raise typer.Exit(1) from None
+
+
+def _scored(run: Path, prompt: str) -> dict[str, Mean]:
+    """Each system's mean score by a judge, over all rows that it judged.
+
+    Raises:
+        InvalidInputError: NOT_JUDGED.
+    """
+    name, rows = f"judge.{prompt}", runs.read(run).rows
+    judged = [row for row in rows if name in row.scores]
+    if not judged:
+        message = f"{run} has no scores {name}: make them with `evals judge run {run} --prompt {prompt}`"
+        raise make(InvalidInputError, "NOT_JUDGED", message, path=run)
+    systems = dict.fromkeys(row.system for row in judged)
+    by_system = {each: [row for row in judged if row.system == each] for each in systems}
+    return {
+        each: clustered_mean([row.scores[name] for row in found], [row.cluster for row in found])
+        for each, found in by_system.items()
+    }
 
 
 def _rates(found: Calibration) -> dict[str, Any]:
@@ -109,14 +160,17 @@ def _rates(found: Calibration) -> dict[str, Any]:
 
 
 def _rate(rate: Rate) -> dict[str, Any]:
-    interval = rate.interval
-    return {"rate": rate.share, "interval": [interval.low, interval.high], "answers": rate.judged}
+    sizes = {"answers": rate.judged, "clusters": rate.clusters}
+    return {"rate": rate.share, "interval": _plain(rate.interval), **sizes}
 
 
-def _corrected(found: Calibration, score: float, rows: int) -> dict[str, Any]:
-    corrected = found.corrected(score, (score * (1 - score) / rows) ** 0.5)
-    interval = corrected.interval
-    return {"score": score, "accuracy": corrected.value, "interval": [interval.low, interval.high]}
+def _corrected(found: Calibration, score: float, error: float | None) -> dict[str, Any]:
+    corrected = found.corrected(score, error)
+    return {"score": score, "accuracy": corrected.value, "interval": _plain(corrected.interval)}
+
+
+def _plain(interval: Interval | None) -> list[float] | None:
+    return [interval.low, interval.high] if interval else None
 
 
 @contextmanager

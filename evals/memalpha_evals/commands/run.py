@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -60,10 +61,13 @@ def run(
     limit: Annotated[int, typer.Option(min=0, help="Most conversations; 0: all.")] = 0,
     questions: Annotated[
         int | None,
-        typer.Option(min=0, help="Most questions in all, drawn by the seed; 0: all; unset: likewise."),
+        typer.Option(min=0, help="Most questions in all, drawn at random; 0: all; unset: likewise."),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Of the draw and of every call; unset: likewise.")
+        int | None, typer.Option(min=0, help="Of every call to a model; unset: likewise.")
+    ] = None,
+    draw_seed: Annotated[
+        int | None, typer.Option(min=0, help="Of which questions are drawn; unset: likewise.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The run's folder; unset: runs/SUITE-TIME.", show_default=False)
@@ -78,6 +82,8 @@ def run(
     Ctrl-C stops it; `evals resume FOLDER` goes on, and makes nothing again that was made.
     """
     protocol = suites.named(suite).protocol
+    path = out or Path("runs") / f"{suite}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    folder.require_free(path)
     plan = Plan(
         suite=suite,
         data=str(data.resolve()) if data else "",
@@ -90,8 +96,8 @@ def run(
         conversations=limit,
         questions=protocol.questions if questions is None else questions,
         seed=protocol.seed if seed is None else seed,
+        draw_seed=protocol.seed if draw_seed is None else draw_seed,
     )
-    path = out or Path("runs") / f"{suite}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
 
     def begin(made: Comparison) -> RunFolder:
         return RunFolder.create(path, manifest.describe(made, plan.to_dict()))
@@ -102,6 +108,10 @@ def run(
 def resume(
     run: Annotated[Path, typer.Argument(help="The run's folder.", show_default=False)],
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Ask again what failed.")] = False,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Where the same data lie now; unset: where they were.", show_default=False),
+    ] = None,
     slots: Slots = 32,
     tokens: Tokens = 0,
 ) -> None:
@@ -109,18 +119,19 @@ def resume(
 
     Example: evals resume runs/locomo-dev-20260401-120000
     """
-    content = folder.read_manifest(run)
-    if folder.is_done(content) and not retry_failed:
+    found = folder.read(run)
+    if found.done and not retry_failed:
         _say(f"{run} is finished")
         _show(run)
         return
+    plan = Plan.from_dict(found.manifest["plan"])
+    if data:
+        plan = replace(plan, data=str(data.resolve()))
 
     def begin(made: Comparison) -> RunFolder:
-        return RunFolder.resume(run, manifest.what(made))
+        return RunFolder.resume(run, manifest.what(made), plan.to_dict())
 
-    _carry_out(
-        Plan.from_dict(content["plan"]), run, begin, Limits(slots, tokens or None), retry_failed=retry_failed
-    )
+    _carry_out(plan, run, begin, Limits(slots, tokens or None), retry_failed=retry_failed)
 
 
 def _carry_out(
@@ -139,6 +150,16 @@ def _carry_out(
         raise typer.Exit(_FAILED) from None
     _say(_summary(report, limits.slots))
     _show(path)
+    if failure := _failed_all(path):
+        _say(f"every question failed: {failure}; ask again: evals resume {path} --retry-failed")
+        raise typer.Exit(_FAILED)
+
+
+def _failed_all(path: Path) -> str:
+    """Why the first row of a run failed, if all did."""
+    rows = iter(folder.rows(path))
+    first = next(rows, None)
+    return first.failure if first and all(row.failure for row in rows) else ""
 
 
 async def _run(

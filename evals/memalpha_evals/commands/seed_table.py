@@ -15,14 +15,15 @@ from memalpha.agent.presets import PRESETS
 from memalpha_evals import endpoints, pages, suites, systems
 from memalpha_evals.runs.compose import READER_FORMS
 from memalpha_evals.runs.files import replace
-from memalpha_evals.scheduler import Limits
+from memalpha_evals.scheduler import Limits, Outage
 from memalpha_evals.seed_table import page, plans
 from memalpha_evals.seed_table.plans import Job, Settings, Size
 from memalpha_evals.seed_table.published import Cell, chosen
 from memalpha_evals.seed_table.running import Made, carry_out
 
 MARKDOWN, DOCUMENT = "seed-table.md", "seed-table.json"
-INTERRUPTED = 130
+INTERRUPTED, FAILED = 130, 1
+"""Exit codes of a table that was stopped, by a person or by what it needs."""
 _WIDEST = 240
 
 _PLAN_HEADER = [
@@ -57,11 +58,15 @@ def seed_table(
     preset: Annotated[str, typer.Option(help=f"How memalpha reads: {', '.join(PRESETS)}.")] = "default",
     cells: Annotated[str, typer.Option(help="Names of cells between commas; unset: all.")] = "",
     questions: Annotated[int, typer.Option(min=0, help="Most of each cell; 0: as its protocol says.")] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Of the draw and of every call.")] = 42,
+    seed: Annotated[int, typer.Option(min=0, help="Of every call; the draw is the protocol's.")] = 42,
     out: Annotated[Path, typer.Option(help="The table's folder, with one run for each cell.")] = Path(
         "runs/seed-table"
     ),
     slots: Annotated[int, typer.Option(min=1, max=100_000, help="Most calls in flight.")] = 32,
+    plumbing: Annotated[
+        bool,
+        typer.Option("--plumbing", help="The reader is a model for tests, which an address does not tell."),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would be read and asked.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -80,6 +85,7 @@ def seed_table(
         _plan(jobs, as_json)
         return
     made = _carried_out(jobs, out, slots)
+    made.plumbing |= plumbing
     _write(wanted, made, settings, out, as_json)
 
 
@@ -89,6 +95,12 @@ def _carried_out(jobs: list[Job], out: Path, slots: int) -> Made:
     except KeyboardInterrupt:
         print("stopped; the same command goes on", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
+    except Outage as outage:
+        print(f"nobody answers: {outage}; the same command goes on", file=sys.stderr)
+        raise typer.Exit(FAILED) from None
+    except OSError as error:
+        print(f"a run cannot be written: {error}; the same command goes on", file=sys.stderr)
+        raise typer.Exit(FAILED) from None
 
 
 def _write(cells: tuple[Cell, ...], made: Made, settings: Settings, out: Path, as_json: bool) -> None:

@@ -1,7 +1,8 @@
-"""Why two sides may not be compared: what differs besides the thing that is compared.
+"""Why sides may not be compared: what differs besides the thing that is compared, or is not there yet.
 
-Sides of one run agree by construction. Across runs the data, the questions, the budget, the chunks and the
-reader have to be the same; a figure that differs for one of these reasons says nothing about the systems.
+Sides of one run agree by construction, once it is finished. Across runs the data, the questions, the budget,
+the chunks and the reader have to be the same; a figure that differs for one of these reasons says nothing
+about the systems.
 """
 
 from __future__ import annotations
@@ -29,19 +30,32 @@ _RULES: dict[str, Callable[[Facts], Any]] = {
 
 
 def unlike(sides: Sequence[Side]) -> list[str]:
-    """What differs between the first side and the others, a sentence each; empty: comparable."""
+    """What speaks against a comparison, a sentence each; empty: comparable.
+
+    That is what differs between the first side and the others, and runs of which rows are missing.
+    """
     first, *others = sides
-    found = (sentence for other in others for sentence in _unlike(first, other))
+    found = [unfinished(side) for side in sides if not side.facts.done]
+    found += [sentence for other in others for sentence in _unlike(first, other)]
     return list(dict.fromkeys(found))
 
 
-def require_comparable(sides: Sequence[Side]) -> None:
+def unfinished(side: Side) -> str:
+    """What is to be said of a side whose run has not all its rows."""
+    return f"finished: {side.run} is not; rows are missing, and not at random"
+
+
+def require_comparable(sides: Sequence[Side], more: Sequence[str] = ()) -> None:
     """Refuses a comparison that would mislead.
+
+    Args:
+        sides: Of all groups.
+        more: What else speaks against it.
 
     Raises:
         InvalidInputError: NOT_COMPARABLE; it lists what differs.
     """
-    if reasons := unlike(sides):
+    if reasons := [*unlike(sides), *more]:
         listed = "; ".join(reasons)
         message = f"these runs are not comparable: {listed}. --anyway compares them and lists this"
         raise make(InvalidInputError, "NOT_COMPARABLE", message, differences=listed)

@@ -9,6 +9,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+from memalpha.errors import InvalidInputError, make
 from memalpha_evals.compare.paired import Comparison, paired
 from memalpha_evals.rows import Row
 
@@ -19,12 +20,20 @@ HEADER = (
 
 
 def write(path: Path, comparisons: Sequence[Comparison], score: str) -> int:
-    """Writes all pairs with different scores as CSV, the largest differences first; how many there are."""
+    """Writes all pairs with different scores as CSV, the largest differences first; how many there are.
+
+    Raises:
+        InvalidInputError: NOT_WRITTEN; the path takes no file.
+    """
     rows = [row for each in comparisons for row in _rows(each, score)]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(HEADER)
-        writer.writerows(rows)
+    try:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(HEADER)
+            writer.writerows(rows)
+    except OSError as error:
+        message = f"pairs cannot be written to {path}: {error.strerror or error}"
+        raise make(InvalidInputError, "NOT_WRITTEN", message, path=path) from None
     return len(rows)
 
 

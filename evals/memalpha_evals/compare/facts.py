@@ -35,6 +35,7 @@ class Facts:
         reader_identity: All that its answers depend on.
         model_free: The reader is a rule.
         systems: In the run's order.
+        seed: Of every call to a model; None: unknown.
         done: All rows are there, scored.
     """
 
@@ -51,6 +52,7 @@ class Facts:
     reader_identity: Mapping[str, Any] | None = None
     model_free: bool = False
     systems: tuple[SystemFacts, ...] = ()
+    seed: int | None = None
     done: bool = True
 
     def system(self, name: str) -> SystemFacts:
@@ -59,7 +61,7 @@ class Facts:
 
 
 def facts(manifest: Mapping[str, Any], *, done: bool = True) -> Facts:
-    """Reads `what` of a manifest; what it does not say stays empty."""
+    """Reads `what` of a manifest and the seed of its plan; what it does not say stays empty."""
     what = manifest.get("what", {})
     data, reader = what.get("data", {}), what.get("reader", {})
     return Facts(
@@ -76,6 +78,7 @@ def facts(manifest: Mapping[str, Any], *, done: bool = True) -> Facts:
         reader_identity=reader.get("identity"),
         model_free=bool(reader.get("model_free")),
         systems=tuple(_system(each) for each in what.get("systems", ())),
+        seed=manifest.get("plan", {}).get("seed"),
         done=done,
     )
 

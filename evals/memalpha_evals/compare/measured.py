@@ -111,22 +111,28 @@ def spending(rows: Sequence[Row], *, query_aware: bool = False) -> Spending:
 def parts(rows: Collection[Row], apart: Collection[str] = ()) -> dict[str, Callable[[Row], bool]]:
     """What a table has a line for.
 
-    The first line is the one that claims are made about: the rows that can be answered. Then, if some cannot,
-    all rows, of which a system that always abstains gets a share; those of the categories that the paper's
-    overall figure has, if it leaves some out (`apart`); and each category.
+    The first line is the one that claims are made about: the rows that can be answered, without the
+    categories that the paper's overall figure leaves out (`apart`), of which a file may hold some with an
+    answer. Then, if that leaves some out, all rows, of which a system that always abstains gets a share;
+    those of the paper's categories, if that is another line; and each category.
     """
     lines: dict[str, Callable[[Row], bool]] = {}
-    if len({row.unanswerable for row in rows}) > 1:
-        lines[ANSWERABLE] = lambda row: not row.unanswerable
-    lines[OVERALL] = lambda row: True
     categories = dict.fromkeys(row.category for row in rows)
     left_out = sorted(set(apart) & set(categories))
-    answerable = all((row.category in left_out) == row.unanswerable for row in rows)
-    if left_out and len(left_out) < len(categories) and not answerable:
+    answerable = [row for row in rows if _is_claimed(row, left_out)]
+    if 0 < len(answerable) < len(rows):
+        lines[ANSWERABLE] = lambda row: _is_claimed(row, left_out)
+    lines[OVERALL] = lambda row: True
+    kept = sum(row.category not in left_out for row in rows)
+    if left_out and kept not in (0, len(answerable)):
         lines[f"{OVERALL}, without {', '.join(left_out)}"] = lambda row: row.category not in left_out
     if len(categories) > 1:
         lines |= {name or "(none)": _in(name) for name in categories}
     return lines
+
+
+def _is_claimed(row: Row, left_out: Collection[str]) -> bool:
+    return not row.unanswerable and row.category not in left_out
 
 
 def _in(category: str) -> Callable[[Row], bool]:

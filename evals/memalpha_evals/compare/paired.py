@@ -1,9 +1,9 @@
 """Paired differences of a side from a baseline, over all questions and within each category.
 
-A difference is taken question by question and averaged; its interval is a bootstrap of whole clusters, and
-beside it stands the clustered standard error. Where every score is 0 or 1 there is McNemar's exact test too.
-Holm's correction is over the sides, on the first line only: that is the comparison that was named beforehand,
-over all questions that can be answered; the others are for reading.
+A difference is taken question by question and averaged; interval, p and the difference that could be seen are
+by Student's t over whole clusters, of one clustered standard error. Holm's correction is over the sides, on
+the first line only: that is the comparison that was named beforehand, over all questions that can be
+answered; the others are for reading.
 """
 
 from __future__ import annotations
@@ -11,15 +11,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from memalpha.tasks.stats import Difference, paired_difference
+from memalpha.tasks.stats import Difference
+from memalpha_evals import statistics
 from memalpha_evals.compare.measured import HEADLINE, parts, value
 from memalpha_evals.compare.sides import Side
 from memalpha_evals.rows import Row
-from memalpha_evals.statistics import clustered_mean, detectable, holm, mcnemar
-
-BOOTSTRAP_SAMPLES = 2000
-CONFIDENCE = 0.95
-SEED = 0
+from memalpha_evals.statistics import SIGNIFICANCE, clustered_mean, detectable_effect, holm, p_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +28,9 @@ class Line:
         baseline: The baseline's, over the same questions.
         difference: Of the two.
         error: Clustered standard error of the difference; None with few clusters.
-        only_ours: Questions that the side scores higher on; `only_baseline`: that the baseline does.
-        p: McNemar's, where all scores are 0 or 1.
+        p: Of the difference against none; None with few clusters.
         adjusted: The same after Holm; on the first line only.
-        detectable: The smallest difference that so many questions would show, with this share discordant.
+        detectable: The smallest difference that would be seen four times in five; None with few clusters.
         by_cluster: Mean difference of each cluster.
     """
 
@@ -45,14 +41,13 @@ class Line:
     error: float | None
     p: float | None
     adjusted: float | None
-    detectable: float
+    detectable: float | None
     by_cluster: dict[str, float]
 
     @property
     def clear(self) -> bool:
-        """The interval leaves zero out."""
-        interval = self.difference.interval
-        return interval is not None and (interval.low > 0 or interval.high < 0)
+        """The interval leaves zero out; where clusters all differ by the same, there are enough of them."""
+        return self.p is not None and self.p < SIGNIFICANCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +77,9 @@ def compare(pairs: Sequence[tuple[Side, Side]], score: str = HEADLINE) -> list[C
         Comparison(side, baseline, tuple(_lines(paired(baseline, side, score), baseline.facts.apart)))
         for side, baseline in pairs
     ]
-    p_values = {each.name: each.lines[0].p for each in found if each.lines and each.lines[0].p is not None}
-    adjusted = holm(p_values)
-    return [_adjusted(each, adjusted.get(each.name)) for each in found]
+    first = {place: each.lines[0].p for place, each in enumerate(found) if each.lines}
+    adjusted = holm({str(place): p for place, p in first.items() if p is not None})
+    return [_adjusted(each, adjusted.get(str(place))) for place, each in enumerate(found)]
 
 
 def paired(baseline: Side, side: Side, score: str = HEADLINE) -> list[Pair]:
@@ -107,30 +102,18 @@ def _lines(pairs: Sequence[Pair], apart: Collection[str]) -> list[Line]:
 def _line(name: str, pairs: Sequence[Pair]) -> Line:
     ours, theirs = [each for _, each, _ in pairs], [each for _, _, each in pairs]
     clusters = [row.cluster for row, _, _ in pairs]
-    difference = paired_difference(
-        ours, theirs, clusters, samples=BOOTSTRAP_SAMPLES, confidence=CONFIDENCE, seed=SEED
-    )
-    binary = set(ours) | set(theirs) <= {0.0, 1.0}
+    found = clustered_mean([a - b for a, b in zip(ours, theirs, strict=True)], clusters)
     return Line(
         name,
         ours=sum(ours) / len(pairs),
         baseline=sum(theirs) / len(pairs),
-        difference=difference,
-        error=clustered_mean([a - b for a, b in zip(ours, theirs, strict=True)], clusters).error,
-        p=mcnemar(difference.better, difference.worse) if binary else None,
+        difference=statistics.paired(ours, theirs, clusters),
+        error=found.error,
+        p=p_value(found),
         adjusted=None,
-        detectable=detectable(len(pairs), _spread(ours, theirs)),
+        detectable=detectable_effect(found),
         by_cluster=_by_cluster(pairs),
     )
-
-
-def _spread(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    """Mean squared difference: the share of discordant questions, where scores are 0 or 1.
-
-    At least one question's worth, or nothing could be missed.
-    """
-    squares = sum((a - b) ** 2 for a, b in zip(ours, theirs, strict=True))
-    return max(1.0, squares) / len(ours)
 
 
 def _by_cluster(pairs: Sequence[Pair]) -> dict[str, float]:

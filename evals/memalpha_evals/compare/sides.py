@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,30 @@ class Run(NamedTuple):
     name: str
     facts: Facts
     rows: Sequence[Row]
+
+
+def all_opened(folders: Sequence[Path]) -> list[Run]:
+    """Runs of several folders, each called by the shortest end of its path that no other has.
+
+    Raises:
+        InvalidInputError: SAME_RUN.
+        NotFoundError: NO_RUN.
+        CorruptionError: DAMAGED_MANIFEST or DAMAGED_LINE.
+    """
+    paths = [folder.resolve() for folder in folders]
+    for path, count in Counter(paths).items():
+        if count > 1:
+            message = f"each run must be named once, but {path} is named {count} times"
+            raise make(InvalidInputError, "SAME_RUN", message, path=path)
+    return [opened(path)._replace(name=_end(path, paths)) for path in paths]
+
+
+def _end(path: Path, paths: Sequence[Path]) -> str:
+    for count in range(1, len(path.parts)):
+        end = path.parts[-count:]
+        if sum(other.parts[-count:] == end for other in paths) == 1:
+            return str(Path(*end))
+    return str(path)
 
 
 def opened(folder: Path) -> Run:
@@ -51,13 +76,21 @@ class Group(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One system of one run; `rows` by conversation and question, in the run's order."""
+    """One system of one run.
+
+    Attributes:
+        name: Its own in the comparison.
+        run: The run's name.
+        rows: By conversation and question, in the run's order.
+        seeds: How many runs it is the mean of.
+    """
 
     name: str
     run: str
     system: str
     facts: Facts
     rows: Mapping[tuple[str, str], Row]
+    seeds: int = 1
 
     @property
     def group(self) -> Group:
@@ -95,6 +128,18 @@ def all_sides(runs: Sequence[Run]) -> list[Side]:
         NotFoundError: NO_ROWS.
     """
     return [side for run in runs for side in _of(run, several=len(runs) > 1)]
+
+
+def require_baseline(compared: Sequence[Side], baseline: str) -> None:
+    """Refuses the name of a baseline that no side has; empty: none was named.
+
+    Raises:
+        NotFoundError: NO_BASELINE; it names the sides.
+    """
+    if baseline and not any(baseline in (side.name, side.system) for side in compared):
+        known = ", ".join(side.name for side in compared)
+        message = f"baseline must be a side or a system, of {known}; not {baseline!r}"
+        raise make(NotFoundError, "NO_BASELINE", message, baseline=baseline)
 
 
 def by_group(compared: Sequence[Side]) -> dict[Group, list[Side]]:

@@ -6,32 +6,36 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from memalpha.cli.style import plural
 from memalpha.tasks.stats import FEWEST_CLUSTERS, Interval
-from memalpha_evals.compare.measured import HEADLINE, OVERALL, Measured, measured, parts
-from memalpha_evals.compare.paired import BOOTSTRAP_SAMPLES, Comparison, Line
+from memalpha_evals.compare.comparable import unfinished
+from memalpha_evals.compare.facts import Facts
+from memalpha_evals.compare.measured import ANSWERABLE, HEADLINE, OVERALL, Measured, measured, parts
+from memalpha_evals.compare.paired import Comparison, Line
 from memalpha_evals.compare.sides import Group, Side
 from memalpha_evals.pages import Titled
 from memalpha_evals.rows import Row
 
 NO_CLAIM = (
-    f"Fewer than {FEWEST_CLUSTERS} clusters: numbers describe this sample, and claim nothing beyond it."
+    f"Fewer than {FEWEST_CLUSTERS} clusters do not tell how much clusters differ: there is no interval and "
+    "no p; numbers describe this sample, and claim nothing beyond it."
 )
 
 HOW_TO_READ = (
     "Scores are percent; the headline is each question by the score of its kind (options by letter, "
     "abstention where there is no answer, labels as numbers, texts by token F1, everything else by "
     "whole-word containment). Failed rows are in every mean, as 0. Where some questions cannot be answered, "
-    "claims are about the answerable ones: overall, a system that always says that it does not know gets all "
+    "claims are about the answerable ones, without categories that the data's paper leaves out of its "
+    "overall figure: overall, a system that always says that it does not know gets all "
     "the others, so read that figure beside how often abstaining was right, and of how many that were due. "
     "Tokens are for each question: built by model calls while reading, stored by the system, given to the "
     "reader, and taken by its calls; cut counts contexts that the budget cut off."
 )
 HOW_INTERVALS = (
     "Intervals are 95 %. A difference is clear (*) if its interval leaves zero out; with many lines some "
-    "will by chance, so only the first line is corrected for the number of comparisons (Holm). Intervals of "
-    f"differences draw whole clusters with replacement {BOOTSTRAP_SAMPLES:,} times; `error` is the "
-    "clustered standard error of the same difference. p is McNemar's exact test where all scores are 0 or 1; "
-    "it takes questions as independent. `could be seen` is the smallest difference that so many questions "
-    "with so much disagreement show four times in five."
+    "will by chance, so only the first line is corrected for the number of comparisons (Holm). Interval, p "
+    "and `could be seen` are by Student's t over clusters, with one degree of freedom less than there are "
+    "clusters, from the clustered standard error `error`; where all clusters differ by the same, p is the "
+    "sign test's. `could be seen` is the smallest difference that shows four times in five. "
+    f"Below {FEWEST_CLUSTERS} clusters there is none of them."
 )
 
 
@@ -48,30 +52,39 @@ def between(interval: Interval | None, signed: bool = False) -> str:
 def sides_table(group: Group, sides: Sequence[Side], score: str = HEADLINE) -> Titled:
     """What each side of a group scores and takes; the interval is of the first score."""
     main, within = next(iter(_lines(sides).items()))
-    header = ["system", "questions", main, "interval", OVERALL, "failed", "cut", "evidence"]
+    whole = [] if main == OVERALL else ["all questions", OVERALL]
+    header = ["system", "questions", main, "interval", *whole, "failed", "cut", "evidence"]
     header += ["abstains right", "of those due", "built", "stored", "context", "read"]
     rows = []
     for side in sides:
         every = list(side.rows.values())
         first = measured([row for row in every if within(row)], score)
         found = measured(every, score, query_aware=group.query_aware)
-        cells = _measured(first, found) if first and found else ["0", *["–"] * (len(header) - 2)]
+        if first and found:
+            cells = [*_first(first), *(_whole(found) if whole else []), *_measured(found, side.seeds == 1)]
+        else:
+            cells = ["0", *["–"] * (len(header) - 2)]
         rows.append([side.name, *cells])
     return f"Scores and tokens, {score}", header, rows
 
 
-def _measured(first: Measured, found: Measured) -> list[str]:
-    spent = found.spending
+def _first(found: Measured) -> list[str]:
+    return [*_whole(found), between(found.score.interval)]
+
+
+def _whole(found: Measured) -> list[str]:
+    return [f"{found.score.questions:,}", percent(found.score.value)]
+
+
+def _measured(found: Measured, single: bool) -> list[str]:
+    """`single`: each row is one answer, which abstains or does not."""
+    spent, abstention = found.spending, found.abstention
     return [
-        f"{found.score.questions:,}",
-        percent(first.score.value),
-        between(first.score.interval),
-        percent(found.score.value),
         str(found.failed),
         str(found.truncated),
         percent(found.evidence),
-        percent(found.abstention.precision),
-        percent(found.abstention.recall),
+        percent(abstention.precision if single else None),
+        percent(abstention.recall if single else None),
         *(f"{each:,.0f}" for each in (spent.built, spent.stored, spent.context, spent.read)),
     ]
 
@@ -124,29 +137,66 @@ def _p(value: float | None) -> str:
     return f"{value:.3f}" if value >= 0.001 else "< .001"
 
 
-def sentences(comparisons: Sequence[Comparison]) -> Iterator[str]:
+def sentences(comparisons: Sequence[Comparison], score: str = HEADLINE) -> Iterator[str]:
     """What the first lines say and do not say, how to quote them, and how to read the tables."""
     for comparison in comparisons:
         yield from _verdict(comparison)
-    yield from (_quote(each) for each in comparisons if each.lines)
+    yield from (_quote(each, score) for each in comparisons if each.lines)
     yield HOW_TO_READ
     yield HOW_INTERVALS
 
 
-def _quote(comparison: Comparison) -> str:
-    """A sentence that may be published as it is."""
-    line, facts = comparison.lines[0], comparison.side.facts
-    found, rows = line.difference, comparison.side.rows.values()
-    failed = sum(bool(row.failure) for row in rows)
+def _quote(comparison: Comparison, score: str) -> str:
+    """A sentence that may be published as it is, or why there is none."""
+    side, baseline = comparison.side, comparison.baseline
+    if missing := [unfinished(each) for each in (side, baseline) if not each.facts.done]:
+        return f"Nothing to quote of {comparison.name}: {'; '.join(dict.fromkeys(missing))}."
+    line, facts = comparison.lines[0], side.facts
     budget = f"{facts.budget:,} tokens of context" if facts.budget else "an unknown budget"
-    interval = between(found.interval, signed=True) if found.interval else "no interval, too few clusters"
     return (
-        f"To quote: on {facts.dataset} (sha256 {facts.sha256[:8]}), {plural(found.questions, 'question')} in "
-        f"{plural(found.clusters, 'cluster')}, reader {facts.reader}, {budget}: {comparison.side.name} "
-        f"{percent(line.ours)}, {comparison.baseline.name} {percent(line.baseline)}, difference "
-        f"{percent(found.mean, signed=True)} ({interval}; 95 %, paired bootstrap of clusters); "
-        f"{failed} of {plural(len(rows), 'row')} failed and count as 0."
+        f"To quote: on {facts.dataset} (sha256 {facts.sha256[:8]}), {_asked(comparison)} in "
+        f"{plural(line.difference.clusters, 'cluster')}, {_score(score)}, {_reader(facts)}, {budget}: "
+        f"{side.name} {percent(line.ours)}, {baseline.name} {percent(line.baseline)}, difference "
+        f"{percent(line.difference.mean, signed=True)} ({_claim(line)}); {_failed(side)}, "
+        f"{_failed(baseline)}; failed rows count as 0."
     )
+
+
+def _asked(comparison: Comparison) -> str:
+    """What the first line is over, and of how many."""
+    line, rows = comparison.lines[0], comparison.baseline.rows.values()
+    if line.name != ANSWERABLE:
+        return plural(line.difference.questions, "question")
+    apart = sorted(comparison.baseline.facts.apart & {row.category for row in rows})
+    without = f" without {', '.join(apart)}" if apart else ""
+    return f"{plural(line.difference.questions, 'answerable question')}{without} of {len(rows):,}"
+
+
+def _score(score: str) -> str:
+    return "each question by the score of its kind" if score == HEADLINE else f"score {score}"
+
+
+def _reader(facts: Facts) -> str:
+    if facts.model_free:
+        return f"reader {facts.reader} (a rule, no model)"
+    policy = (facts.reader_identity or {}).get("policy", {})
+    model = policy.get("model") or policy.get("id") or "an unknown model"
+    return f"reader {facts.reader} ({model}, version {policy.get('version', 'unknown')})"
+
+
+def _claim(line: Line) -> str:
+    interval = line.difference.interval
+    if interval is None:
+        return "too few clusters for an interval"
+    if interval.low == interval.high:
+        return f"the same in every cluster, p {_p(line.p)}, sign test of clusters"
+    return f"95 % {between(interval, signed=True)}, p {_p(line.p)}, t over clusters"
+
+
+def _failed(side: Side) -> str:
+    failed = sum(bool(row.failure) for row in side.rows.values())
+    seeds = f" with one of {side.seeds} seeds" if side.seeds > 1 else ""
+    return f"{failed:,} of {plural(len(side.rows), 'row')} of {side.name} failed{seeds}"
 
 
 def _verdict(comparison: Comparison) -> Iterator[str]:

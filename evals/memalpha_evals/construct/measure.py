@@ -21,20 +21,19 @@ from memalpha.api.agent.v1alpha1.agent_service_pb2 import ChunkState, RecallRequ
 from memalpha.api.memory.v1alpha1.memory_pb2 import Bank, Chunk, Durability
 from memalpha.client import AsyncMemoryClient
 from memalpha.tasks.memorized import InlineTransport
-from memalpha.tasks.stats import Difference, paired_difference
+from memalpha.tasks.stats import Difference
 from memalpha.tasks.writers import ScriptedPolicy
 from memalpha_evals.construct.writers import Choice, Chosen, extractive
 from memalpha_evals.coverage import Content, content, held_pairs, held_words
 from memalpha_evals.datasets import Conversation, Dataset, DatasetError
 from memalpha_evals.datasets import Turn as Said
+from memalpha_evals.statistics import paired
 from memcore import count_tokens
 
 READER_TOKENS = 512
 """What a reader is shown for one question, with the headings of the block."""
 MOST_HITS = 100
 """Of each type; more than fit, so that tokens are the only limit."""
-BOOTSTRAP_SAMPLES = 2000
-CONFIDENCE = 0.95
 
 MEASURES = ("found", "stored", "stored words")
 """`stored words` counts single words; it shows what chance does to them."""
@@ -80,20 +79,21 @@ class Cell:
     memories: int
     stream_tokens: int
 
-    def score(self, measure: str, seed: int) -> Difference:
+    def score(self, measure: str) -> Difference:
         """What is held beyond chance."""
-        return self._beyond_chance([each.held[measure] for each in self.asked], measure, seed)
+        return self._beyond_chance([each.held[measure] for each in self.asked], measure)
 
-    def canary(self, measure: str, seed: int) -> Difference:
+    def canary(self, measure: str) -> Difference:
         """What is held beyond chance of evidence that is not the question's: nothing."""
-        return self._beyond_chance([each.shuffled[measure] for each in self.asked], measure, seed)
+        return self._beyond_chance([each.shuffled[measure] for each in self.asked], measure)
 
     def chance(self, measure: str) -> float:
         """Mean over questions."""
         return sum(each.chance[measure] for each in self.asked) / len(self.asked)
 
-    def _beyond_chance(self, shares: Sequence[float], measure: str, seed: int) -> Difference:
-        return _difference(self.asked, shares, [each.chance[measure] for each in self.asked], seed)
+    def _beyond_chance(self, shares: Sequence[float], measure: str) -> Difference:
+        chances = [each.chance[measure] for each in self.asked]
+        return paired(shares, chances, [each.cluster for each in self.asked])
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,20 +116,7 @@ class Result:
         first, second = (
             [each.held[measure] - each.chance[measure] for each in asked] for asked in (ours, theirs)
         )
-        return _difference(ours, first, second, self.seed)
-
-
-def _difference(
-    asked: Sequence[Asked], ours: Sequence[float], theirs: Sequence[float], seed: int
-) -> Difference:
-    return paired_difference(
-        ours,
-        theirs,
-        [each.cluster for each in asked],
-        samples=BOOTSTRAP_SAMPLES,
-        confidence=CONFIDENCE,
-        seed=seed,
-    )
+        return paired(first, second, [each.cluster for each in ours])
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,6 @@ from rich.console import Console
 from memalpha.tasks.stats import Difference
 from memalpha_evals import pages
 from memalpha_evals.construct.measure import (
-    BOOTSTRAP_SAMPLES,
-    CONFIDENCE,
     EXTRACTIVE,
     MEASURES,
     READER_TOKENS,
@@ -20,6 +18,7 @@ from memalpha_evals.construct.measure import (
     Result,
 )
 from memalpha_evals.pages import Page, Titled
+from memalpha_evals.statistics import CONFIDENCE
 
 COMPARED = ("found", "stored")
 
@@ -36,9 +35,8 @@ def document(result: Result, file: str, date: str) -> dict[str, Any]:
         "budgets": list(result.budgets),
         "seed": result.seed,
         "confidence": CONFIDENCE,
-        "bootstrap_samples": BOOTSTRAP_SAMPLES,
-        "cells": [_cell(cell, result.seed) for cell in result.cells],
-        "whole": _cell(result.whole, result.seed),
+        "cells": [_cell(cell) for cell in result.cells],
+        "whole": _cell(result.whole),
         "differences": [
             {"of": EXTRACTIVE, "minus": writer, "budget": budget, "measure": measure}
             | _difference(result.difference(writer, budget, measure))
@@ -49,7 +47,7 @@ def document(result: Result, file: str, date: str) -> dict[str, Any]:
     }
 
 
-def _cell(cell: Cell, seed: int) -> dict[str, Any]:
+def _cell(cell: Cell) -> dict[str, Any]:
     return {
         "writer": cell.writer,
         "budget": cell.budget,
@@ -58,9 +56,9 @@ def _cell(cell: Cell, seed: int) -> dict[str, Any]:
         "memories": cell.memories,
         "measures": {
             measure: {
-                "score": _scored(cell.score(measure, seed)),
+                "score": _scored(cell.score(measure)),
                 "chance": cell.chance(measure),
-                "canary": _scored(cell.canary(measure, seed)),
+                "canary": _scored(cell.canary(measure)),
             }
             for measure in MEASURES
         },

@@ -68,10 +68,9 @@ class Dataset:
     """A file's conversations; `sha256` is of the file as it lies on disk.
 
     `unit` is what one turn is called. `apart` are categories that the overall row leaves out. `clusters` says
-    which questions are drawn together by a bootstrap: those of a conversation, or each alone. `licence` is
-    the data's, as its authors name it. `caveats` are sentences that a report has to show: known leaks
-    between train and test, wrong labels, distractors from other sets. `metric` is its paper's, for questions
-    that name none.
+    which questions depend on one another: those of a conversation, or none. `licence` is the data's, as its
+    authors name it. `caveats` are sentences that a report has to show: known leaks between train and test,
+    wrong labels, distractors from other sets. `metric` is its paper's, for questions that name none.
     """
 
     name: str

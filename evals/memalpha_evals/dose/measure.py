@@ -1,10 +1,10 @@
 """Dose and response: the more memories are wrong, the lower every measure must be.
 
 A measure that does not fall when memories are exchanged for others does not measure memory. Each writer's
-memories of a conversation are put into a bank, a share of them (the dose) exchanged for memories of the next
-conversation, word for word; a larger dose exchanges the same ones and more. Then the same questions are
-asked: recall shows a context, the reader `extract` answers from it, and rows come out that are scored as all
-others. Nothing else changes, so the response is the measures' own.
+memories of a conversation are put into a bank, a share of them (the dose) exchanged for memories of other
+conversations, word for word and each at most once; a larger dose exchanges the same ones and more. Then the
+same questions are asked: recall shows a context, the reader `extract` answers from it, and rows come out that
+are scored as all others. Nothing else changes, so the response is the measures' own.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from memalpha.api.memory.v1alpha1.memory_pb2 import Durability, MemoryType
 from memalpha.client import AsyncMemoryClient
 from memalpha.tasks.instance import Chunk, Instance, Question
 from memalpha.tasks.memorized import InlineTransport, memorize
-from memalpha.tasks.stats import Difference, paired_difference
+from memalpha.tasks.stats import Difference
 from memalpha_evals import scorers
 from memalpha_evals.construct.writers import extractive
 from memalpha_evals.datasets import Dataset, DatasetError
 from memalpha_evals.readers.extract import ExtractReader
 from memalpha_evals.rows import Row
 from memalpha_evals.runs.evidence import EvidenceRecall
+from memalpha_evals.statistics import paired
 from memalpha_evals.streams import AskedQuestion, Stream, stream
 from memalpha_evals.systems.rag import cut
 from memalpha_evals.systems.recalled import recalled
@@ -43,9 +44,6 @@ MEASURES: dict[str, Callable[[Row], float | None]] = {
     "headline": scorers.headline,
     "f1": lambda row: row.scores["strict.f1"],
 }
-
-BOOTSTRAP_SAMPLES = 2000
-CONFIDENCE = 0.95
 
 Progress = Callable[[int], None]
 """Called with 1 for each question that is answered."""
@@ -101,14 +99,7 @@ class Result:
         """What a dose takes away, question by question."""
         whole = self.of(cell.writer)[0]
         kept = [row for row in whole.rows if MEASURES[measure](row) is not None]
-        return paired_difference(
-            cell.values(measure),
-            whole.values(measure),
-            [row.cluster for row in kept],
-            samples=BOOTSTRAP_SAMPLES,
-            confidence=CONFIDENCE,
-            seed=self.seed,
-        )
+        return paired(cell.values(measure), whole.values(measure), [row.cluster for row in kept])
 
 
 def run(dataset: Dataset, seed: int, progress: Progress, doses: Sequence[float] = DOSES) -> Result:
@@ -143,11 +134,20 @@ def questions(dataset: Dataset) -> int:
 def exchanged(own: Sequence[Held], others: Sequence[Held], dose: float, draws: Random) -> list[Held]:
     """Memories of which a share is another conversation's; `draws` must begin anew for each dose.
 
-    The order in which memories are exchanged does not depend on the dose.
+    Which ones are exchanged, in which order and for what, does not depend on the dose. No wrong memory comes
+    twice, and none is one of the conversation's own.
+
+    Raises:
+        DatasetError: There are too few other memories.
     """
-    order = draws.sample(range(len(own)), len(own))
-    wrong = set(order[: round(dose * len(own))])
-    return [others[place % len(others)] if place in wrong else held for place, held in enumerate(own)]
+    count = round(dose * len(own))
+    wrong = sorted({*others} - {*own}, key=lambda held: (held.time, held.text, held.kind))
+    if count > len(wrong):
+        message = f"{count} of {len(own)} memories cannot be exchanged: there are {len(wrong)} others"
+        raise DatasetError(message)
+    places = draws.sample(range(len(own)), len(own))
+    exchange = dict(zip(places[:count], draws.sample(wrong, len(wrong)), strict=False))
+    return [exchange.get(place, held) for place, held in enumerate(own)]
 
 
 def _asked(of: Stream) -> list[AskedQuestion]:
@@ -202,7 +202,7 @@ def _cell(
     evidence = EvidenceRecall(dataset)
     rows, wrong, count = list[Row](), 0, 0
     for place, of in enumerate(streams):
-        others = held[(place + 1) % len(held)]
+        others = [each for other, found in enumerate(held) if other != place for each in found]
         memories = exchanged(held[place], others, dose, Random(f"{seed} {writer} {of.id}"))
         wrong += round(dose * len(held[place]))
         count += len(memories)

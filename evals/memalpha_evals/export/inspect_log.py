@@ -1,7 +1,8 @@
 """Runs as logs of inspect_ai, which its viewer opens: one log for each system, one sample for each question.
 
 A sample shows what the reader was given and said; its scores are the row's, and what has no place of its own
-is in its metadata. Files are written again in place: a log is a picture of a run, never its record.
+is in its metadata. Files are written again in place: a log is a picture of a run, never its record. Logs are
+passed on, so of a path on this machine they have the last part alone.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from inspect_ai.scorer import Score  # pyright: ignore[reportMissingImports]
 
 from memalpha_evals.compare.facts import facts
 from memalpha_evals.compare.measured import HEADLINE, value
+from memalpha_evals.export.paths import without_paths
 from memalpha_evals.rows import Row
 from memalpha_evals.runs import Run
 from memalpha_evals.statistics import clustered_mean
 
 _METADATA = (
     *("conversation", "category", "cluster", "unanswerable", "context_tokens", "stored_tokens"),
-    *("stream_tokens", "truncated", "evidence_recall", "failure"),
+    *("stream_tokens", "truncated", "evidence_recall"),
 )
 _UNSAFE = re.compile(r"[^A-Za-z0-9.-]+")
 
@@ -56,7 +58,7 @@ def log(run: Run, system: str) -> logs.EvalLog:
             dataset=logs.EvalDataset(name=about.dataset, samples=len(rows)),
             model=f"memalpha/{system}",
             config=logs.EvalConfig(),
-            metadata={"manifest": dict(run.manifest)},
+            metadata={"manifest": without_paths(run.manifest)},
         ),
         plan=logs.EvalPlan(),
         results=logs.EvalResults(
@@ -97,7 +99,8 @@ def _score(name: str, values: Sequence[float], clusters: Sequence[str]) -> logs.
 def _sample(row: Row) -> logs.EvalSample:
     asked = models.ChatMessageUser(content=row.question)
     headline = {HEADLINE: found} if (found := value(row, HEADLINE)) is not None else {}
-    error = logs.EvalError(message=row.failure, traceback="", traceback_ansi="") if row.failure else None
+    failure = without_paths(row.failure)
+    error = logs.EvalError(message=failure, traceback="", traceback_ansi="") if failure else None
     return logs.EvalSample(
         id=f"{row.conversation}/{row.question_id}",
         epoch=1,
@@ -113,6 +116,7 @@ def _sample(row: Row) -> logs.EvalSample:
         scores={
             name: Score(value=score, answer=row.answer) for name, score in {**headline, **row.scores}.items()
         },
-        metadata={name: getattr(row, name) for name in _METADATA} | {"details": dict(row.details)},
+        metadata={name: getattr(row, name) for name in _METADATA}
+        | {"failure": failure, "details": dict(row.details)},
         error=error,
     )

@@ -2,7 +2,8 @@
 
 Two forms are read. The audit of LoCoMo (dial481/locomo-audit, CC BY-NC 4.0): `errors.json` lists questions
 whose right answer in the data is wrong, and files of deliberately wrong answers to all questions hold
-`detailed_results`. Or JSON lines of one's own, one object with `question`, `right`, `answer` and `correct`.
+`detailed_results` by conversation. Or JSON lines of one's own, one object with `question`, `right`, `answer`
+and `correct`, and `cluster` where answers belong together.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ _ANSWER_STANDS = "WRONG_CITATION"
 
 
 class Known(NamedTuple):
-    """A case and the truth about it; `source` is the file's name."""
+    """A case and the truth about it; `source` is the file's name, `cluster` what it belongs to."""
 
     case: Case
     correct: bool
     source: str
+    cluster: str
 
 
 def known(answers: Sequence[Path], audit: Path | None = None) -> list[Known]:
@@ -38,10 +40,10 @@ def known(answers: Sequence[Path], audit: Path | None = None) -> list[Known]:
     """
     wrong_keys = _wrong_keys(audit) if audit else set[str]()
     found = [each for path in answers for each in _read(path, wrong_keys)]
-    rights = dict.fromkeys(each.case for each in found if each.source == _RIGHT)
+    rights = {each.case: each.cluster for each in found if each.source == _RIGHT}
     # what was made up may be the right answer after all, and is no wrong one then
     return [
-        *(Known(case, True, _RIGHT) for case in rights),
+        *(Known(case, True, _RIGHT, cluster) for case, cluster in rights.items()),
         *(each for each in found if each.case not in rights),
     ]
 
@@ -61,16 +63,16 @@ def _read(path: Path, wrong_keys: set[str]) -> Iterator[Known]:
     results = content.get("detailed_results") if isinstance(content, dict) else None
     if not isinstance(results, dict):
         _refuse(path, "must be JSON lines (.jsonl), or an object with detailed_results")
-    for entry in (each for entries in results.values() for each in entries):
+    for cluster, entry in ((name, each) for name, entries in results.items() for each in entries):
         if entry.get("question_id") not in wrong_keys:
-            yield from _made_up(path, entry)
+            yield from _made_up(path, cluster, entry)
 
 
-def _made_up(path: Path, entry: Mapping[str, Any]) -> Iterator[Known]:
+def _made_up(path: Path, cluster: str, entry: Mapping[str, Any]) -> Iterator[Known]:
     try:
         question, right = entry["question"], str(entry["golden_answer"])
-        yield Known(Case(question, right, right), True, _RIGHT)
-        yield Known(Case(question, right, entry["generated_answer"]), False, path.name)
+        yield Known(Case(question, right, right), True, _RIGHT, cluster)
+        yield Known(Case(question, right, entry["generated_answer"]), False, path.name, cluster)
     except KeyError as error:
         _refuse(path, f"must have {error} in each of detailed_results")
 
@@ -79,7 +81,7 @@ def _own(path: Path, line: str) -> Known:
     try:
         raw = json.loads(line)
         case = Case(str(raw["question"]), str(raw["right"]), str(raw["answer"]))
-        return Known(case, bool(raw["correct"]), path.name)
+        return Known(case, bool(raw["correct"]), path.name, str(raw.get("cluster", case.question)))
     except (ValueError, KeyError, TypeError):
         _refuse(path, "must have question, right, answer and correct in each line")
 

@@ -8,9 +8,9 @@ strict scores, with the calibration of the same prompt and model.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from memalpha.agent.protocols import Policy
 from memalpha.agent.wire.base import answer_start
@@ -65,12 +65,14 @@ class Judge:
         prompt: Its words.
         votes: An odd number; above one they are drawn with different seeds.
         temperature: Of the votes; 0 makes more than one vote pointless.
+        model: Who the policy is, as plain values.
     """
 
     policy: Policy
     prompt: JudgePrompt
     votes: int = 1
     temperature: float = 0.0
+    model: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuses votes that could be tied, or could not differ."""
@@ -81,6 +83,12 @@ class Judge:
         if self.votes > 1 and self.temperature == 0:
             message = f"{self.votes} votes must be drawn at a temperature above 0: they are all the same at 0"
             raise make(InvalidInputError, "JUDGE_VOTES", message, votes=self.votes)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that its verdicts depend on, as plain JSON values."""
+        prompt = {"prompt_sha256": self.prompt.sha256, "max_tokens": MOST_TOKENS}
+        return {"model": dict(self.model), **prompt, "votes": self.votes, "temperature": self.temperature}
 
     async def verdict(self, case: Case) -> Verdict:
         """Asks for all votes, one after the other; an empty answer is wrong without a vote.

@@ -1,34 +1,64 @@
-"""Judging many answers at once: known ones for a calibration, and the rows of a run."""
+"""Judging many answers at once: known ones for a calibration, and the rows of a run.
+
+All are asks of one scheduler, so that a busy model is asked less, a call that fails is made again, and if
+nobody answers everything stops. Nothing comes of it unless all are judged; verdicts that were given are
+kept.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 
+from memalpha.errors import MemalphaError
 from memalpha_evals.judges.audit import Known
 from memalpha_evals.judges.calibration import Judged
-from memalpha_evals.judges.judge import Case, Judge, Verdict
+from memalpha_evals.judges.judge import MOST_TOKENS, Case, Judge, Verdict
+from memalpha_evals.judges.verdicts import Verdicts
 from memalpha_evals.rows import Row
+from memalpha_evals.scheduler import Ask, Limits, Patience, Scheduler
 
-IN_FLIGHT = 32
+LIMITS = Limits(slots=32)
 
 Progress = Callable[[int], None]
-"""Called with 1 for each answer that is judged."""
+"""Called with how many answers more are judged."""
 
 
-async def judge_known(judge: Judge, known: Sequence[Known], progress: Progress) -> list[Judged]:
-    """Verdicts on answers of which the truth is known."""
-    verdicts = await _verdicts(judge, [each.case for each in known], progress)
+async def judge_known(
+    judge: Judge, known: Sequence[Known], progress: Progress, patience: Patience | None = None
+) -> list[Judged]:
+    """Verdicts on answers of which the truth is known; for errors see `judge_rows`."""
+    verdicts = await _verdicts(judge, [each.case for each in known], progress, None, patience)
     return [
-        Judged(each.source, each.correct, verdict.correct, verdict.unread)
+        Judged(each.source, each.cluster, each.correct, verdict.correct, verdict.unread)
         for each, verdict in zip(known, verdicts, strict=True)
     ]
 
 
-async def judge_rows(judge: Judge, rows: Sequence[Row], progress: Progress) -> list[Row]:
-    """Rows with the judge's score beside their own; failed rows score 0 without being asked."""
-    verdicts = await _verdicts(judge, [_case(row) for row in rows], progress)
+async def judge_rows(
+    judge: Judge,
+    rows: Sequence[Row],
+    progress: Progress,
+    kept: Path | None = None,
+    patience: Patience | None = None,
+) -> list[Row]:
+    """Rows with the judge's score beside their own; failed rows score 0 without being asked.
+
+    Args:
+        judge: Is asked.
+        rows: Are judged.
+        progress: Is told.
+        kept: File of verdicts; those in it are not asked for, new ones are added at once.
+        patience: With calls that fail.
+
+    Raises:
+        Outage: Nobody answers.
+        MemalphaError: What the first answer that could not be judged failed by, when all others are judged.
+    """
+    verdicts = await _verdicts(judge, [_case(row) for row in rows], progress, kept, patience)
     name = f"judge.{judge.prompt.name}"
     return [
         replace(row, scores={**row.scores, name: float(verdict.correct)})
@@ -41,13 +71,72 @@ def _case(row: Row) -> Case:
     return Case(row.question, right, "" if row.failure else row.answer)
 
 
-async def _verdicts(judge: Judge, cases: Sequence[Case], progress: Progress) -> list[Verdict]:
-    room = asyncio.Semaphore(IN_FLIGHT)
+async def _verdicts(
+    judge: Judge, cases: Sequence[Case], progress: Progress, kept: Path | None, patience: Patience | None
+) -> list[Verdict]:
+    verdicts = Verdicts(judge, kept)
+    left = Counter(case for case in cases if verdicts.get(case) is None)
+    progress(len(cases) - left.total())
+    failures: list[MemalphaError] = []
+    asks = [_Judging(judge, case, verdicts, partial(progress, left[case]), failures.append) for case in left]
+    await Scheduler(LIMITS, patience).run([_Together(asks)])
+    if failures:
+        raise failures[0]
+    return [found for case in cases if (found := verdicts.get(case)) is not None]
 
-    async def one(case: Case) -> Verdict:
-        async with room:
-            found = await judge.verdict(case)
-        progress(1)
-        return found
 
-    return await asyncio.gather(*map(one, cases))
+@dataclass(frozen=True, slots=True)
+class _Judging:
+    """An `Ask`: one answer."""
+
+    judge: Judge
+    case: Case
+    verdicts: Verdicts
+    done: Callable[[], None]
+    failed: Callable[[MemalphaError], None]
+    tokens: int = MOST_TOKENS
+    endpoint: str = "judge"
+
+    async def run(self) -> None:
+        """See `Ask`."""
+        self.verdicts.add(self.case, await self.judge.verdict(self.case))
+        self.done()
+
+    def fail(self, error: MemalphaError) -> None:
+        """See `Ask`."""
+        self.failed(error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Together:
+    """A `Chain` without steps: all there is to ask."""
+
+    given: Sequence[Ask]
+    key: str = "judge"
+    endpoint: str = "judge"
+    length: int = 0
+    remaining: int = 0
+
+    @property
+    def questions(self) -> int:
+        """See `Chain`."""
+        return len(self.given)
+
+    def tokens(self, place: int) -> int:
+        """See `Chain`."""
+        raise NotImplementedError
+
+    async def step(self, place: int) -> None:
+        """See `Chain`."""
+        raise NotImplementedError
+
+    async def asks(self, place: int) -> AsyncIterator[Ask]:
+        """See `Chain`."""
+        for each in self.given:
+            yield each
+
+    def fail(self, error: MemalphaError) -> None:
+        """See `Chain`: without steps it does not."""
+
+    async def close(self) -> None:
+        """See `Chain`."""

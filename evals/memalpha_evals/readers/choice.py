@@ -2,15 +2,17 @@
 
 A model that gives logprobs is asked for those of each option's text after the prompt; the mean over its
 tokens decides, so that length does not. Without a model an option's support is the share of its own words,
-weighed by their rarity, that one sentence of the context holds; words that all options share count for none.
-The answer is the option's letter; of equal ones the first. Questions without options are refused.
+weighed by their rarity, that one sentence of the context holds; words that all options share count for
+none. The answer is the option's letter; of equally likely ones the first. If the context supports no option
+more than every other, as an empty one does, the rule abstains: always the same letter would be right as
+often as the data have it. Questions without options are refused.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ from memalpha.policy.extractive.similarity import stems_of
 from memalpha_evals.endpoints import ScoringPolicy, policy_identity
 from memalpha_evals.prompts import load
 from memalpha_evals.protocols import Answer, Context, Reader, Usage
-from memalpha_evals.readers.base import ReaderOptions, lettered, options_of
+from memalpha_evals.readers.base import ABSTAINS, ReaderOptions, lettered, options_of
 from memalpha_evals.readers.index import indexed
 from memalpha_evals.streams import AskedQuestion
 
@@ -76,7 +78,8 @@ class ByOverlap:
             max((index.weight(own & held) for held in index.stems), default=0.0) / (index.weight(own) or 1.0)
             for own in (each - shared for each in stems)
         ]
-        return _answer(asked, support, "support")
+        found = _answer(asked, support, "support")
+        return found if support.count(max(support)) == 1 else replace(found, text=ABSTAINS)
 
 
 @dataclass(frozen=True, slots=True)

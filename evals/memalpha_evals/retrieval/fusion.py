@@ -1,8 +1,8 @@
 """How much should vectors weigh in a hybrid search? Recall by weight on several data sets at once.
 
-The engine's default weight is the one that gains most over search by words, as the mean of the sets, among
-the weights that clearly lose on none of them: a weight chosen on one set alone is that set's. A loss is clear
-if its interval does not reach above zero. This module reprints the choice. Each memory is searched for
+The weight to choose is the one that gains most over search by words, as the mean of the sets, among the
+weights that clearly lose on none of them: a weight chosen on one set alone is that set's. A loss is clear if
+its interval does not reach above zero. Each memory is searched for
 itself: neighbours and dates, which help words and vectors alike, are left out.
 """
 
@@ -14,12 +14,13 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from memalpha.tasks.stats import Difference, paired_difference
+from memalpha.tasks.stats import Difference
 from memalpha_evals.datasets import Conversation, Dataset, Question
 from memalpha_evals.retrieval import store
 from memalpha_evals.retrieval.encoders import Encoder
 from memalpha_evals.retrieval.metrics import evidence_ranks, recall_at
 from memalpha_evals.retrieval.retrievers import FUSED, VECTORS, WORDS, TurnBank, filled
+from memalpha_evals.statistics import paired
 
 WEIGHTS = tuple(step / 20 for step in range(21))
 """Weights of the vectors: from words alone to vectors alone."""
@@ -49,14 +50,7 @@ class Sweep:
 
     def gain(self, way: str) -> Difference:
         """The way minus search by words."""
-        return paired_difference(
-            self.recalls[way],
-            self.recalls[BASELINE],
-            self.clusters,
-            samples=store.BOOTSTRAP_SAMPLES,
-            confidence=store.CONFIDENCE,
-            seed=store.SEED,
-        )
+        return paired(self.recalls[way], self.recalls[BASELINE], self.clusters)
 
 
 def sweep(dataset: Dataset, embedder: Literal["builtin"] | Encoder, progress: Callable[[int], None]) -> Sweep:

@@ -16,6 +16,7 @@ from memalpha_evals.datasets import Dataset
 from memalpha_evals.retrieval import store
 from memalpha_evals.retrieval.retrievers import DEPTH, Retriever
 from memalpha_evals.retrieval.store import Result, Row, Scores
+from memalpha_evals.statistics import CONFIDENCE
 
 _SHOWN = 10
 """Most skipped questions that the table names."""
@@ -110,9 +111,7 @@ def _difference(difference: Difference, of: str, minus: str) -> dict[str, Any]:
         "minus": minus,
         "mean": difference.mean,
         "interval": None if interval is None else [interval.low, interval.high],
-        "confidence": store.CONFIDENCE,
-        "bootstrap_samples": store.BOOTSTRAP_SAMPLES,
-        "seed": store.SEED,
+        "confidence": CONFIDENCE,
         "questions": difference.questions,
         "clusters": difference.clusters,
         "questions_better": difference.better,
@@ -166,6 +165,6 @@ def _sentence(difference: Difference, of: str, report: Report) -> str:
     text = f"{of} − {minus} in R@{store.COMPARED_K}: {100 * difference.mean:+.2f} points"
     if difference.interval is not None:
         low, high = 100 * difference.interval.low, 100 * difference.interval.high
-        text += f", {100 * store.CONFIDENCE:.0f}% interval {low:+.2f} to {high:+.2f}"
+        text += f", {100 * CONFIDENCE:.0f}% interval {low:+.2f} to {high:+.2f}"
     counts = f"{difference.questions:,} questions: {difference.better} better, {difference.worse} worse"
     return f"{text} ({counts}; clusters are {report.dataset.clusters}: {difference.clusters:,})"

@@ -8,18 +8,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from memalpha.tasks.stats import Difference, paired_difference
+from memalpha.tasks.stats import Difference
 from memalpha_evals.datasets import Conversation, Dataset, Question
 from memalpha_evals.retrieval.metrics import evidence_ranks, ndcg_at, recall_at, reciprocal_rank
 from memalpha_evals.retrieval.retrievers import Retriever
+from memalpha_evals.statistics import paired
 
 NDCG_K = 10
 COMPARED_K = 10
 """Recall at this place is what systems are compared by."""
-
-BOOTSTRAP_SAMPLES = 10_000
-CONFIDENCE = 0.95
-SEED = 0
 
 Progress = Callable[[int], None]
 """Called with the number of questions that one system answered just now."""
@@ -101,19 +98,12 @@ def scores(rows: Sequence[Row], system: str, ks: Sequence[int]) -> Scores:
 
 
 def compare(rows: Sequence[Row], ours: str, theirs: str) -> Difference:
-    """Paired difference in recall at `COMPARED_K`, with an interval over clusters."""
+    """Paired difference in recall at `COMPARED_K`, with a t interval over clusters."""
 
     def recalls(system: str) -> list[float]:
         return [recall_at(row.ranks[system], row.relevant, COMPARED_K) for row in rows]
 
-    return paired_difference(
-        recalls(ours),
-        recalls(theirs),
-        [row.cluster for row in rows],
-        samples=BOOTSTRAP_SAMPLES,
-        confidence=CONFIDENCE,
-        seed=SEED,
-    )
+    return paired(recalls(ours), recalls(theirs), [row.cluster for row in rows])
 
 
 def _ranks(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from time import perf_counter
@@ -9,7 +10,7 @@ from typing import Any
 
 from memalpha.errors import MemalphaError
 from memalpha_evals.datasets import Dataset
-from memalpha_evals.protocols import Answer, Context, Reader
+from memalpha_evals.protocols import Answer, Context, Reader, System
 from memalpha_evals.rows import Row
 from memalpha_evals.streams import AskedQuestion
 
@@ -21,10 +22,17 @@ class Asking:
     """An `Ask` of the scheduler."""
 
     def __init__(
-        self, reader: Reader, asked: AskedQuestion, context: Context, row: Row, done: Callable[[Row], None]
+        self,
+        reader: Reader,
+        endpoint: str,
+        asked: AskedQuestion,
+        context: Context,
+        row: Row,
+        done: Callable[[Row], None],
     ) -> None:
         """A question as the reader is asked it, its row without an answer, and who takes the row."""
         self._reader, self._asked, self._context = reader, asked, context
+        self.endpoint = endpoint
         self._row, self._done = row, done
 
     @property
@@ -43,8 +51,14 @@ class Asking:
         self._done(failed(self._row, f"reader: {error}"))
 
 
+def endpoint(of: System | Reader) -> str:
+    """Who answers its calls: the policy that it asks, or, if it asks none, itself."""
+    policy = of.identity.get("policy")
+    return f"{type(of).__name__} {of.name}" if policy is None else json.dumps(policy, sort_keys=True)
+
+
 def clusters(dataset: Dataset) -> dict[tuple[str, str], str]:
-    """What a bootstrap draws together, by conversation and question id."""
+    """The cluster of each question, by conversation and question id."""
     return {
         (conversation.id, question.id or str(place)): dataset.cluster_of(conversation, place)
         for conversation in dataset.conversations

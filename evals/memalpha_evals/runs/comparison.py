@@ -52,6 +52,12 @@ class Comparison:
         """How many rows there will be."""
         return len(self.systems) * sum(len(each.questions) for each in self.streams)
 
+    @property
+    def keys(self) -> set[tuple[str, str, str]]:
+        """Keys of all rows that there will be."""
+        asked = [(each.id, question.id) for each in self.streams for question in each.questions]
+        return {(system.name, *key) for system in self.systems for key in asked}
+
     @cached_property
     def digest(self) -> str:
         """Of every chunk and every question: what must be the same when a run goes on."""

@@ -37,8 +37,9 @@ class Plan:
         budget: o200k tokens of a context.
         chunk_tokens: o200k tokens read at once, at most.
         conversations: Most, the first of the suite; 0: all.
-        questions: Most over all conversations, drawn by the seed; 0: all.
-        seed: Of the draw and of every call to the model.
+        questions: Most over all conversations, drawn by `draw_seed`; 0: all.
+        seed: Of every call to a model.
+        draw_seed: Of the draw: which questions are asked, and of what else the suite draws.
     """
 
     suite: str
@@ -52,6 +53,7 @@ class Plan:
     conversations: int
     questions: int
     seed: int
+    draw_seed: int
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as the manifest has them."""
@@ -76,7 +78,7 @@ class Plan:
         Raises:
             DatasetError: It cannot be read.
         """
-        draw = Draw(conversations=self.conversations, questions=self.questions, seed=self.seed)
+        draw = Draw(conversations=self.conversations, questions=self.questions, seed=self.draw_seed)
         return suites.load(self.suite, Path(self.data) if self.data else None, draw=draw)
 
 

@@ -86,14 +86,14 @@ class Execution:
 
         Raises:
             Outage: Nobody answers. As after every exception and cancellation, the folder can be resumed.
-            CorruptionError: DAMAGED_LINE, STEP_MISSING or ANOTHER_STEP.
+            CorruptionError: DAMAGED_LINE, STEP_MISSING, ANOTHER_STEP or ROWS_MISSING.
             OSError: The folder cannot be written.
         """
         try:
             with self._folder.journal() as journal:
                 report = await self._run(journal)
             if complete:
-                self._folder.finish(self._completed())
+                self._folder.finish(self._comparison.keys, self._completed())
         except BaseException as error:
             stopped = isinstance(error, asyncio.CancelledError | Outage)
             self._folder.end("stopped" if stopped else "failed", self._figures())

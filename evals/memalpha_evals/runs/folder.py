@@ -11,19 +11,22 @@ after.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from memalpha.errors import AlreadyExistsError, CorruptionError, NotFoundError, make
+from memalpha.errors import AlreadyExistsError, CorruptionError, InvalidInputError, NotFoundError, make
 from memalpha_evals.rows import Row
 from memalpha_evals.runs import lines, manifest
 from memalpha_evals.runs.files import replace
 from memalpha_evals.runs.journal import Journal
 from memalpha_evals.runs.lock import Lock
 from memalpha_evals.runs.records import Records
+
+Key = tuple[str, str, str]
+"""Of a row, see `Row.key`."""
 
 MANIFEST, STEPS, ROWS = "manifest.json", "steps.jsonl", "rows.jsonl"
 
@@ -38,8 +41,11 @@ class Run:
 
     @property
     def done(self) -> bool:
-        """All rows are there, scored and sorted."""
-        return is_done(self.manifest)
+        """All rows are there, scored and sorted: the manifest says so, and as many are there as it says."""
+        what = self.manifest["what"]
+        questions = what.get("streams", {}).get("questions")
+        whole = questions is None or len(self.rows) == questions * len(what["systems"])
+        return whole and is_done(self.manifest)
 
 
 def read(folder: Path) -> Run:
@@ -63,15 +69,14 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
         found = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise make(
-            NotFoundError, "NO_RUN", f"{folder} is no run: it has no {MANIFEST}", path=folder
-        ) from None
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        message = f"{folder} is no run: it is no folder with a file {MANIFEST}"
+        raise make(NotFoundError, "NO_RUN", message, path=folder) from None
     except ValueError as error:
         message = f"{path} is damaged: {error}"
         raise make(CorruptionError, "DAMAGED_MANIFEST", message, path=path) from None
-    if not isinstance(found, dict) or found.get("format") != manifest.FORMAT:
-        message = f"{path} must be of format {manifest.FORMAT}"
+    if not manifest.is_one(found):
+        message = f"{path} must be the manifest of a run, of format {manifest.FORMAT}"
         raise make(CorruptionError, "DAMAGED_MANIFEST", message, path=path)
     return found
 
@@ -82,8 +87,24 @@ def rows(folder: Path) -> Iterator[Row]:
     Raises:
         CorruptionError: DAMAGED_LINE.
     """
-    for _, found in lines.parsed(folder / ROWS):
-        yield Row.from_dict(found)
+    for _, row in lines.rows(folder / ROWS):
+        yield row
+
+
+def require_free(path: Path) -> None:
+    """Refuses a place where no run can begin, before anything is made or read for it.
+
+    Raises:
+        AlreadyExistsError: RUN_EXISTS.
+        InvalidInputError: NO_FOLDER.
+    """
+    if (path / MANIFEST).exists():
+        message = f"{path} has a run: go on with `evals resume {path}`, or choose another folder"
+        raise make(AlreadyExistsError, "RUN_EXISTS", message, path=path)
+    existing = next(each for each in (path, *path.absolute().parents) if each.exists())
+    if not existing.is_dir():
+        message = f"a run's folder must be a folder, but {existing} is a file"
+        raise make(InvalidInputError, "NO_FOLDER", message, path=existing)
 
 
 def is_done(content: Mapping[str, Any]) -> bool:
@@ -107,23 +128,27 @@ class RunFolder:
 
         Raises:
             AlreadyExistsError: RUN_EXISTS.
+            InvalidInputError: NO_FOLDER.
             BusyError: RUN_IN_USE.
         """
+        require_free(path)
         path.mkdir(parents=True, exist_ok=True)
         lock = Lock(path / "lock")
-        if (path / MANIFEST).exists():
+        try:
+            require_free(path)
+            return cls(path, dict(content), lock)._begun()
+        except BaseException:
             lock.release()
-            message = f"{path} has a run: go on with `evals resume {path}`, or choose another folder"
-            raise make(AlreadyExistsError, "RUN_EXISTS", message, path=path)
-        return cls(path, dict(content), lock)._begun()
+            raise
 
     @classmethod
-    def resume(cls, path: Path, now: Mapping[str, Any]) -> Self:
+    def resume(cls, path: Path, now: Mapping[str, Any], plan: Mapping[str, Any] | None = None) -> Self:
         """The folder of a run that goes on.
 
         Args:
             path: Where it is.
             now: What the run is as it is put together now; see `manifest.what`.
+            plan: The words from which it is put together, if they changed: data may lie elsewhere.
 
         Raises:
             NotFoundError: NO_RUN.
@@ -133,7 +158,8 @@ class RunFolder:
         content = read_manifest(path)
         lock = Lock(path / "lock")
         try:
-            manifest.require_same(content["what"], json.loads(lines.encoded(now)))
+            manifest.require_same(content["what"], now)
+            content["plan"] = dict(plan or content.get("plan", {}))
             return cls(path, content, lock)._begun()
         except BaseException:
             lock.release()
@@ -156,13 +182,21 @@ class RunFolder:
         """The writer of steps and rows."""
         return Journal(self.path / STEPS, self.path / ROWS)
 
-    def finish(self, completed: Callable[[Row], Row]) -> None:
+    def finish(self, keys: Set[Key], completed: Callable[[Row], Row]) -> None:
         """Rewrites the rows, each completed, in order of their keys; of rows with one key the last counts.
 
         One row at a time is in memory.
+
+        Args:
+            keys: Of all rows that the run has to have.
+            completed: A row with its scores.
+
+        Raises:
+            CorruptionError: ROWS_MISSING: the file has not the rows of the run; it stays as it is.
         """
         path = self.path / ROWS
-        places = {Row.from_dict(found).key: begin for begin, found in lines.parsed(path)}
+        places = {row.key: begin for begin, row in lines.rows(path)}
+        _require_all(path, places.keys(), keys)
         with path.open("rb") as file:
             replace(path, (_line(file, places[key], completed) for key in sorted(places)))
 
@@ -181,6 +215,15 @@ class RunFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._lock.release()
+
+
+def _require_all(path: Path, found: Set[Key], keys: Set[Key]) -> None:
+    if missing := keys - found:
+        message = f"{path} has not {'/'.join(min(missing))} and {len(missing) - 1} other rows of the run"
+        raise make(CorruptionError, "ROWS_MISSING", message, path=path, missing=len(missing))
+    if strange := found - keys:
+        message = f"{path} has {'/'.join(min(strange))}, which is no row of the run"
+        raise make(CorruptionError, "ROWS_MISSING", message, path=path, strange=len(strange))
 
 
 def _line(file: Any, begin: int, completed: Callable[[Row], Row]) -> str:

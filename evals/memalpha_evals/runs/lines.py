@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from memalpha.errors import CorruptionError, make
+from memalpha_evals.rows import Row
 
 
 def encoded(content: Any) -> str:
@@ -43,6 +44,21 @@ def parsed(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """
     for number, (begin, line) in enumerate(whole(path), 1):
         yield begin, _object(path, number, line)
+
+
+def rows(path: Path) -> Iterator[tuple[int, Row]]:
+    """Rows of whole lines with the places where they begin.
+
+    Raises:
+        CorruptionError: DAMAGED_LINE; it names file, line and field.
+    """
+    for number, (begin, found) in enumerate(parsed(path), 1):
+        try:
+            row = Row.from_dict(found)
+        except ValueError as error:
+            message = f"{path}, line {number} is no row: {error}"
+            raise make(CorruptionError, "DAMAGED_LINE", message, path=path, line=number) from None
+        yield begin, row
 
 
 def cut(path: Path) -> None:

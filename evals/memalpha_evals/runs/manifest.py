@@ -1,15 +1,17 @@
 """What a run is, as `manifest.json` says it: enough to repeat it, to go on with it, and to doubt it.
 
-`what` decides the rows; a run that goes on must have the same. `plan` are the words on the command line from
-which it is put together again. The rest tells where, when and how it ran.
+`what` decides the rows; a run that goes on must have the same, down to the versions of the packages that make
+them. `plan` are the words on the command line from which it is put together again. The rest tells where, when
+and how it ran.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -18,8 +20,13 @@ from memalpha.errors import ConflictError, make
 from memalpha_evals.protocols import Reader, System
 from memalpha_evals.runs.blind import SENTENCE
 from memalpha_evals.runs.comparison import Comparison
+from memalpha_evals.runs.lines import encoded
 
 FORMAT = 1
+_DECIDING = ("memalpha", "memalpha-memcore", "memalpha-evals", "numpy", "rank-bm25", "snowballstemmer")
+"""Packages that every run's rows depend on."""
+_ENGINES = ("torch", "transformers", "tokenizers", "sentence-transformers")
+"""Packages that rows depend on where a model runs in this process."""
 _PACKAGES = (
     *("memalpha", "memalpha-memcore", "memalpha-evals", "memalpha-trainer", "numpy", "openai"),
     *("torch", "transformers", "tokenizers", "sentence-transformers", "grpcio", "protobuf"),
@@ -63,7 +70,20 @@ def what(comparison: Comparison) -> dict[str, Any]:
         "budget": comparison.budget,
         "systems": [_system(each) for each in comparison.systems],
         "reader": _reader(comparison.reader),
+        "packages": _versions([*_DECIDING, *(name for name in _ENGINES if _is_loaded(name))]),
     }
+
+
+def is_one(content: Any) -> bool:
+    """Whether it has the form of a manifest."""
+    return (
+        isinstance(content, Mapping)
+        and content.get("format") == FORMAT
+        and all(isinstance(content.get(name), Mapping) for name in ("what", "plan"))
+        and all(isinstance(content["what"].get(name), Mapping) for name in ("data", "reader"))
+        and all(isinstance(each, Mapping) and "name" in each for each in content["what"].get("systems", [0]))
+        and isinstance(content.get("starts"), list)
+    )
 
 
 def start() -> dict[str, Any]:
@@ -72,7 +92,7 @@ def start() -> dict[str, Any]:
         "time": _now(),
         "command": sys.argv,
         "python": platform.python_version(),
-        "packages": {name: found for name in _PACKAGES if (found := _version(name))},
+        "packages": _versions(_PACKAGES),
         "platform": platform.platform(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
     }
@@ -84,7 +104,7 @@ def require_same(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     Raises:
         ConflictError: ANOTHER_RUN; it names the first thing that differs.
     """
-    old, new = _flat(before), _flat(now)
+    old, new = _flat(before), _flat(json.loads(encoded(now)))
     for name in dict.fromkeys([*old, *new]):
         if old.get(name) != new.get(name):
             message = (
@@ -129,6 +149,14 @@ def _flat(content: Any, name: str = "") -> dict[str, Any]:
     for key, value in pairs:
         found |= _flat(value, f"{name}.{key}" if name else key)
     return found
+
+
+def _versions(packages: Sequence[str]) -> dict[str, str]:
+    return {name: found for name in packages if (found := _version(name))}
+
+
+def _is_loaded(package: str) -> bool:
+    return package.replace("-", "_") in sys.modules
 
 
 def _version(package: str) -> str:

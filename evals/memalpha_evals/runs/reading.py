@@ -15,7 +15,7 @@ from time import perf_counter
 from memalpha.errors import MemalphaError
 from memalpha_evals.protocols import NO_USAGE, Reader, Session, Step, System, Usage
 from memalpha_evals.rows import Row
-from memalpha_evals.runs.asking import Asking, failed, with_context
+from memalpha_evals.runs.asking import Asking, endpoint, failed, with_context
 from memalpha_evals.runs.blind import blind, chunks_only
 from memalpha_evals.runs.records import Key, Records
 from memalpha_evals.scheduler import Ask
@@ -86,11 +86,17 @@ class Reading:
         self._built = NO_USAGE
         self._session: Session | None = None
         self._rest = _GUESS
+        self._endpoint, self._reader_endpoint = endpoint(system), endpoint(task.reader)
 
     @property
     def key(self) -> str:
         """See `Chain`; streams of different systems share no prefix."""
         return f"{self._system.name}/{self._stream.id}"
+
+    @property
+    def endpoint(self) -> str:
+        """See `Chain`."""
+        return self._endpoint
 
     @property
     def length(self) -> int:
@@ -135,7 +141,7 @@ class Reading:
             context = await (await self._opened()).context(known, self._task.budget)
             self._waiting.popleft()
             row = with_context(self._row(asked), context, perf_counter() - start)
-            yield Asking(self._task.reader, known, context, row, self._task.sink.row)
+            yield Asking(self._task.reader, self._reader_endpoint, known, context, row, self._task.sink.row)
 
     def fail(self, error: MemalphaError) -> None:
         """See `Chain`: questions that have no context yet fail."""

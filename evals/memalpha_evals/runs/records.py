@@ -58,8 +58,9 @@ class Records:
         try:
             key = (found["system"], found["conversation"], found["question"])
             place = found["place"]
-        except KeyError as error:
-            message = f"{self._path} has a step without {error}"
+            Step(found["record"], Usage(**found["usage"]))
+        except (KeyError, TypeError) as error:
+            message = f"{self._path} has a step of another shape: {error}"
             raise make(CorruptionError, "DAMAGED_LINE", message, path=self._path) from None
         places = self._places.setdefault(key, [])
         if place != len(places):

@@ -10,11 +10,12 @@ an exception that is no `MemalphaError`: a fault in this program.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
-from memalpha.errors import BusyError, MemalphaError
+from memalpha.errors import BusyError, MemalphaError, UnavailableError
 from memalpha_evals.scheduler.gate import Gate, Outcome
 from memalpha_evals.scheduler.lag import LoopLag
 from memalpha_evals.scheduler.order import Kind
@@ -64,9 +65,10 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class _Wish:
-    """A call to be let in, as `Gate.enter` has it."""
+    """A call to be let in, as `Gate.enter` has it, and who answers it."""
 
     kind: Kind
+    endpoint: str
     tokens: int
     remaining: int = 0
 
@@ -84,13 +86,14 @@ class Scheduler:
         self._on_retry = on_retry
         self._limits = limits
         self._patience = patience or Patience()
-        self._calls = self._retried = self._given_up = 0
+        self._retried = self._given_up = 0
+        self._successes: Counter[str] = Counter()
 
     async def run(self, chains: Sequence[Chain]) -> Report:
         """Runs chains to their ends.
 
         Raises:
-            Outage: Nobody answers; what was done so far is done.
+            Outage: An endpoint answers no call; what was done so far is done.
         """
         outstanding = sum(chain.remaining + chain.questions for chain in chains)
         self._gate = Gate(self._limits.slots, self._limits.tokens, outstanding)
@@ -126,18 +129,22 @@ class Scheduler:
     async def _give_away(
         self, chain: Chain, place: int, group: asyncio.TaskGroup, room: asyncio.Semaphore | None
     ) -> None:
-        async for ask in chain.asks(place):
-            if room is not None:
-                await room.acquire()
-            group.create_task(self._ask(ask, room))
+        try:
+            async for ask in chain.asks(place):
+                if room is not None:
+                    await room.acquire()
+                group.create_task(self._ask(ask, room))
+        except UnavailableError as error:
+            raise Outage(error) from None
 
     async def _step(self, chain: Chain, place: int) -> None:
-        wish = _Wish("step" if place else "new", chain.tokens(place), chain.remaining)
+        kind: Kind = "step" if place else "new"
+        wish = _Wish(kind, chain.endpoint, chain.tokens(place), chain.remaining)
         await self._tried(lambda: chain.step(place), wish)
 
     async def _ask(self, ask: Ask, room: asyncio.Semaphore | None) -> None:
         try:
-            await self._tried(ask.run, _Wish("ask", ask.tokens))
+            await self._tried(ask.run, _Wish("ask", ask.endpoint, ask.tokens))
         except MemalphaError as error:
             self._given_up += 1
             self._gate.forget(1)
@@ -147,9 +154,9 @@ class Scheduler:
                 room.release()
 
     async def _tried(self, call: Callable[[], Awaitable[None]], wish: _Wish) -> None:
-        tries = Tries(self._patience, self._calls)
+        tries = Tries(self._patience, self._successes[wish.endpoint])
         while (error := await self._called(call, wish)) is not None:
-            pause = tries.pause(error, self._calls)
+            pause = tries.pause(error, self._successes[wish.endpoint])
             if pause is None:
                 raise error
             self._retried += 1
@@ -168,14 +175,14 @@ class Scheduler:
             return error
         finally:
             self._gate.leave(ticket, outcome)
-        self._calls += wish.tokens > 0
+        self._successes[wish.endpoint] += wish.tokens > 0
         return None
 
     def _report(self, seconds: float, lag: LoopLag) -> Report:
         room = self._limits.slots * seconds
         return Report(
             seconds=seconds,
-            calls=self._calls,
+            calls=self._successes.total(),
             retried=self._retried,
             given_up=self._given_up,
             utilisation=self._gate.busy_seconds / room if room else 0.0,

@@ -2,9 +2,11 @@
 
 - `BusyError`: the model has too much to do. It is asked again and again, ever less often; `Gate` lets in
   less.
+- `InvalidInputError`, `UnsupportedError`, `OutOfRangeError`: it would fail again. The piece of work is
+  given up.
 - Any other error: a few times. Then the piece of work is given up.
-- `UnavailableError`: given up only if other calls succeeded meanwhile. If none did, nobody is there, and that
-  is no piece's fault: everything stops, and goes on another day.
+- `UnavailableError`: given up only if other calls of the same endpoint succeeded meanwhile. If none did,
+  nobody is there, and that is no piece's fault: everything stops, and goes on another day.
 """
 
 from __future__ import annotations
@@ -12,11 +14,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from memalpha.agent.backoff import Backoff
-from memalpha.errors import BusyError, MemalphaError, UnavailableError
+from memalpha.errors import (
+    BusyError,
+    InvalidInputError,
+    MemalphaError,
+    OutOfRangeError,
+    UnavailableError,
+    UnsupportedError,
+)
+
+HOPELESS = (InvalidInputError, UnsupportedError, OutOfRangeError)
+"""Errors of the call itself."""
 
 
 class Outage(Exception):
-    """Nobody answers any call. `error` is what the last one raised."""
+    """An endpoint answers no call. `error` is what the last one raised."""
 
     def __init__(self, error: MemalphaError) -> None:
         super().__init__(str(error))
@@ -42,7 +54,7 @@ class Tries:
     """The calls of one piece of work."""
 
     def __init__(self, patience: Patience, successes: int) -> None:
-        """None so far, and so many calls of others that succeeded."""
+        """None so far, and so many calls of the same endpoint that succeeded."""
         self._patience = patience
         self._successes = successes
         self._failed = self._busy = 0
@@ -52,11 +64,13 @@ class Tries:
 
         Args:
             error: What the call raised.
-            successes: Calls of all work that succeeded so far.
+            successes: Calls of the same endpoint that succeeded so far.
 
         Raises:
             Outage: Nobody answers.
         """
+        if isinstance(error, HOPELESS):
+            return None
         if isinstance(error, BusyError):
             self._busy += 1
             left = self._busy < self._patience.busy_tries

@@ -26,6 +26,11 @@ class Ask(Protocol):
         """About how many tokens its call has in flight; at least 1."""
         ...
 
+    @property
+    def endpoint(self) -> str:
+        """Who answers its call; see `Chain.endpoint`."""
+        ...
+
     async def run(self) -> None:
         """Has it answered. Called again after a `MemalphaError`, a few times."""
         ...
@@ -41,6 +46,11 @@ class Chain(Protocol):
     @property
     def key(self) -> str:
         """What its calls have in common; see `AFFINITY`."""
+        ...
+
+    @property
+    def endpoint(self) -> str:
+        """Who answers its calls. If nobody is there, only calls of the same endpoint can tell."""
         ...
 
     @property

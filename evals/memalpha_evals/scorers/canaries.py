@@ -18,6 +18,7 @@ from memalpha_evals.rows import Row
 Score = Callable[[Row], Mapping[str, float]]
 
 ABSTENTION = "No answer: that is not mentioned."
+_LISTED = 8
 _EXAMPLES = Path(__file__).with_name("canary_rows.json")
 
 
@@ -30,37 +31,72 @@ def _another(rows: Sequence[Row]) -> list[str]:
     ]
 
 
+def _list(rows: Sequence[Row]) -> list[str]:
+    """To each row the right answers to it and to the rows around it, in alphabetical order."""
+    right = [row.answers[0] for row in rows if row.answers and not row.unanswerable and not row.options]
+    return [", ".join(sorted({*row.answers[:1], *_around(right, place)})) for place, row in enumerate(rows)]
+
+
+def _around(right: Sequence[str], place: int) -> list[str]:
+    return [right[(place + step) % len(right)] for step in range(_LISTED)] if right else []
+
+
+def _always(answer: str) -> Callable[[Sequence[Row]], list[str]]:
+    return lambda rows: [answer for _ in rows]
+
+
 CANARIES: dict[str, Callable[[Sequence[Row]], list[str]]] = {
-    "abstains": lambda rows: [ABSTENTION for _ in rows],
-    "yes": lambda rows: ["yes" for _ in rows],
+    "abstains": _always(ABSTENTION),
+    "yes": _always("yes"),
+    "no": _always("no"),
+    "yes or no": _always("yes or no"),
+    "list": _list,
+    "numbers": _always(" ".join(map(str, range(1, 21)))),
+    "denial": lambda rows: [f"It is not {row.answers[0]}" if row.answers else "no" for row in rows],
     "echo": lambda rows: [row.context for row in rows],
     "another's": _another,
-    "empty": lambda rows: ["" for _ in rows],
-    "The": lambda rows: ["The" for _ in rows],
+    "empty": _always(""),
+    "The": _always("The"),
 }
 
-DEFAULT_CAPS = {"abstains": 0.0, "yes": 0.0, "echo": 0.1, "another's": 0.1, "empty": 0.0, "The": 0.0}
+DEFAULT_CAPS = {**dict.fromkeys(CANARIES, 0.0), "echo": 0.1, "another's": 0.1}
 """A few shared words are no fault; what has no word of the right answer earns nothing."""
 
+_BAG = "words are counted wherever they stand: neither negation nor choice is seen"
 _SHARED = "it has a word of a long right answer"
-_ECHO = "all that stands anywhere in the answer counts, however long it is"
+_ANYWHERE = "all that stands anywhere in the answer counts, however long it is"
 CAPS: dict[tuple[str, str], tuple[float, str]] = {
     ("paper.rouge_l", "abstains"): (0.25, _SHARED),
     ("paper.f1", "abstains"): (0.2, _SHARED),
     ("paper.f1", "yes"): (0.15, _SHARED),
     ("paper.locomo_f1", "abstains"): (0.1, _SHARED),
     ("paper.locomo_f1", "yes"): (0.1, _SHARED),
+    **{
+        (scorer, canary): (cap, _BAG)
+        for scorer, caps in {
+            "strict.f1": {"yes or no": 0.05, "numbers": 0.05, "list": 0.25, "denial": 0.6},
+            "paper.f1": {"yes or no": 0.1, "list": 0.5, "denial": 0.85},
+            "paper.locomo_f1": {"yes or no": 0.05, "numbers": 0.05, "list": 0.4, "denial": 0.6},
+            "paper.squad_f1": {"list": 0.2, "denial": 0.5},
+            "paper.rouge_l": {"list": 0.6, "denial": 1.0},
+        }.items()
+        for canary, cap in caps.items()
+    },
+    **{
+        (f"paper.{scorer}", canary): (1.0, _ANYWHERE)
+        for scorer in ("sub_em", "substring_exact_match", "substring", "parts", "keywords")
+        for canary in ("list", "denial", "echo")
+    },
+    **{("paper.letter", canary): (1.0, _ANYWHERE) for canary in ("list", "denial")},
+    ("paper.babilong", "denial"): (1.0, _ANYWHERE),
+    ("paper.sub_em", "no"): (0.2, "letters: `no` stands in `nowhere`"),
+    ("paper.sub_em", "yes or no"): (0.3, "either way: the right answer `yes` stands in it"),
     ("paper.sub_em", "The"): (1.0, "it becomes nothing, and nothing stands in every right answer"),
     ("paper.sub_em", "empty"): (1.0, "nothing stands in every right answer; the paper drops such rows"),
     ("paper.sub_em", "yes"): (0.2, "letters: `yes` stands in `eyes`"),
     ("paper.sub_em", "abstains"): (0.2, "letters: `no` stands in `not`"),
-    ("paper.sub_em", "echo"): (1.0, _ECHO),
-    ("paper.substring_exact_match", "echo"): (1.0, _ECHO),
-    ("paper.substring", "echo"): (1.0, _ECHO),
-    ("paper.parts", "echo"): (1.0, _ECHO),
-    ("paper.keywords", "echo"): (1.0, _ECHO),
 }
-"""Faults of benchmarks' own scorers that the examples show: scorer and canary, the cap and the reason."""
+"""Faults of scorers that the examples show: scorer and canary, the cap and the reason."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,10 @@
 """Text as words that can be compared: dates, numbers and units written in one way, articles left out.
 
 `May 7th, 2023`, `7 May 2023` and `2023-05-07` all become `2023 may d7`; so `7 May` and `2023` are spans of
-them. `eight weeks` and `8 weeks` become `8 week`, `1,000` becomes `1000`. A date of numbers alone, such as
-`5/7/2023`, is left as it is: nobody can tell which is the month. Both sides of a comparison go through here,
-so a change that looks odd alone, `one of them` to `1 of them`, changes nothing.
+them. `eight weeks` and `8 weeks` become `8 week`, `1,000` becomes `1000`, `minus five` becomes `-5`, which is
+not `5`. A date of numbers alone, such as `5/7/2023`, is left as it is: nobody can tell which is the month.
+Both sides of a comparison go through here, so a change that looks odd alone, `one of them` to `1 of them`,
+changes nothing.
 """
 
 import re
@@ -52,25 +53,53 @@ _UNITS = frozenset(
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}\b)")
 _MONEY = re.compile(r"([$€£])\s?(\d+(?:\.\d+)?)")
 _CURRENCY = {"$": "dollar", "€": "euro", "£": "pound"}
-_NUMBER = re.compile(r"\d+\.\d+|\w+")
+# A minus is a sign where nothing stands before it that it could be a dash of: in `2-3` it is none.
+_WORD = re.compile(r"(?:(?<![\w.)])-(?=\d))?\d+\.\d+|(?:(?<![\w.)])-(?=\d))?\w+")
+# Of a decimal the point is no mark, nor is a mark between words without a space, such as in `12:30`.
+_MARK = re.compile(r"[.:](?!\w)|[,;!?()/|\n\u2013\u2014]|\s-\s")
 _TRAILING_ZEROS = re.compile(r"(\.\d*?)0+$")
 _ARTICLES = frozenset({"a", "an", "the"})
 
 
 def words(text: str) -> list[str]:
     """The words of a text, in order."""
-    plain = unicodedata.normalize("NFKC", text).lower().replace("’", "'").replace("'s", " ").replace("'", "")
-    plain = _MONEY.sub(lambda found: f"{found[2]} {_CURRENCY[found[1]]}", _THOUSANDS.sub("", plain))
-    for pattern in _DATES:
-        plain = pattern.sub(_date, plain)
-    raw = _NUMBER.findall(plain.replace("%", " percent ").replace("_", " "))
-    return [_one(word) for word in _numbers(raw) if word not in _ARTICLES]
+    return _words(_plain(text))
+
+
+def clauses(text: str) -> list[list[str]]:
+    """The words between the marks, in order; a date with a comma in it is one date."""
+    return [found for part in _MARK.split(_plain(text)) if (found := _words(part))]
 
 
 def spans(inner: Sequence[str], outer: Sequence[str]) -> bool:
     """Whether `inner` stands in `outer`, word by word and without a gap; nothing stands nowhere."""
     size = len(inner)
     return bool(inner) and any(outer[start : start + size] == inner for start in range(len(outer) - size + 1))
+
+
+def _plain(text: str) -> str:
+    """In small letters; money, thousands and dates are written in one way."""
+    plain = unicodedata.normalize("NFKC", text).lower().replace("’", "'").replace("\N{MINUS SIGN}", "-")
+    plain = plain.replace("'s", " ").replace("'", "")
+    plain = _MONEY.sub(lambda found: f"{found[2]} {_CURRENCY[found[1]]}", _THOUSANDS.sub("", plain))
+    for pattern in _DATES:
+        plain = pattern.sub(_date, plain)
+    return plain.replace("%", " percent ").replace("_", " ")
+
+
+def _words(plain: str) -> list[str]:
+    raw = _WORD.findall(plain)
+    return [_one(word) for word in _signed(list(_numbers(raw))) if word not in _ARTICLES]
+
+
+def _signed(raw: Sequence[str]) -> Iterator[str]:
+    """`minus five` is `-5`; `eight minus five` is left as it is."""
+    for place, word in enumerate(raw):
+        before, after = (raw[at] if 0 <= at < len(raw) else "" for at in (place - 1, place + 1))
+        if word == "minus" and after[:1].isdigit() and not before[:1].isdigit():
+            continue
+        sign = before == "minus" and word[0].isdigit() and not (place > 1 and raw[place - 2][0].isdigit())
+        yield f"-{word}" if sign else word
 
 
 def _date(found: re.Match[str]) -> str:

@@ -33,6 +33,7 @@ class Ours:
         paper: By the score that the published figures have.
         strict: By our headline score.
         failed: Rows without an answer; they score 0.
+        silent: Rows whose answer is empty; papers' scorers may give it every point.
         context: Mean o200k tokens of what the reader was given.
         built: Model tokens that building took for each question.
         of: Names of the cells that it is the mean of.
@@ -43,6 +44,7 @@ class Ours:
     paper: Mean
     strict: Mean
     failed: int
+    silent: int
     context: float
     built: float
     of: tuple[str, ...] = ()
@@ -79,7 +81,8 @@ def _ours(cell: Cell, system: str, aware: bool, rows: Sequence[Row]) -> Ours | N
     if paper is None or strict is None:
         return None
     spent = strict.spending
-    return Ours(system, aware, paper.score, strict.score, strict.failed, spent.context, spent.built)
+    silent = sum(not row.answer.strip() and not row.failure for row in own)
+    return Ours(system, aware, paper.score, strict.score, strict.failed, silent, spent.context, spent.built)
 
 
 def _mean(system: str, names: tuple[str, ...], parts: Sequence[Ours]) -> Ours:
@@ -89,6 +92,7 @@ def _mean(system: str, names: tuple[str, ...], parts: Sequence[Ours]) -> Ours:
         paper=_mean_of(part.paper for part in parts),
         strict=_mean_of(part.strict for part in parts),
         failed=sum(part.failed for part in parts),
+        silent=sum(part.silent for part in parts),
         context=fmean(part.context for part in parts),
         built=fmean(part.built for part in parts),
         of=names,

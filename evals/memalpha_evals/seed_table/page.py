@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from memalpha_evals.pages import Titled
@@ -16,11 +18,22 @@ from memalpha_evals.statistics import Mean, detectable
 PLUMBING = "Plumbing: shows that the path works from data to figures, and says nothing about memory"
 """Title of the table of figures that mean nothing."""
 _ELSEWHERE = "plumbing, see below"
+_FOLDER = re.compile(r"transformers:([^,]+)")
 _CELL = 128
 """Questions of a cell of MemOCR's table."""
 
 _HEADER = ["cell", "Mem-α published", "best published", "system", "ours", "95 %", "strict", "questions"]
-_PLUMBING_HEADER = ["cell", "system", "paper's scorer", "strict", "questions", "failed", "context", "built"]
+_PLUMBING_HEADER = [
+    "cell",
+    "system",
+    "paper's scorer",
+    "strict",
+    "questions",
+    "failed",
+    "silent",
+    "context",
+    "built",
+]
 
 
 def tables(cells: Sequence[Cell], made: Made) -> list[Titled]:
@@ -73,11 +86,16 @@ def document(cells: Sequence[Cell], made: Made, settings: Settings) -> dict[str,
 
 
 def _said(settings: Settings) -> str:
-    reader = settings.reader or "none"
+    reader = _shown(settings.reader) or "none"
     return (
-        f"Memory is written by `{settings.policy}`, preset `{settings.preset}`; "
+        f"Memory is written by `{_shown(settings.policy)}`, preset `{settings.preset}`; "
         f"the reader is `{reader}`; seed {settings.seed}."
     )
+
+
+def _shown(spec: str) -> str:
+    """A model by its folder's name: where that lies says nothing to a reader of the page."""
+    return _FOLDER.sub(lambda found: f"transformers:{Path(found[1]).name}", spec)
 
 
 def _compared(cells: Sequence[Cell], made: Made) -> Iterator[list[str]]:
@@ -98,8 +116,12 @@ def _measured(ours: Ours) -> list[str]:
         _share(ours.paper),
         _interval(ours.paper),
         _share(ours.strict),
-        f"{ours.paper.questions:,} in {ours.paper.clusters:,} clusters",
+        f"{ours.paper.questions:,} in {ours.paper.clusters:,} clusters{_silent(ours)}",
     ]
+
+
+def _silent(ours: Ours) -> str:
+    return f", {ours.silent:,} answered with nothing" if ours.silent else ""
 
 
 def _plumbed(cell: Cell, ours: Ours) -> list[str]:
@@ -110,6 +132,7 @@ def _plumbed(cell: Cell, ours: Ours) -> list[str]:
         _share(ours.strict),
         f"{ours.paper.questions:,}",
         f"{ours.failed:,}",
+        f"{ours.silent:,}",
         f"{ours.context:,.0f}",
         f"{ours.built:,.0f}",
     ]

@@ -26,7 +26,7 @@ class Settings:
         reader: What answers; empty: nobody, and no cell is run.
         preset: How `memalpha` reads.
         questions: Most of each cell; 0: as its protocol says.
-        seed: Of the draw and of every call.
+        seed: Of every call; the draw's is the protocol's.
     """
 
     data: Path | None
@@ -108,5 +108,6 @@ def _job(cell: Cell, settings: Settings) -> Job:
         conversations=0,
         questions=settings.questions or protocol.questions,
         seed=settings.seed,
+        draw_seed=protocol.seed,
     )
     return Job(cell, plan) if settings.reader else replace(Job(cell, plan), reason=NO_READER)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -41,7 +41,7 @@ async def carry_out(jobs: Iterable[Job], out: Path, limits: Limits) -> Made:
             run = await _run(job.plan, out / job.folder, limits)
             made.ours[job.cell.name] = of_run(job.cell, run)
             model_free = bool(run.manifest["what"]["reader"]["model_free"])
-            made.plumbing = is_plumbing(job.plan.reader, model_free)
+            made.plumbing |= is_plumbing(job.plan.reader, model_free)
         elif job.reason:
             made.reasons[job.cell.name] = job.reason
         else:
@@ -50,32 +50,46 @@ async def carry_out(jobs: Iterable[Job], out: Path, limits: Limits) -> Made:
 
 
 async def _run(plan: Plan, path: Path, limits: Limits) -> Run:
-    if not _is_done(plan, path):
-        async with composed(plan) as comparison:
-            with _opened(comparison, plan, path) as opened:
-                execution = Execution(comparison, opened, limits)
-                console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
-                async with shown(execution.counts, console):
-                    await execution.run()
-        reports.write(path)
+    _require_plan(plan, path)
+    async with composed(plan) as comparison:
+        if _is_done(comparison, path):
+            return read(path)
+        with _opened(comparison, plan, path) as opened:
+            execution = Execution(comparison, opened, limits)
+            console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+            async with shown(execution.counts, console):
+                await execution.run()
+    reports.write(path)
     return read(path)
 
 
-def _is_done(plan: Plan, path: Path) -> bool:
-    """Whether the folder has all rows of the plan; a folder of another plan is not gone on with."""
+def _require_plan(plan: Plan, path: Path) -> None:
+    """Refuses a folder of another plan; data may lie elsewhere, as long as they are the same."""
     if not (path / folder.MANIFEST).exists():
-        return False
-    content = folder.read_manifest(path)
-    before, now = asdict(Plan.from_dict(content["plan"])), asdict(plan)
+        return
+    before = asdict(Plan.from_dict(folder.read_manifest(path)["plan"]))
+    now = asdict(replace(plan, data=before["data"]))
     if differing := [name for name in now if before[name] != now[name]]:
         message = f"{path} was run with another {', '.join(differing)}: choose another folder with --out"
         raise make(AlreadyExistsError, "OTHER_PLAN", message, path=str(path))
-    return folder.is_done(content)
+
+
+def _is_done(comparison: Comparison, path: Path) -> bool:
+    """Whether the folder has all rows of just this: the same words may now name another model or other data.
+
+    Raises:
+        ConflictError: ANOTHER_RUN.
+    """
+    if not (path / folder.MANIFEST).exists():
+        return False
+    run = read(path)
+    manifest.require_same(run.manifest["what"], manifest.what(comparison))
+    return run.done
 
 
 def _opened(comparison: Comparison, plan: Plan, path: Path) -> RunFolder:
     if (path / folder.MANIFEST).exists():
-        return RunFolder.resume(path, manifest.what(comparison))
+        return RunFolder.resume(path, manifest.what(comparison), plan.to_dict())
     return RunFolder.create(path, manifest.describe(comparison, plan.to_dict()))
 
 

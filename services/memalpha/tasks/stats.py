@@ -18,7 +18,7 @@ FEWEST_CLUSTERS = 5
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Where a mean lies, by the percentile bootstrap."""
+    """Where a mean lies."""
 
     low: float
     high: float
