@@ -10,7 +10,7 @@ import pytest
 
 from memalpha import config
 from memalpha.agent import packs, wire
-from memalpha.errors import MemalphaError
+from memalpha.errors import InvalidInputError, MemalphaError
 from memalpha.policy.checkpoint import Training, seal
 from memalpha.policy.engine import create
 from memalpha.policy.vllm import refusals
@@ -164,11 +164,15 @@ def test_what_the_engine_refuses_is_in_the_way_in_the_same_words(folder, on, cha
     assert engine_refuses(folder, dtype="bfloat16", **policy) == findings[row].text.removeprefix("failed: ")
 
 
-def test_an_adapter_on_a_gpu_is_refused_in_single_precision_which_vllm_has_no_kernels_for(folder, on) -> None:
-    on(**{**GPU_HOST, "gpus": (H100,) * 8})
+def test_an_adapter_on_a_gpu_is_refused_in_single_precision_which_vllm_has_no_kernels_for(folder) -> None:
     asked = {"device": "cuda", "adapter": "above", "cache_gib": 8}
-    assert bad(found(folder, dtype="float32", **asked)) == {"adapter"}
-    assert bad(found(folder, dtype="bfloat16", **asked)) == set()
+    refusals.check(
+        refusals.Case.read(folder, config.PolicySettings.model_validate({**asked, "dtype": "bfloat16"}))
+    )
+    with pytest.raises(InvalidInputError, match=r"policy\.dtype"):
+        refusals.check(
+            refusals.Case.read(folder, config.PolicySettings.model_validate({**asked, "dtype": "float32"}))
+        )
 
 
 def test_a_context_beyond_the_models_is_cut_to_it_as_the_engine_does(folder, on) -> None:
