@@ -55,6 +55,11 @@ test-models *ARGS:
 test-vllm *ARGS:
     UV_PROJECT_ENVIRONMENT=target/venv-vllm {{ run }} --group vllm pytest -q services/tests/policy -k vllm {{ ARGS }}
 
+# Engines that run a language model, on a GPU; installs vLLM for GPUs
+[group('develop')]
+test-gpu *ARGS:
+    MEMALPHA_TEST_DEVICE=cuda UV_PROJECT_ENVIRONMENT=target/venv-gpu {{ run }} --group vllm-gpu pytest -q services/tests/policy {{ ARGS }}
+
 # Crash and property tests with many more seeds, policy services under fire, and training by several ranks
 [group('develop')]
 test-long:

@@ -165,14 +165,13 @@ def test_what_the_engine_refuses_is_in_the_way_in_the_same_words(folder, on, cha
 
 
 def test_an_adapter_on_a_gpu_is_refused_in_single_precision_which_vllm_has_no_kernels_for(folder) -> None:
-    asked = {"device": "cuda", "adapter": "above", "cache_gib": 8}
-    refusals.check(
-        refusals.Case.read(folder, config.PolicySettings.model_validate({**asked, "dtype": "bfloat16"}))
-    )
+    def check(dtype: str) -> None:
+        asked = {"device": "cuda", "adapter": "above", "dtype": dtype}
+        refusals.check(refusals.Case.read(folder, config.PolicySettings.model_validate(asked)))
+
+    check("bfloat16")
     with pytest.raises(InvalidInputError, match=r"policy\.dtype"):
-        refusals.check(
-            refusals.Case.read(folder, config.PolicySettings.model_validate({**asked, "dtype": "float32"}))
-        )
+        check("float32")
 
 
 def test_a_context_beyond_the_models_is_cut_to_it_as_the_engine_does(folder, on) -> None:
