@@ -29,6 +29,7 @@ class Row:
         options: Texts to choose from; empty: the answer is free.
         unanswerable: The right answer is to say that the stream does not say.
         metric: What its paper scores it by, a name of `memalpha.tasks.METRICS`, or empty.
+        rubric: What a judge looks for in an answer, one nugget each; empty: the data have none.
         answer: What the reader said; empty if it failed.
         failure: Why there is no answer; empty if there is one. Such a row scores 0 and is counted.
         context: What the reader was given.
@@ -59,6 +60,7 @@ class Row:
     options: tuple[str, ...] = ()
     unanswerable: bool = False
     metric: str = ""
+    rubric: tuple[str, ...] = ()
     answer: str = ""
     failure: str = ""
     context: str = ""

@@ -12,9 +12,14 @@ from urllib.request import urlopen
 import pytest
 from made_runs import often, row, rows, write
 
+from memalpha.agent import wire
+from memalpha.agent.tools import ToolCall
 from memalpha.errors import UnsupportedError
 from memalpha_evals import export, runs
 from memalpha_evals.export.paths import without_paths
+from memalpha_evals.export.tool_calls import by_stream
+from memalpha_evals.protocols import NO_USAGE, Step
+from memalpha_evals.runs import lines, records
 
 
 @pytest.fixture
@@ -90,6 +95,68 @@ def test_inspects_own_reader_finds_every_question_with_its_scores(run, logs) -> 
     means = {score.name: score.metrics["mean"].value for score in log.results.scores}
     share = [one.scores["strict.contains"] for one in mine if "strict.contains" in one.scores]
     assert means["strict.contains"] == pytest.approx(sum(share) / len(share))
+
+
+INSERT = {"memory_type": "semantic_memory", "content": "Bo swims in Lake Orta"}
+
+
+def with_steps(run, texts, *, system="memalpha", form="lines", agent=True):
+    """The run with a step of one call for each text, by a policy that writes in that form."""
+    steps = [
+        records.line((system, "conv-0", ""), place, Step({"calls": [{"text": text}]}, NO_USAGE), 0.0)
+        for place, text in enumerate(texts)
+    ]
+    (run.folder / "steps.jsonl").write_text("".join(lines.encoded(step) + "\n" for step in steps))
+    identity = {"policy": {"wire_format": form}} | ({"agent": {}} if agent else {})
+    described = [
+        {**each, "identity": identity} if each["name"] == system else each
+        for each in run.manifest["what"]["systems"]
+    ]
+    return replace(run, manifest={**run.manifest, "what": {**run.manifest["what"], "systems": described}})
+
+
+@pytest.mark.parametrize("form", wire.NAMES)
+def test_tool_calls_are_read_in_the_policys_own_form_and_of_no_other_system(run, form) -> None:
+    text = wire.get(form).render([ToolCall("new_memory_insert", INSERT)])
+    found = by_stream(with_steps(run, ["", text], form=form), "memalpha")
+    ((place, call),) = found["conv-0"]
+    assert isinstance(call, ToolCall)
+    assert (place, call.name, call.arguments) == (1, "new_memory_insert", INSERT)
+    # no agent read with it, another system's steps, another form
+    assert by_stream(with_steps(run, [text], form=form, agent=False), "memalpha") == {}
+    assert by_stream(with_steps(run, [text], form=form), "no memory") == {}
+    assert by_stream(with_steps(run, [text], form="unknown"), "memalpha") == {}
+
+
+def test_inspects_own_reader_finds_each_tool_call_as_an_event_without_a_result(run, tmp_path) -> None:
+    pytest.importorskip("inspect_ai", reason="needs the extra `inspect`")
+    from inspect_ai.event import ToolEvent  # pyright: ignore[reportMissingImports]
+    from inspect_ai.log import read_eval_log  # pyright: ignore[reportMissingImports]
+
+    half = {**INSERT, "content": "half \ud83d"}
+    form = wire.get("lines")
+    good, odd = (form.render([ToolCall("new_memory_insert", each)]) for each in (INSERT, half))
+    broken = good.replace("}", "")
+    (none, path) = export.to_inspect(with_steps(run, [good, broken, odd]), tmp_path / "logs")
+    log = read_eval_log(str(path))
+    (read,) = [sample for sample in log.samples if sample.id == "conv-0/memory"]
+    assert all(isinstance(event, ToolEvent) for event in read.events)
+    assert [event.metadata["chunk"] for event in read.events] == [0, 1, 2]
+    first, second, third = read.events
+    assert (first.function, first.arguments, first.error, first.result) == (
+        "new_memory_insert",
+        INSERT,
+        None,
+        "",
+    )
+    assert (second.function, second.error.type) == ("(no call)", "parsing")
+    assert third.arguments["content"] == "half ?"
+    assert read.metadata["results"].startswith("not kept")
+    assert not read.scores
+    # a stream is one sample more, and no other system has it
+    mine = [one for one in run.rows if one.system == "memalpha"]
+    assert log.results.total_samples == len(log.samples) == len(mine) + 1
+    assert not [each for each in read_eval_log(str(none)).samples if each.id.endswith("/memory")]
 
 
 def test_a_log_has_no_path_of_this_machine(run, tmp_path) -> None:

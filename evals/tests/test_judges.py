@@ -6,17 +6,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from made_judges import AT_ONCE, Failing, Scripted
 from made_runs import often, row, rows, write
 from typer.testing import CliRunner
 
-from memalpha.agent.backoff import Backoff
-from memalpha.agent.protocols import Completion
-from memalpha.api.policy.v1alpha1.policy_service_pb2 import (
-    FinishReason,
-    GetPolicyResponse,
-    PolicyIdentity,
-    Usage,
-)
+from memalpha.api.policy.v1alpha1.policy_service_pb2 import GetPolicyResponse, PolicyIdentity
 from memalpha.errors import (
     BusyError,
     InternalError,
@@ -32,29 +26,9 @@ from memalpha_evals.judges import audit, prompts
 from memalpha_evals.judges.calibration import Judged, calibration
 from memalpha_evals.judges.judge import Case, Judge, vote
 from memalpha_evals.judges.judging import judge_known, judge_rows
-from memalpha_evals.scheduler import Outage, Patience
+from memalpha_evals.scheduler import Outage
 
 CASE = Case("Where does Bo swim?", "Lake Orta", "in Lake Orta")
-
-
-class Scripted:
-    """A policy that says what it is told to, by prompt and seed."""
-
-    def __init__(self, says) -> None:
-        self.says, self.asked = says, []
-
-    async def generate(self, request) -> Completion:
-        prompt = request.chat.messages[0].content
-        self.asked.append((prompt, request.sampling.seed, request.sampling.temperature))
-        return Completion(
-            self.says(prompt, request.sampling.seed),
-            FinishReason.FINISH_REASON_STOP,
-            PolicyIdentity(policy_id="judge"),
-            Usage(prompt_tokens=100, completion_tokens=10),
-        )
-
-    async def describe(self):
-        raise NotImplementedError
 
 
 def judge(says, **given) -> Judge:
@@ -83,25 +57,25 @@ def same_words(prompt: str, seed: int) -> str:
     ],
 )
 def test_a_vote_is_its_last_line_and_only_one_of_two_words(text, said) -> None:
-    assert vote(text) is said
+    assert vote(text) == said
 
 
 async def test_most_votes_decide_what_cannot_be_read_is_against_and_seeds_differ() -> None:
     said = {0: "CORRECT", 1: "perhaps", 2: "CORRECT"}
     for_it = judge(lambda prompt, seed: said[seed], votes=3, temperature=0.7)
     verdict = await for_it.verdict(CASE)
-    assert (verdict.correct, verdict.votes, verdict.unread) == (True, (True, None, True), 1)
+    assert (verdict.score, verdict.votes, verdict.unread) == (1, (1, None, 1), 1)
     assert (verdict.usage.calls, verdict.usage.prompt_tokens) == (3, 300)
     against = await judge(
         lambda prompt, seed: "CORRECT" if seed == 0 else "hm", votes=3, temperature=1
     ).verdict(CASE)
-    assert not against.correct
+    assert against.score == 0
 
 
 async def test_an_empty_answer_is_wrong_without_a_vote() -> None:
     policy = Scripted(lambda prompt, seed: "CORRECT")
     generous = Judge(policy, prompts.load("generous"))
-    assert not (await generous.verdict(CASE._replace(answer=" "))).correct
+    assert (await generous.verdict(CASE._replace(answer=" "))).score == 0
     assert policy.asked == []
 
 
@@ -266,22 +240,6 @@ async def test_a_judges_score_stands_beside_the_others_and_changes_no_headline(t
     for before, after in zip(made, found, strict=True):
         assert after.scores["judge.strict"] == (0 if before.failure else 1)
         assert {**before.scores, "judge.strict": after.scores["judge.strict"]} == after.scores
-
-
-class Failing(Scripted):
-    """Raises what it is given first, then says what it is told to."""
-
-    def __init__(self, says, errors) -> None:
-        super().__init__(says)
-        self.errors = list(errors)
-
-    async def generate(self, request) -> Completion:
-        if self.errors:
-            raise self.errors.pop(0)
-        return await super().generate(request)
-
-
-AT_ONCE = Patience(tries=3, busy_tries=5, pause=Backoff(0.0, 0.0))
 
 
 def answers(count: int) -> list:

@@ -14,7 +14,7 @@ from memalpha.cli.style import plural
 from memalpha.errors import InvalidInputError, NotFoundError, make
 from memalpha_evals import export, pages, reports, runs
 from memalpha_evals.compare import discordant, seeds, tables
-from memalpha_evals.compare.comparable import require_comparable, unlike
+from memalpha_evals.compare.comparable import other_judges, require_comparable, unlike
 from memalpha_evals.compare.measured import HEADLINE, require_score
 from memalpha_evals.compare.paired import Comparison, compare
 from memalpha_evals.compare.sides import Group, Side, all_opened, by_group, matched, require_baseline, sides
@@ -64,7 +64,7 @@ def compare_runs(
     """
     compared = sides(all_opened(run), system or [])
     require_score([row for side in compared for row in side.rows.values()], score)
-    more = seeds.unlike(compared) if as_seeds else []
+    more = other_judges(compared, score) + (seeds.unlike(compared) if as_seeds else [])
     if not anyway:
         require_comparable(compared, more)
     differs, seeds_table = [*unlike(compared), *more], seeds.table(compared, score) if as_seeds else None

@@ -24,6 +24,7 @@ from memalpha_evals.judges.calibration import Calibration, Judged, Rate, calibra
 from memalpha_evals.judges.judge import Judge
 from memalpha_evals.rescore import rewrite
 from memalpha_evals.rows import Row
+from memalpha_evals.runs.folder import note_judge
 from memalpha_evals.scheduler import Outage
 from memalpha_evals.statistics import Mean, clustered_mean
 
@@ -74,7 +75,7 @@ def calibrate(
             judge = Judge(served.policy, words, votes, temperature, policy_identity(served.description))
             return await judging.judge_known(judge, known, advance)
 
-    scored = _scored(run, words.name) if run else {}
+    scored = _scored(run, words) if run else {}
     with _progress(len(known)) as advance:
         found = calibration(_finished(judged(advance)))
     content = {"judge": policy, "prompt": words.name, "prompt_sha256": words.sha256, "votes": votes}
@@ -103,23 +104,28 @@ def judge_run(
 ) -> None:
     """Adds a judge's scores, `judge.PROMPT`, to a finished run; no headline ever is one.
 
-    Verdicts are kept in the run's folder: stopped or failed, the same command goes on.
+    Verdicts are kept in the run's folder: stopped or failed, the same command goes on. Prompt `rubric` grades
+    each nugget of BEAM's rubrics with 1, 0.5 or 0, and the score is their mean.
 
     Example: evals judge run runs/a --policy openai:MODEL
     """
     words = prompts.load(prompt)
+    name = judging.score_name(words)
 
     async def judged(rows: list[Row], advance: judging.Progress) -> list[Row]:
         async with endpoint(policy) as served:
             judge = Judge(served.policy, words, votes, temperature, policy_identity(served.description))
-            return await judging.judge_rows(judge, rows, advance, run / verdicts.FILE)
+            found = await judging.judge_rows(judge, rows, advance, run / verdicts.FILE)
+        note_judge(run, name, judge.identity)
+        return found
 
     def changed(rows: list[Row]) -> list[Row]:
-        with _progress(len(rows)) as advance:
+        with _progress(judging.count(words, rows)) as advance:
             return _finished(judged(rows, advance))
 
-    done = rewrite(run, changed)
-    print(f"{plural(done.rows, 'row')} judged as judge.{words.name}; {reports.write(run)}")
+    rewrite(run, changed)
+    scored = sum(name in row.scores for row in runs.rows(run))
+    print(f"{plural(scored, 'row')} judged as {name}; {reports.write(run)}")
 
 
 def _finished(judging_all: Coroutine[Any, Any, T]) -> T:
@@ -131,16 +137,16 @@ def _finished(judging_all: Coroutine[Any, Any, T]) -> T:
         raise typer.Exit(1) from None
 
 
-def _scored(run: Path, prompt: str) -> dict[str, Mean]:
+def _scored(run: Path, prompt: prompts.JudgePrompt) -> dict[str, Mean]:
     """Each system's mean score by a judge, over all rows that it judged.
 
     Raises:
         InvalidInputError: NOT_JUDGED.
     """
-    name, rows = f"judge.{prompt}", runs.read(run).rows
+    name, rows = judging.score_name(prompt), runs.read(run).rows
     judged = [row for row in rows if name in row.scores]
     if not judged:
-        message = f"{run} has no scores {name}: make them with `evals judge run {run} --prompt {prompt}`"
+        message = f"{run} has no scores {name}: make them with `evals judge run {run} --prompt {prompt.name}`"
         raise make(InvalidInputError, "NOT_JUDGED", message, path=run)
     systems = dict.fromkeys(row.system for row in judged)
     by_system = {each: [row for row in judged if row.system == each] for each in systems}

@@ -61,6 +61,17 @@ def require_comparable(sides: Sequence[Side], more: Sequence[str] = ()) -> None:
         raise make(InvalidInputError, "NOT_COMPARABLE", message, differences=listed)
 
 
+def other_judges(sides: Sequence[Side], score: str) -> list[str]:
+    """As `unlike`, of a score that a model gave: by another model, prompt or votes it is another score."""
+    first, *others = sides
+    ours = first.facts.judges.get(score)
+    return [
+        f"judge of {score}: {first.run} has {_short(ours)}, {other.run} has {_short(theirs)}"
+        for other in others
+        if (theirs := other.facts.judges.get(score)) != ours
+    ]
+
+
 def _unlike(first: Side, other: Side) -> Iterator[str]:
     for name, value in _RULES.items():
         ours, theirs = value(first.facts), value(other.facts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -36,6 +36,7 @@ class Facts:
         model_free: The reader is a rule.
         systems: In the run's order.
         seed: Of every call to a model; None: unknown.
+        judges: Who gave each score that a model gave, by its name.
         done: All rows are there, scored.
     """
 
@@ -53,6 +54,7 @@ class Facts:
     model_free: bool = False
     systems: tuple[SystemFacts, ...] = ()
     seed: int | None = None
+    judges: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     done: bool = True
 
     def system(self, name: str) -> SystemFacts:
@@ -79,6 +81,7 @@ def facts(manifest: Mapping[str, Any], *, done: bool = True) -> Facts:
         model_free=bool(reader.get("model_free")),
         systems=tuple(_system(each) for each in what.get("systems", ())),
         seed=manifest.get("plan", {}).get("seed"),
+        judges=manifest.get("judges", {}),
         done=done,
     )
 

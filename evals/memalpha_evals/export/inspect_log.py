@@ -1,25 +1,33 @@
 """Runs as logs of inspect_ai, which its viewer opens: one log for each system, one sample for each question.
 
 A sample shows what the reader was given and said; its scores are the row's, and what has no place of its own
-is in its metadata. Files are written again in place: a log is a picture of a run, never its record. Logs are
-passed on, so of a path on this machine they have the last part alone.
+is in its metadata. What a policy wrote while it read a stream is a sample too, `STREAM/memory`: tool calls
+as events, without scores, and without results, which a run does not keep. Files are written again in place:
+a log is a picture of a run, never its record. Logs are passed on, so of a path on this machine they have the
+last part alone.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from inspect_ai import log as logs  # pyright: ignore[reportMissingImports]
 from inspect_ai import model as models  # pyright: ignore[reportMissingImports]
+from inspect_ai.event import ToolEvent  # pyright: ignore[reportMissingImports]
 from inspect_ai.scorer import Score  # pyright: ignore[reportMissingImports]
+from inspect_ai.tool import ToolCallError  # pyright: ignore[reportMissingImports]
 
+from memalpha.agent.tools import ParseError, ToolCall
 from memalpha_evals.compare.facts import facts
 from memalpha_evals.compare.measured import HEADLINE, value
 from memalpha_evals.export.paths import without_paths
+from memalpha_evals.export.tool_calls import Written, by_stream
 from memalpha_evals.rows import Row
 from memalpha_evals.runs import Run
 from memalpha_evals.statistics import clustered_mean
@@ -28,6 +36,7 @@ _METADATA = (
     *("conversation", "category", "cluster", "unanswerable", "context_tokens", "stored_tokens"),
     *("stream_tokens", "truncated", "evidence_recall"),
 )
+_NO_RESULTS = "not kept: a run keeps what the policy wrote, not what came of it"
 _UNSAFE = re.compile(r"[^A-Za-z0-9.-]+")
 
 
@@ -48,6 +57,7 @@ def log(run: Run, system: str) -> logs.EvalLog:
     about = facts(run.manifest)
     began, ended = _times(run.manifest)
     name = f"{run.folder.resolve().name}/{system}"
+    read = [_stream(system, stream, written, began) for stream, written in by_stream(run, system).items()]
     return logs.EvalLog(
         status="success" if run.done else "cancelled",
         eval=logs.EvalSpec(
@@ -55,19 +65,19 @@ def log(run: Run, system: str) -> logs.EvalLog:
             task=about.dataset or "run",
             task_id=_UNSAFE.sub("-", name),
             run_id=run.folder.resolve().name,
-            dataset=logs.EvalDataset(name=about.dataset, samples=len(rows)),
+            dataset=logs.EvalDataset(name=about.dataset, samples=len(rows) + len(read)),
             model=f"memalpha/{system}",
             config=logs.EvalConfig(),
             metadata={"manifest": without_paths(run.manifest)},
         ),
         plan=logs.EvalPlan(),
         results=logs.EvalResults(
-            total_samples=len(rows),
-            completed_samples=sum(not row.failure for row in rows),
+            total_samples=len(rows) + len(read),
+            completed_samples=sum(not row.failure for row in rows) + len(read),
             scores=list(map(_score, *zip(*_means(rows), strict=True))) if rows else [],
         ),
         stats=logs.EvalStats(started_at=began, completed_at=ended),
-        samples=[_sample(row) for row in rows],
+        samples=[*read, *map(_sample, rows)],
     )
 
 
@@ -120,3 +130,40 @@ def _sample(row: Row) -> logs.EvalSample:
         | {"failure": failure, "details": dict(row.details)},
         error=error,
     )
+
+
+def _stream(system: str, stream: str, written: Sequence[Written], began: str) -> logs.EvalSample:
+    """A stream as the policy read it."""
+    return logs.EvalSample(
+        id=f"{stream}/memory",
+        epoch=1,
+        input=f"What {system} wrote while it read {stream}.",
+        target="(no question)",
+        events=list(_events(written, datetime.fromisoformat(began))),
+        metadata={"conversation": stream, "results": _NO_RESULTS},
+    )
+
+
+def _events(written: Sequence[Written], began: datetime) -> Iterator[ToolEvent]:
+    """In order; when each was written is not told, so that all are of the run's beginning."""
+    for number, (place, call) in enumerate(written):
+        yield ToolEvent(
+            id=str(number),
+            timestamp=began,
+            working_start=0.0,
+            result="",
+            metadata={"chunk": place},
+            **_called(call),
+        )
+
+
+def _called(call: ToolCall | ParseError) -> dict[str, Any]:
+    if isinstance(call, ParseError):
+        error = ToolCallError("parsing", call.message)
+        return {"function": "(no call)", "arguments": _plain({"text": call.text}), "error": error}
+    return {"function": call.name, "arguments": _plain(call.arguments)}
+
+
+def _plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Half of a surrogate pair, which models write, is in no UTF-8."""
+    return json.loads(json.dumps(arguments, ensure_ascii=False).encode("utf-8", "replace"))

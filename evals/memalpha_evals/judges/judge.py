@@ -1,15 +1,19 @@
 """A model as judge: votes of a policy on one answer, read strictly.
 
-A vote counts as right only if its last line is the word CORRECT and nothing else; what cannot be read counts
-as wrong and is counted. The majority decides. A judge's score is never a headline: it is published beside the
-strict scores, with the calibration of the same prompt and model.
+A vote counts as right only if its last line is the word CORRECT and nothing else. A vote on a nugget of a
+rubric is a JSON object with a `score` of 1, 0.5 or 0, as in BEAM (arXiv 2510.27246). What cannot be read
+counts as wrong and is counted. The middle vote decides: of right and wrong that is the majority. A judge's
+score is never a headline: it is published beside the strict scores, with the calibration of the same prompt
+and model.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any, NamedTuple
 
 from memalpha.agent.protocols import Policy
@@ -26,11 +30,12 @@ from memalpha_evals.judges.prompts import JudgePrompt
 from memalpha_evals.protocols import NO_USAGE, Usage
 
 MOST_TOKENS = 512
+GRADES = (0, 0.5, 1)
 _MARKS = re.compile(r"[\s*_`.\"']+")
 
 
 class Case(NamedTuple):
-    """One answer to judge."""
+    """One answer to judge; `right` is the right one, or the nugget that it is to have."""
 
     question: str
     right: str
@@ -42,12 +47,12 @@ class Verdict:
     """What the votes came to.
 
     Attributes:
-        correct: Most votes say so.
+        score: 1 right, 0 wrong; of a nugget also 0.5.
         votes: Each vote; None could not be read.
     """
 
-    correct: bool
-    votes: tuple[bool | None, ...]
+    score: float
+    votes: tuple[float | None, ...]
     usage: Usage
 
     @property
@@ -97,29 +102,37 @@ class Judge:
             MemalphaError: The policy refuses, or is not to be had.
         """
         if not case.answer.strip():
-            return Verdict(False, (), NO_USAGE)
-        votes, usage = list[bool | None](), NO_USAGE
+            return Verdict(0.0, (), NO_USAGE)
+        read = grade if self.prompt.graded else vote
+        votes, usage = list[float | None](), NO_USAGE
         for seed in range(self.votes):
             completion = await self.policy.generate(self._request(case, seed))
-            votes.append(vote(completion.text))
+            votes.append(read(completion.text))
             used = completion.usage
             usage += Usage(1, used.prompt_tokens, used.cached_tokens, used.completion_tokens)
-        return Verdict(_most(votes), tuple(votes), usage)
+        return Verdict(median(each or 0.0 for each in votes), tuple(votes), usage)
 
     def _request(self, case: Case, seed: int) -> GenerateRequest:
-        content = self.prompt.filled(case._asdict())
+        content = self.prompt.filled({**case._asdict(), "nugget": case.right})
         return GenerateRequest(
             chat=ChatPrompt(messages=[ChatMessage(role=Role.ROLE_USER, content=content)]),
             sampling=SamplingParams(temperature=self.temperature, seed=seed, max_tokens=MOST_TOKENS),
         )
 
 
-def vote(text: str) -> bool | None:
+def vote(text: str) -> float | None:
     """The last line, without marks of emphasis; None if it is neither of the two words."""
     lines = [line for line in text[answer_start(text) :].splitlines() if line.strip()]
     last = _MARKS.sub("", lines[-1]).upper() if lines else ""
-    return {"CORRECT": True, "WRONG": False}.get(last)
+    return {"CORRECT": 1.0, "WRONG": 0.0}.get(last)
 
 
-def _most(votes: Sequence[bool | None]) -> bool:
-    return 2 * sum(each is True for each in votes) > len(votes)
+def grade(text: str) -> float | None:
+    """The `score` of the one JSON object in a text; None if there is no other, or it is no grade."""
+    answer = text[answer_start(text) :]
+    try:
+        found = json.loads(answer[answer.index("{") : answer.rindex("}") + 1])
+    except (ValueError, RecursionError):
+        return None
+    score = found.get("score")
+    return float(score) if type(score) in (int, float) and score in GRADES else None

@@ -2,7 +2,8 @@
 
 All are asks of one scheduler, so that a busy model is asked less, a call that fails is made again, and if
 nobody answers everything stops. Nothing comes of it unless all are judged; verdicts that were given are
-kept.
+kept. A prompt that grades asks once for each nugget of a row's rubric, and the row's score is the mean; a row
+without a rubric is not judged by it.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 
-from memalpha.errors import MemalphaError
+from memalpha.errors import InvalidInputError, MemalphaError, make
 from memalpha_evals.judges.audit import Known
 from memalpha_evals.judges.calibration import Judged
 from memalpha_evals.judges.judge import MOST_TOKENS, Case, Judge, Verdict
+from memalpha_evals.judges.prompts import JudgePrompt
 from memalpha_evals.judges.verdicts import Verdicts
 from memalpha_evals.rows import Row
 from memalpha_evals.scheduler import Ask, Limits, Patience, Scheduler
@@ -24,16 +27,24 @@ from memalpha_evals.scheduler import Ask, Limits, Patience, Scheduler
 LIMITS = Limits(slots=32)
 
 Progress = Callable[[int], None]
-"""Called with how many answers more are judged."""
+"""Called with how many answers more are judged, or nuggets of them."""
 
 
 async def judge_known(
     judge: Judge, known: Sequence[Known], progress: Progress, patience: Patience | None = None
 ) -> list[Judged]:
-    """Verdicts on answers of which the truth is known; for errors see `judge_rows`."""
+    """Verdicts on answers of which the truth is known.
+
+    Raises:
+        InvalidInputError: JUDGE_PROMPT; the prompt grades nuggets.
+        MemalphaError: As `judge_rows`.
+    """
+    if judge.prompt.graded:
+        message = f"a calibration needs a prompt with $right, and {judge.prompt.name} grades nuggets"
+        raise make(InvalidInputError, "JUDGE_PROMPT", message, prompt=judge.prompt.name)
     verdicts = await _verdicts(judge, [each.case for each in known], progress, None, patience)
     return [
-        Judged(each.source, each.cluster, each.correct, verdict.correct, verdict.unread)
+        Judged(each.source, each.cluster, each.correct, verdict.score == 1, verdict.unread)
         for each, verdict in zip(known, verdicts, strict=True)
     ]
 
@@ -55,20 +66,39 @@ async def judge_rows(
         patience: With calls that fail.
 
     Raises:
+        InvalidInputError: NO_RUBRIC; the prompt grades nuggets, and no row has one.
         Outage: Nobody answers.
         MemalphaError: What the first answer that could not be judged failed by, when all others are judged.
     """
-    verdicts = await _verdicts(judge, [_case(row) for row in rows], progress, kept, patience)
-    name = f"judge.{judge.prompt.name}"
+    asked = [_cases(judge.prompt, row) for row in rows]
+    if rows and not any(asked):
+        message = (
+            f"prompt {judge.prompt.name} needs rows with a rubric: BEAM's, of runs made since rows keep it"
+        )
+        raise make(InvalidInputError, "NO_RUBRIC", message, prompt=judge.prompt.name)
+    found = iter(await _verdicts(judge, [case for own in asked for case in own], progress, kept, patience))
+    name = score_name(judge.prompt)
     return [
-        replace(row, scores={**row.scores, name: float(verdict.correct)})
-        for row, verdict in zip(rows, verdicts, strict=True)
+        replace(row, scores={**row.scores, name: fmean(next(found).score for _ in own)}) if own else row
+        for row, own in zip(rows, asked, strict=True)
     ]
 
 
-def _case(row: Row) -> Case:
-    right = " or ".join(row.answers) or "the conversation does not say"
-    return Case(row.question, right, "" if row.failure else row.answer)
+def score_name(prompt: JudgePrompt) -> str:
+    """What the scores of a prompt are called."""
+    return f"judge.{prompt.name}"
+
+
+def count(prompt: JudgePrompt, rows: Sequence[Row]) -> int:
+    """How many answers, or nuggets of them, are to be judged."""
+    return sum(len(_cases(prompt, row)) for row in rows)
+
+
+def _cases(prompt: JudgePrompt, row: Row) -> list[Case]:
+    answer = "" if row.failure else row.answer
+    if prompt.graded:
+        return [Case(row.question, nugget, answer) for nugget in row.rubric]
+    return [Case(row.question, " or ".join(row.answers) or "the conversation does not say", answer)]
 
 
 async def _verdicts(

@@ -1,7 +1,8 @@
 """The words a judge is asked with: files, because a score means nothing without them.
 
 A prompt is known by its digest. `generous` is here to measure what leniency gives, not to be believed; a file
-of another benchmark's words is used by its path.
+of another benchmark's words is used by its path. A prompt with `$right` asks whether an answer is right, one
+with `$nugget` how far it has one item of a rubric.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from memalpha.errors import InvalidInputError, make
 _HERE = Path(__file__).with_name("prompts")
 BUILT_IN = tuple(sorted(path.stem for path in _HERE.glob("*.txt")))
 FIELDS = frozenset({"question", "right", "answer"})
+GRADED_FIELDS = frozenset({"question", "nugget", "answer"})
 
 
 @dataclass(frozen=True, slots=True)
 class JudgePrompt:
-    """A template with `$question`, `$right` and `$answer`."""
+    """A template with `$question`, `$answer`, and `$right` or `$nugget`."""
 
     name: str
     template: str
@@ -30,6 +32,11 @@ class JudgePrompt:
     def sha256(self) -> str:
         """Of the template."""
         return sha256(self.template.encode()).hexdigest()
+
+    @property
+    def graded(self) -> bool:
+        """It asks for a grade of one nugget, not whether the answer is right."""
+        return _fields(Template(self.template)) == GRADED_FIELDS
 
     def filled(self, values: Mapping[str, str]) -> str:
         """The prompt for one answer; what is filled in is not read as a template again."""
@@ -49,7 +56,11 @@ def load(name: str) -> JudgePrompt:
         message = f"prompt {name} must be one of {', '.join(BUILT_IN)} or a text file: {error}"
         raise make(InvalidInputError, "JUDGE_PROMPT", message, prompt=name) from error
     found = Template(template)
-    if not found.is_valid() or frozenset(found.get_identifiers()) != FIELDS:
-        message = f"prompt {path} must use $question, $right and $answer, and no other $name"
+    if not found.is_valid() or _fields(found) not in (FIELDS, GRADED_FIELDS):
+        message = f"prompt {path} must use $question, $answer, and $right or $nugget, and no other $name"
         raise make(InvalidInputError, "JUDGE_PROMPT", message, prompt=name)
     return JudgePrompt(path.stem, template)
+
+
+def _fields(template: Template) -> frozenset[str]:
+    return frozenset(template.get_identifiers())

@@ -53,4 +53,5 @@ class Verdicts:
 
 
 def _verdict(raw: dict) -> Verdict:
-    return Verdict(raw["correct"], tuple(raw["votes"]), Usage(**raw["usage"]))
+    score = raw["score"] if "score" in raw else float(raw["correct"])  # before there were grades
+    return Verdict(score, tuple(raw["votes"]), Usage(**raw["usage"]))

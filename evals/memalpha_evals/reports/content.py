@@ -83,7 +83,7 @@ def content(run: Run) -> Content:
     sides = all_sides([run])
     return Content(
         title=f"Run {run.name}",
-        settings=tuple(_settings(run.facts, sides)),
+        settings=(*_settings(run.facts, sides), *_judges(run.facts, run.rows)),
         warnings=tuple(_warnings(run.facts, run.rows)),
         sections=tuple(_section(group, members) for group, members in by_group(sides).items()),
         failures=tuple(_failures(run.rows)),
@@ -102,6 +102,18 @@ def _settings(facts: Facts, sides: Sequence[Side]) -> Iterator[tuple[str, str]]:
     for side in sides:
         system = facts.system(side.system)
         yield f"System {system.name}", system.about or "unknown"
+
+
+def _judges(facts: Facts, rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
+    """Who gave the scores that a model gave."""
+    for name in sorted({name for row in rows for name in row.scores if name.startswith("judge.")}):
+        identity = facts.judges.get(name, {})
+        model, prompt = identity.get("model", {}), identity.get("prompt_sha256", "unknown")
+        yield (
+            f"Score {name}",
+            f"a model judges: {model.get('id') or 'unknown'} by engine {model.get('engine') or 'unknown'}, "
+            f"{plural(identity.get('votes', 1), 'vote')}, prompt sha256 {prompt[:16]}…",
+        )
 
 
 def _warnings(facts: Facts, rows: Sequence[Row]) -> Iterator[str]:

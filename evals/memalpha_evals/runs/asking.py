@@ -77,6 +77,7 @@ def asked_fields(asked: AskedQuestion, metric: str) -> dict[str, Any]:
         "options": question.options,
         "unanswerable": question.unanswerable,
         "metric": question.metric or metric,
+        "rubric": question.rubric,
     }
 
 

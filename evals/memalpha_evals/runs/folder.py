@@ -107,6 +107,13 @@ def require_free(path: Path) -> None:
         raise make(InvalidInputError, "NO_FOLDER", message, path=existing)
 
 
+def note_judge(folder: Path, score: str, identity: Mapping[str, Any]) -> None:
+    """Says in the manifest who gave the scores of that name; for who holds the folder's lock."""
+    content = read_manifest(folder)
+    content["judges"] = {**content.get("judges", {}), score: dict(identity)}
+    _write_manifest(folder, content)
+
+
 def is_done(content: Mapping[str, Any]) -> bool:
     """Whether a manifest says that all rows are there."""
     starts = content.get("starts", [])
@@ -206,7 +213,7 @@ class RunFolder:
         self._write()
 
     def _write(self) -> None:
-        replace(self.path / MANIFEST, [json.dumps(self._content, ensure_ascii=False, indent=1), "\n"])
+        _write_manifest(self.path, self._content)
 
     def __enter__(self) -> Self:
         return self
@@ -215,6 +222,10 @@ class RunFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._lock.release()
+
+
+def _write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
+    replace(folder / MANIFEST, [json.dumps(content, ensure_ascii=False, indent=1), "\n"])
 
 
 def _require_all(path: Path, found: Set[Key], keys: Set[Key]) -> None:

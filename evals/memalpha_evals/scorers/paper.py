@@ -133,7 +133,9 @@ PAPERS: dict[str, Paper] = {
     "personamem": Paper("PersonaMem, arXiv 2504.14225", {"letter": letter}),
     "babilong": Paper("BABILong, arXiv 2406.10149", {"babilong": babilong}),
     "longmemeval": Paper("LongMemEval, arXiv 2410.10813: a model judges", {}),
-    "beam": Paper("BEAM, ICLR 2026: a model judges by a rubric", {}),
+    "beam": Paper(
+        "BEAM, arXiv 2510.27246: a model judges by a rubric, see `evals judge run --prompt rubric`", {}
+    ),
 }
 
 

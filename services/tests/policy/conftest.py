@@ -1,9 +1,6 @@
 """Tiny checkpoints, made once in a run, for the tests that have the model libraries."""
 
-import gc
-import warnings
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,6 +20,11 @@ _SMALL: dict[str, Any] = {} if PLACE["device"] == "cpu" else {"gpu_memory": 0.05
 TRAINING = Training(
     packs.load("default").digest(wire.get("lines")), "lines", AgentSettings().view_name, DEFAULT_CORE_TOKENS
 )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Lets vLLM leave sockets open: that is told whenever they are collected, as late as at the very end."""
+    config.addinivalue_line("filterwarnings", "ignore:.*nclosed (context|socket) <zmq:ResourceWarning")
 
 
 @pytest.fixture(scope="session")
@@ -77,17 +79,3 @@ def vllm_core(tiny_folder: Any) -> Iterator[Callable[..., tuple[Path, Any]]]:
 
     yield of
     close()
-    _close_sockets()
-
-
-def _close_sockets() -> None:
-    """Closes what vLLM leaves open, before it warns of itself at the very end, where warnings are errors."""
-    import zmq  # pyright: ignore[reportMissingImports] - vLLM brings it
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        gc.collect()
-        for each in [each for each in gc.get_objects() if isinstance(each, zmq.Context)]:
-            # One may be the shadow of another, and is gone with it.
-            with suppress(zmq.ZMQError):
-                each.destroy(linger=0)

@@ -6,8 +6,9 @@ Text stays outside: ids go in and come out, as reading and writing text is the s
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -53,6 +54,9 @@ BACKEND = "memalpha_folder"
 CPU_CACHE_GIB = 1.0
 # Tokens of one pass on a CPU, unless a single prompt may have more.
 _CPU_PASS_TOKENS = 4096
+_LOOK_SECONDS = 0.1
+# Until a death must be known; see `Process._death`.
+_LOOKS = 30
 
 
 class ProcessDied(Exception):
@@ -167,6 +171,9 @@ class Process:
         Raises:
             ProcessDied: The processes are gone.
         """
+        await self._answered(self._take(folder, version))
+
+    async def _take(self, folder: Path, version: int) -> None:
         with _translated():
             llm = self._alive
             await llm.pause_generation(mode="abort", clear_cache=True)
@@ -175,6 +182,30 @@ class Process:
             await llm.update_weights(update)
             await llm.finish_weight_update(str(version))
             await llm.resume_generation()
+
+    async def _answered(self, call: Coroutine[Any, Any, None]) -> None:
+        """Waits for calls that are no completions: vLLM leaves these open when its processes die.
+
+        When a worker dies, they may also fail, of whatever it was, before its death is known.
+        """
+        task = asyncio.create_task(call)
+        try:
+            while not task.done() and not self.dead:
+                await asyncio.wait({task}, timeout=_LOOK_SECONDS)
+            if task.done() and task.exception() is not None:
+                await self._death()
+            if self.dead:
+                raise ProcessDied
+            task.result()
+        finally:
+            task.cancel()
+
+    async def _death(self) -> None:
+        """Returns when the processes are known to be gone, or live on for so long that they are well."""
+        for _ in range(_LOOKS):
+            if self.dead:
+                return
+            await asyncio.sleep(_LOOK_SECONDS)
 
     @property
     def _alive(self) -> Any:

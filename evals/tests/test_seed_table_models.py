@@ -1,0 +1,91 @@
+"""The seed table as a process whose policy and reader are models: of the models' tier, as it loads torch."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from memalpha_evals.seed_table.page import PLUMBING
+
+pytest.importorskip("torch", reason="needs torch and transformers: pip install 'memalpha[transformers]'")
+pytest.importorskip("transformers", reason="needs transformers: pip install 'memalpha[transformers]'")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    """A checkpoint of two layers that writes in the form `lines`."""
+    from memalpha.agent import AgentSettings, packs, wire
+    from memalpha.agent.prompts import DEFAULT_CORE_TOKENS
+    from memalpha.policy.checkpoint import Training
+    from memalpha.policy.tiny.corpus import texts
+    from memalpha.policy.tiny.make import Shape, tiny
+
+    digest = packs.load("default").digest(wire.get("lines"))
+    out = tmp_path_factory.mktemp("model") / "tiny"
+    shape = Shape(layers=2, hidden=64, vocabulary=512, context=8192)
+    tiny(out, shape, Training(digest, "lines", AgentSettings().view_name, DEFAULT_CORE_TOKENS), texts(0, 200))
+    return out
+
+
+@pytest.fixture
+def data(tmp_path) -> Path:
+    """Two questions of HotpotQA's form, and the passages that answer them."""
+    entries = [
+        {
+            "_id": f"q{number}",
+            "question": f"Who wrote book {number}?",
+            "answer": f"Writer {number}",
+            "supporting_facts": [[f"Book {number}", 0]],
+            "context": [[f"Book {number}", [f"Book {number} is by Writer {number}."]]],
+        }
+        for number in range(2)
+    ]
+    path = tmp_path / "data" / "hotpotqa" / "hotpot_dev_distractor_v1.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(entries))
+    return tmp_path / "data"
+
+
+def seed_table(*words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "memalpha_evals", "seed-table", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+
+
+def test_a_table_is_made_by_models_in_a_process_of_its_own_and_found_finished_by_the_next(
+    tmp_path, model, data
+) -> None:
+    spec, out = f"transformers:{model}", tmp_path / "out"
+    words = ("--data", data, "--out", out, "--policy", spec, "--reader", spec, "--cells", "HotpotQA 10K")
+    first = seed_table(*words, "--questions", 1, "--json")
+    assert first.returncode == 0, first.stderr
+    content = json.loads(first.stdout)
+    (cell,) = content["cells"]
+    (ours,) = cell["ours"]
+    assert (ours["system"], ours["paper"]["questions"], ours["failed"]) == ("memalpha", 1, 0)
+    # a model of two layers is one for tests, and its figures say so
+    assert content["plumbing"] is True
+    assert PLUMBING in (out / "seed-table.md").read_text()
+    run = out / "hotpotqa-10k"
+    (row,) = map(json.loads, (run / "rows.jsonl").read_text().splitlines())
+    steps = [json.loads(line) for line in (run / "steps.jsonl").read_text().splitlines()]
+    # a model wrote at each step, and a model answered
+    assert row["read"]["calls"] >= 1
+    assert row["built"]["completion_tokens"] == sum(each["usage"]["completion_tokens"] for each in steps) > 0
+    written = (run / "rows.jsonl").stat().st_mtime_ns
+    again = seed_table(*words, "--questions", 1, "--json")
+    assert (again.returncode, again.stdout) == (0, first.stdout)
+    assert (run / "rows.jsonl").stat().st_mtime_ns == written
+
+
+def test_a_folder_that_holds_no_model_is_refused_before_anything_is_made(tmp_path, model, data) -> None:
+    spec = f"transformers:{tmp_path / 'nothing'}"
+    out = tmp_path / "out"
+    done = seed_table(
+        *("--data", data, "--out", out, "--policy", f"transformers:{model}", "--reader", spec),
+        *("--cells", "HotpotQA 10K", "--questions", 1),
+    )
+    assert done.returncode != 0
+    assert "nothing" in done.stderr
+    assert not (out / "hotpotqa-10k").exists()
