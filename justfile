@@ -48,7 +48,7 @@ test-clients:
 # Engines that run a language model, and training, in an environment of their own; installs torch
 [group('develop')]
 test-models *ARGS:
-    UV_PROJECT_ENVIRONMENT=target/venv-train {{ run }} --group train pytest -q -m "not long" services/tests/policy trainer/tests {{ ARGS }}
+    UV_PROJECT_ENVIRONMENT=target/venv-train {{ run }} --group train pytest -q -m "not long" services/tests/policy trainer/tests evals/tests/test_seed_table_models.py {{ ARGS }}
 
 # The vllm engine on a CPU, in an environment of its own; installs vLLM and torch
 [group('develop')]

@@ -97,7 +97,7 @@ def test_inspects_own_reader_finds_every_question_with_its_scores(run, logs) -> 
     assert means["strict.contains"] == pytest.approx(sum(share) / len(share))
 
 
-INSERT = {"memory_type": "semantic_memory", "content": "Bo swims in Lake Orta"}
+INSERT: dict[str, object] = {"memory_type": "semantic_memory", "content": "Bo swims in Lake Orta"}
 
 
 def with_steps(run, texts, *, system="memalpha", form="lines", agent=True):
@@ -136,7 +136,7 @@ def test_inspects_own_reader_finds_each_tool_call_as_an_event_without_a_result(r
     half = {**INSERT, "content": "half \ud83d"}
     form = wire.get("lines")
     good, odd = (form.render([ToolCall("new_memory_insert", each)]) for each in (INSERT, half))
-    broken = good.replace("}", "")
+    broken = "Bo swims."
     (none, path) = export.to_inspect(with_steps(run, [good, broken, odd]), tmp_path / "logs")
     log = read_eval_log(str(path))
     (read,) = [sample for sample in log.samples if sample.id == "conv-0/memory"]

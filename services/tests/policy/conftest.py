@@ -1,5 +1,6 @@
 """Tiny checkpoints, made once in a run, for the tests that have the model libraries."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,14 +18,21 @@ from .engines import PLACE
 
 # A corner of a GPU will do: others may be at work on it.
 _SMALL: dict[str, Any] = {} if PLACE["device"] == "cpu" else {"gpu_memory": 0.05, "cache_gib": 1}
+LEFT_OPEN = ".*nclosed (context|socket) <zmq"
 TRAINING = Training(
     packs.load("default").digest(wire.get("lines")), "lines", AgentSettings().view_name, DEFAULT_CORE_TOKENS
 )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Lets vLLM leave sockets open: that is told whenever they are collected, as late as at the very end."""
-    config.addinivalue_line("filterwarnings", "ignore:.*nclosed (context|socket) <zmq:ResourceWarning")
+    """Lets vLLM leave sockets open, which warn whenever they are collected."""
+    config.addinivalue_line("filterwarnings", f"ignore:{LEFT_OPEN}:ResourceWarning")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_unconfigure() -> None:
+    """Lets it at the very end too, where lines that were added do not count."""
+    warnings.filterwarnings("ignore", LEFT_OPEN, ResourceWarning)
 
 
 @pytest.fixture(scope="session")
