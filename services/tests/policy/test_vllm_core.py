@@ -530,3 +530,29 @@ def test_a_model_that_does_not_start_is_told_and_leaves_no_thread() -> None:
     with pytest.raises(UnsupportedError):
         Core(start, weights(BASE, 1))
     assert threads() == before
+
+
+async def test_processes_that_do_not_end_in_good_order_are_followed_by_new_ones(monkeypatch) -> None:
+    def stop(self: Stand) -> None:
+        self.dead = True
+        raise RuntimeError("cannot join")
+
+    async with opened() as (core, model):
+        monkeypatch.setattr(Stand, "stop", stop)
+        model.now.dead = True
+        await until(lambda: model.starts == 2 and core.down is None)
+
+
+async def test_closing_in_a_probe_takes_no_old_weights_again(monkeypatch) -> None:
+    async def score(self: Stand, sequence: list[int], name: str) -> list[float]:
+        await asyncio.Event().wait()
+        return []
+
+    async with opened() as (core, model):
+        monkeypatch.setattr(Stand, "score", score)
+        loading = asyncio.create_task(core.exchange(weights(NEW, 2), [[1, 2]], no_probe))
+        await until(lambda: model.now.taken)
+        await asyncio.to_thread(core.close)
+        with pytest.raises(UnavailableError):
+            await loading
+        assert model.now.taken == [(NEW, 2)]

@@ -1,6 +1,9 @@
 """vLLM's calls, over a stand-in for vLLM whose processes die and leave calls open."""
 
 import asyncio
+import threading
+from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +21,10 @@ class Silent:
     def __init__(self) -> None:
         self.asked = asyncio.Event()
         self.left = False
+
+    async def generate(self, *_what: object, lora_request: object) -> AsyncGenerator[object]:
+        await self.pause_generation()
+        yield
 
     async def pause_generation(self, **_how: object) -> None:
         self.asked.set()
@@ -55,6 +62,10 @@ class Failing(Silent):
         super().__init__()
         self._dies = dies
 
+    async def generate(self, *_what: object, lora_request: object) -> AsyncGenerator[object]:
+        await self.pause_generation()
+        yield
+
     async def pause_generation(self, **_how: object) -> None:
         asyncio.get_running_loop().call_later(0.05, self._die)
         raise RuntimeError("cancelled")
@@ -68,6 +79,38 @@ async def test_a_failure_of_processes_that_die_is_their_death(dies, told, monkey
     monkeypatch.setattr(process, "_LOOKS", 3)
     with pytest.raises(told):
         await Process(Failing(dies=dies)).take(Path("new"), 2)
+
+
+@pytest.mark.timeout(20)
+async def test_a_score_ends_with_the_processes_that_leave_it_open(monkeypatch) -> None:
+    monkeypatch.setattr(process, "vllm", SimpleNamespace(SamplingParams=SimpleNamespace))
+    monkeypatch.setattr(process, "_params", SimpleNamespace(RequestOutputKind=SimpleNamespace(FINAL_ONLY=1)))
+    llm = Silent()
+    scoring = asyncio.create_task(Process(llm).score([5, 6], "1"))
+    await llm.asked.wait()
+    llm.errored = True
+    with pytest.raises(ProcessDied):
+        await scoring
+
+
+@pytest.mark.timeout(20)
+def test_who_stops_processes_that_are_being_stopped_waits_for_their_end() -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def shutdown(*, timeout: int) -> None:
+        begun.set()
+        may_end.wait()
+
+    stopped = Process(SimpleNamespace(output_handler=None, shutdown=shutdown))
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(stopped.stop)
+        begun.wait()
+        second = pool.submit(stopped.stop)
+        # The control: it could have returned at once.
+        assert wait([second], timeout=0.2).not_done
+        may_end.set()
+        first.result()
+        second.result()
 
 
 async def test_an_exchange_that_is_cut_off_is_cut_off_in_vllm_too() -> None:

@@ -194,7 +194,7 @@ class Core:
         assert self._starting is not None
         await _settled({self._starting})
         if self._starting.exception() is None:
-            await asyncio.to_thread(self._starting.result().stop)
+            await _stopped(self._starting.result())
 
     async def _called(self, work: Coroutine[Any, Any, T]) -> T:
         """A caller's work, which the end cuts off."""
@@ -326,7 +326,8 @@ class Core:
         try:
             return probe([await process.score(each, self._name()) for each in sequences])
         except BaseException:
-            await self._undo(process)
+            if self._closed is None:
+                await self._undo(process)
             raise
 
     async def _take(self, process: Process, weights: Weights) -> None:
@@ -335,7 +336,7 @@ class Core:
             await process.take(weights.folder, weights.version)
         except BaseException as error:
             died = process.dead or isinstance(error, ProcessDied)
-            await asyncio.to_thread(process.stop)
+            await _stopped(process)
             if not isinstance(error, Exception):
                 raise
             if died:
@@ -366,7 +367,7 @@ class Core:
             if self._marked(weights.folder) == weights.mark:
                 return None
             why = "are not those any more that were served"
-        except (MemalphaError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever the reason, they are not to be had
             why = f"cannot be read any more ({_shown(error)})"
         rule = f"{why}; they or newer ones will be served once they are loaded"
         message = f"weights of version {weights.version} in {weights.folder} {rule}"
@@ -384,7 +385,7 @@ class Core:
         self._process, self._down = None, self._died()
         self._fail_all()
         self._open()
-        await asyncio.to_thread(dead.stop)
+        await _stopped(dead)
         pause = _FIRST_PAUSE
         while not await self._revived():
             await asyncio.sleep(pause)
@@ -451,6 +452,14 @@ class Core:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+async def _stopped(process: Process) -> None:
+    """Stops vLLM; a process that does not end in good order keeps nothing else from going on."""
+    try:
+        await asyncio.to_thread(process.stop)
+    except Exception as error:  # noqa: BLE001 - there is nothing else to do for it
+        _log.error("vllm was not stopped in good order", exc_info=error)
 
 
 async def _settled(tasks: set[asyncio.Task[Any]]) -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from memalpha.config import PolicySettings
 from memalpha.errors import InternalError, InvalidInputError, UnsupportedError, make
@@ -22,6 +23,8 @@ from memalpha.policy.local.libraries import Library
 from memalpha.policy.vllm import adapter
 from memalpha.policy.vllm.request import Request
 from memalpha.policy.vllm.stderr import Heard
+
+T = TypeVar("T")
 
 vllm: Any = Library("vllm")
 _arguments: Any = Library("vllm.engine.arg_utils")
@@ -96,6 +99,7 @@ class Process:
     def __init__(self, llm: Any, lora: Path | None = None) -> None:
         """Over vLLM's asynchronous engine; all its requests are for an adapter, if there is one."""
         self._llm = llm
+        self._stopping = threading.Lock()
         self._lora = _lora.LoRARequest(lora.name, 1, str(lora.resolve())) if lora else None
 
     @classmethod
@@ -142,8 +146,9 @@ class Process:
         Raises:
             ProcessDied: The processes are gone.
         """
-        if len(sequence) == 1:
-            return []
+        return await self._answered(self._score(sequence, name)) if len(sequence) > 1 else []
+
+    async def _score(self, sequence: list[int], name: str) -> list[float]:
         # The last token is scored as one that is sampled, so that a sequence may fill the whole context.
         *known, last = sequence
         params = vllm.SamplingParams(
@@ -183,8 +188,8 @@ class Process:
             await llm.finish_weight_update(str(version))
             await llm.resume_generation()
 
-    async def _answered(self, call: Coroutine[Any, Any, None]) -> None:
-        """Waits for calls that are no completions: vLLM leaves these open when its processes die.
+    async def _answered(self, call: Coroutine[Any, Any, T]) -> T:
+        """What comes of calls that are no completions: vLLM may leave these open when its processes die.
 
         When a worker dies, they may also fail, of whatever it was, before its death is known.
         """
@@ -196,7 +201,7 @@ class Process:
                 await self._death()
             if self.dead:
                 raise ProcessDied
-            task.result()
+            return task.result()
         finally:
             task.cancel()
 
@@ -214,14 +219,15 @@ class Process:
         return self._llm
 
     def stop(self) -> None:
-        """Ends the processes; again, it does nothing."""
-        llm, self._llm = self._llm, None
-        if llm is None:
-            return
-        if llm.output_handler is not None:
-            # It would take the end for an accident.
-            llm.output_handler.get_loop().call_soon_threadsafe(llm.output_handler.cancel)
-        llm.shutdown(timeout=0)
+        """Ends the processes; whoever comes again waits until they have ended, for the room."""
+        with self._stopping:
+            llm, self._llm = self._llm, None
+            if llm is None:
+                return
+            if llm.output_handler is not None:
+                # It would take the end for an accident.
+                llm.output_handler.get_loop().call_soon_threadsafe(llm.output_handler.cancel)
+            llm.shutdown(timeout=0)
 
 
 def _sampling(request: Request) -> Any:
