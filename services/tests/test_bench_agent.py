@@ -16,8 +16,9 @@ from memalpha.agent.tools import ToolCall
 from memalpha.api.memory.v1alpha1.memory_pb2 import Chunk, Memory, MemoryType
 from memalpha.api.memory.v1alpha1.memory_service_pb2 import GetWriterViewResponse
 from memalpha.api.policy.v1alpha1.policy_service_pb2 import ChatMessage
-from memalpha.errors import InternalError, InvalidInputError
+from memalpha.errors import InternalError
 from memalpha.policy.engine import InProcessPolicy
+from memalpha.tasks.pages import between
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benches"))
 
@@ -207,13 +208,6 @@ def test_tables_show_medians_and_the_document_every_run():
     assert [each["seconds"] for each in said["parts"]["loops"]["row"]] == [1.0, 9.0, 2.0]
 
 
-def test_a_page_is_written_between_its_markers_only():
-    old = f"before\n{page.BEGIN}\nold\n{page.END}\nafter"
-    assert page.between(old, "new") == f"before\n{page.BEGIN}\n\nnew\n\n{page.END}\nafter"
-    with pytest.raises(InvalidInputError, match="must hold the lines"):
-        page.between(f"before\n{page.BEGIN}\n", "new")
-
-
 def test_the_page_of_the_documentation_has_the_markers():
     text = (page.DOCS / "policy.md").read_text("utf-8")
-    assert page.between(text, "new") != text
+    assert between(text, page.BEGIN, page.END, "new") != text

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from memalpha.errors import InternalError, InvalidInputError
+from memalpha.errors import InternalError
+from memalpha.tasks.pages import between
 from memalpha_trainer.records import ChunkSample, Rollout, Span
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benches"))
@@ -107,16 +108,9 @@ def test_tables_say_what_was_found() -> None:
     assert "100.000% of 7,000 (`transformers`)" in text
 
 
-def test_a_page_is_written_between_its_markers_only() -> None:
-    old = f"before\n{page.BEGIN}\nold\n{page.END}\nafter"
-    assert page.between(old, "new") == f"before\n{page.BEGIN}\n\nnew\n\n{page.END}\nafter"
-    with pytest.raises(InvalidInputError, match="must hold the lines"):
-        page.between(f"before\n{page.BEGIN}\n", "new")
-
-
 def test_the_page_of_the_documentation_has_the_markers() -> None:
     text = (page.DOCS / "policy.md").read_text("utf-8")
-    assert page.between(text, "new") != text
+    assert between(text, page.BEGIN, page.END, "new") != text
 
 
 def plan(folder: Path) -> runs.Plan:

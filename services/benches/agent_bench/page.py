@@ -15,7 +15,7 @@ from typing import Any
 
 from agent_bench.parts import KINDS, Scale
 from agent_bench.runs import Run
-from memalpha.errors import InvalidInputError, make
+from memalpha.tasks.pages import between
 
 Say = Callable[[str], None]
 Parts = dict[str, dict[str, list[Run]]]
@@ -173,7 +173,7 @@ def write(found: Parts, scale: Scale, load: float, texts: Sequence[str]) -> None
     """Writes the document, and the tables into the page.
 
     Raises:
-        InvalidInputError: NO_MARKER; nothing is written.
+        InvalidInputError: NO_MARKERS; nothing is written.
     """
     page = DOCS / "policy.md"
     now = datetime.now(UTC)
@@ -184,20 +184,6 @@ def write(found: Parts, scale: Scale, load: float, texts: Sequence[str]) -> None
         f"{now.date().isoformat()}, {said['cores']} cores, load {said['load_before']} before; medians of"
         f" {scale.repeats}; {versions} ([all runs](policy/{path.name}))."
     )
-    text = between(page.read_text("utf-8"), "\n\n".join([about, *texts]))
+    text = between(page.read_text("utf-8"), BEGIN, END, "\n\n".join([about, *texts]))
     path.write_text(json.dumps(said, indent=1) + "\n", "utf-8")
     page.write_text(text, "utf-8")
-
-
-def between(page: str, text: str) -> str:
-    """A page with a text between its markers.
-
-    Raises:
-        InvalidInputError: NO_MARKER.
-    """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        message = f"docs/policy.md must hold the lines {BEGIN} and {END}"
-        raise make(InvalidInputError, "NO_MARKER", message, page="policy.md")
-    return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"

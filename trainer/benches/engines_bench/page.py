@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engines_bench.compare import LEAST_EQUAL, MOST_MISMATCH, Curve
-from memalpha.errors import InvalidInputError, make
+from memalpha.tasks.pages import between
 from memalpha_trainer.runs.files import replace, replace_json
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -76,20 +76,7 @@ def write(found: Found, start: Mapping[str, Any], name: str) -> None:
     replace_json(DOCS / "policy" / name, json.loads(json.dumps(document)))
     page = DOCS / "policy.md"
     text = f"{_ran_on(start, name)}\n\n{tables(found)}"
-    replace(page, between(page.read_text("utf-8"), text))
-
-
-def between(page: str, text: str) -> str:
-    """A page with a text between its markers.
-
-    Raises:
-        InvalidInputError: NO_MARKERS.
-    """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise make(InvalidInputError, "NO_MARKERS", f"the page must hold the lines {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
+    replace(page, between(page.read_text("utf-8"), BEGIN, END, text))
 
 
 def _ran_on(start: Mapping[str, Any], name: str) -> str:

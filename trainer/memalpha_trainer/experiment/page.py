@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from memalpha.tasks.pages import between
 from memalpha.tasks.stats import Interval
 from memalpha_trainer.experiment.analysis import Claim, Place, Table
 from memalpha_trainer.experiment.cells import ARMS
@@ -16,14 +17,14 @@ END = "<!-- cells: end -->"
 
 
 def write_page(lines: Sequence[CellLine], page: Path) -> None:
-    """Puts the tables between the page's markers; a page that is not there is made of them alone."""
-    body = f"{BEGIN}\n\n{tables(lines)}\n\n{END}"
-    if not page.exists():
-        page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text(f"{body}\n", "utf-8")
-        return
-    before, _, rest = page.read_text("utf-8").partition(BEGIN)
-    page.write_text(f"{before}{body}{rest.partition(END)[2]}", "utf-8")
+    """Puts the tables between the page's markers; a page that is not there is made of them alone.
+
+    Raises:
+        InvalidInputError: NO_MARKERS; nothing is written.
+    """
+    page.parent.mkdir(parents=True, exist_ok=True)
+    before = page.read_text("utf-8") if page.exists() else f"{BEGIN}{END}\n"
+    page.write_text(between(before, BEGIN, END, tables(lines)), "utf-8")
 
 
 def tables(lines: Sequence[CellLine]) -> str:
