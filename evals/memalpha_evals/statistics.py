@@ -4,13 +4,16 @@ Questions about one conversation are not independent, so errors of means are clu
 2411.00640, section 2.2): the sums of deviations of each cluster, with the factor G/(G-1), and Student's t
 with G-1 degrees of freedom. Interval, p and power of a difference are all of this one error. A percentile
 bootstrap of few clusters would be too sure: of five clusters without a difference it calls one in seven
-clear. With fewer than `FEWEST_CLUSTERS` clusters a number is a number and claims nothing. Seeds are another
-source of error than questions, and are never added to them. Pure functions.
+clear. With fewer than `FEWEST_CLUSTERS` clusters a number is a number and claims nothing; nor does one of
+more clusters whose sizes are so unlike that they weigh as fewer (Kish's n²/Σn², 1965), as one large cluster
+among small ones hides its own error. Seeds are another source of error than questions, and are never added to
+them. Pure functions.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -22,13 +25,15 @@ CONFIDENCE = 0.95
 SIGNIFICANCE = 1 - CONFIDENCE
 
 _NORMAL = NormalDist()
+_ROUNDED = 0.5
+"""So much less than `FEWEST_CLUSTERS` clusters of unlike sizes may weigh."""
 _NOTHING = 1e-12
 """What is smaller is left over from adding floats."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mean:
-    """A mean with its clustered standard error; both error and interval are None below `FEWEST_CLUSTERS`.
+    """A mean with its clustered standard error; both error and interval are None for too few clusters.
 
     The error is exactly 0 where all clusters have the same mean, whatever floats leave over.
     """
@@ -55,13 +60,18 @@ def clustered_mean(
     for value, cluster in zip(values, clusters, strict=True):
         sums[cluster] = sums.get(cluster, 0.0) + value - mean
     groups = len(sums)
-    if groups < FEWEST_CLUSTERS:
+    if groups < FEWEST_CLUSTERS or effective(clusters) < FEWEST_CLUSTERS - _ROUNDED:
         return Mean(mean, None, None, len(values), groups)
     variance = groups / (groups - 1) * sum(each * each for each in sums.values())
     error = math.sqrt(variance) / len(values)
     error = error if error > _NOTHING else 0.0
     reach = student_quantile((1 + confidence) / 2, groups - 1) * error
     return Mean(mean, error, Interval(mean - reach, mean + reach), len(values), groups)
+
+
+def effective(clusters: Sequence[Hashable]) -> float:
+    """As how many clusters of one size these weigh: (Σn)² / Σn²."""
+    return len(clusters) ** 2 / sum(size * size for size in Counter(clusters).values())
 
 
 def paired(ours: Sequence[float], theirs: Sequence[float], clusters: Sequence[Hashable]) -> Difference:
@@ -168,6 +178,18 @@ def student_cdf(t: float, freedom: int) -> float:
         inner = angle + sine * cosine * _series(cosine, freedom // 2, 2) if freedom > 1 else angle
         return 0.5 + inner / math.pi
     return 0.5 + sine * _series(cosine, freedom // 2, 1) / 2
+
+
+def unpaired(questions: int, *, share: float = 0.5, power: float = 0.8) -> float:
+    """The smallest difference of two shares of different questions that would be seen so often.
+
+    Args:
+        questions: How many each share is of, independent of one another.
+        share: About where both lie.
+        power: How often it would be seen.
+    """
+    reach = _NORMAL.inv_cdf(1 - SIGNIFICANCE / 2) + _NORMAL.inv_cdf(power)
+    return min(1.0, reach * math.sqrt(2 * share * (1 - share) / questions))
 
 
 @cache

@@ -213,6 +213,8 @@ def test_lines_of_ones_own_are_read_and_other_forms_are_refused(tmp_path) -> Non
     assert audit.known([own]) == [(("Where?", "Orta", "Como"), False, "own.jsonl", "Where?")]
     for name, content in (
         ("a.jsonl", "{}"),
+        # As words it would be taken for right.
+        ("e.jsonl", '{"question": "Where?", "right": "Orta", "answer": "Como", "correct": "false"}'),
         ("b.json", "[]"),
         ("c.json", "{"),
         ("d.json", '{"detailed_results": 1}'),
@@ -341,6 +343,8 @@ def test_a_calibration_counts_the_rows_of_a_run_and_their_clusters(tmp_path, ser
     assert found["clusters"] == len({one.cluster for one in runs.read(folder).rows})
     assert found["score"] == found["accuracy"] == pytest.approx(sum(judged) / len(judged))
     assert found["interval"][0] < found["score"] < found["interval"][1]
+    other = CliRunner().invoke(app, [*command, "--votes", "3", "--temperature", "0.7"])
+    assert "of another judge" in str(other.exception)
 
 
 def test_the_command_judges_a_run_and_writes_its_reports(tmp_path, served) -> None:

@@ -108,6 +108,10 @@ def test_abstaining_is_wrong_where_there_is_an_answer() -> None:
         "There is no mention of a boat.",
         "It can't be determined from the conversation",
         "The conversation tells of Ann's dog. It does not mention its age.",
+        "The answer cannot be found in the context.",
+        "I have no idea.",
+        "The information is not available",
+        "Her address is not given in the conversation.",
     ],
 )
 def test_an_answer_that_says_it_does_not_know_abstains(answer) -> None:
@@ -123,6 +127,10 @@ def test_an_answer_that_says_it_does_not_know_abstains(answer) -> None:
         "nobody answers the door",
         "She doesn't know how to swim",
         "I don't know how to swim",
+        "No record label would sign them.",
+        "The hotel was not available.",
+        "The session was not recorded.",
+        "The ticket was not given",
         "He couldn't tell red from green.",
         "They do not contain nuts",
         "He was not given a chance",
@@ -263,6 +271,8 @@ def test_a_right_yes_or_no_has_to_come_first_and_alone() -> None:
     "said",
     [
         "It is not Paris",
+        "It ain't Paris",
+        "Hardly Paris",
         "She never went to Paris.",
         "not in Paris",
         "It isn't Paris, it is London",

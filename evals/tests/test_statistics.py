@@ -12,11 +12,13 @@ from memalpha_evals.statistics import (
     clustered_mean,
     detectable,
     detectable_effect,
+    effective,
     holm,
     p_value,
     paired,
     student_cdf,
     student_quantile,
+    unpaired,
     wilson,
 )
 
@@ -178,3 +180,20 @@ def test_the_power_table_is_the_published_one() -> None:
 def test_three_seeds_make_a_deviation_and_two_do_not() -> None:
     assert between_seeds([0.4, 0.5, 0.6]) == pytest.approx(0.1)
     assert between_seeds([0.4, 0.6]) is None
+
+
+def test_clusters_of_unlike_sizes_weigh_as_fewer_and_claim_nothing_if_too_few() -> None:
+    # 110² / (60² + 30² + 10² + 5² + 5²) = 12100 / 4650
+    clusters = [name for name, size in enumerate((60, 30, 10, 5, 5)) for _ in range(size)]
+    assert effective(clusters) == pytest.approx(2.602, abs=1e-3)
+    values = [float(n % 3 == 0) for n in range(110)]
+    assert clustered_mean(values, clusters).interval is None
+    # The control: as many clusters of nearly one size.
+    even = [n * 5 // 110 for n in range(110)]
+    assert clustered_mean(values, even).interval is not None
+
+
+def test_figures_of_different_questions_must_lie_further_apart() -> None:
+    # (1.95996 + 0.84162) * sqrt(2 * 0.25 / 128)
+    assert unpaired(128) == pytest.approx(0.1751, abs=1e-4)
+    assert unpaired(128) > detectable(128)

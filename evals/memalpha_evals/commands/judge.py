@@ -24,7 +24,7 @@ from memalpha_evals.judges.calibration import Calibration, Judged, Rate, calibra
 from memalpha_evals.judges.judge import Judge
 from memalpha_evals.rescore import rewrite
 from memalpha_evals.rows import Row
-from memalpha_evals.runs.folder import note_judge
+from memalpha_evals.runs import folder
 from memalpha_evals.scheduler import Outage
 from memalpha_evals.statistics import Mean, clustered_mean
 
@@ -73,6 +73,8 @@ def calibrate(
     async def judged(advance: judging.Progress) -> list[Judged]:
         async with endpoint(policy) as served:
             judge = Judge(served.policy, words, votes, temperature, policy_identity(served.description))
+            if run:
+                _require_judge(run, judge)
             return await judging.judge_known(judge, known, advance)
 
     scored = _scored(run, words) if run else {}
@@ -116,7 +118,7 @@ def judge_run(
         async with endpoint(policy) as served:
             judge = Judge(served.policy, words, votes, temperature, policy_identity(served.description))
             found = await judging.judge_rows(judge, rows, advance, run / verdicts.FILE)
-        note_judge(run, name, judge.identity)
+        folder.note_judge(run, name, judge.identity)
         return found
 
     def changed(rows: list[Row]) -> list[Row]:
@@ -135,6 +137,20 @@ def _finished(judging_all: Coroutine[Any, Any, T]) -> T:
     except Outage as outage:
         print(f"nobody answers: {outage}", file=sys.stderr)
         raise typer.Exit(1) from None
+
+
+def _require_judge(run: Path, judge: Judge) -> None:
+    """What one judge gets wrong corrects no other's scores.
+
+    Raises:
+        InvalidInputError: NOT_JUDGED.
+    """
+    name = judging.score_name(judge.prompt)
+    if folder.read_manifest(run).get("judges", {}).get(name) != judge.identity:
+        message = (
+            f"{run} has its scores {name} of another judge: model, prompt, votes and temperature must be its"
+        )
+        raise make(InvalidInputError, "NOT_JUDGED", message, path=run)
 
 
 def _scored(run: Path, prompt: prompts.JudgePrompt) -> dict[str, Mean]:

@@ -81,9 +81,11 @@ def _own(path: Path, line: str) -> Known:
     try:
         raw = json.loads(line)
         case = Case(str(raw["question"]), str(raw["right"]), str(raw["answer"]))
-        return Known(case, bool(raw["correct"]), path.name, str(raw.get("cluster", case.question)))
+        if not isinstance(raw["correct"], bool):
+            raise TypeError("correct")
+        return Known(case, raw["correct"], path.name, str(raw.get("cluster", case.question)))
     except (ValueError, KeyError, TypeError):
-        _refuse(path, "must have question, right, answer and correct in each line")
+        _refuse(path, "must have question, right, answer and correct, true or false, in each line")
 
 
 def _json(path: Path) -> Any:

@@ -19,7 +19,12 @@ NO_ANSWER = "no answer"
 MOST_WORDS = 25
 """A longer text says more than that it does not know."""
 
-_ALONE = frozenset({NO_ANSWER, "unknown", "unanswerable", "none", "n a", "not known", "not sure"})
+_ALONE = frozenset(
+    {
+        *(NO_ANSWER, "unknown", "unanswerable", "none", "n a", "not known", "not sure", "no idea", "unclear"),
+        *("i have no idea", "it is unclear", "it s unclear", "unable to answer", "i am unable to answer"),
+    }
+)
 
 # Pieces of the wordings, over a sentence in small letters without marks, `don't` written `dont`.
 _LEAD = (
@@ -40,6 +45,8 @@ _WH = r"(?:what|where|when|who|whom|whose|which|why|if|whether|how (?!to\b)).*"
 _WHERE = r"(?: (?:anywhere|here))?(?: (?:in|by|within|from|on|at|with|for) .{1,60})?"
 _REST = rf"(?:{_WHERE}| {_WH})"
 _NOUN = r"(?:it|this|that|(?:the|her|his|their|its|any|this|that|\w+s) (?:\w+ ){0,5}\w+)"
+_ANSWER = r"(?:it|this|that|(?:the|this|that|such|any|enough) (?:answer|information|detail|name|date)s?)"
+_HAD = r"(?:provided|given|available|recorded)"
 _WORDING = re.compile(
     rf"{_LEAD}(?:"
     # I do not know; we cannot tell where
@@ -52,12 +59,17 @@ _WORDING = re.compile(
     rf"|(?:it|you) {_DOESNT} {_HOW}(?:say|mention|specify|state)\b.*"
     rf"|(?:\w+ ){{1,4}}{_DOESNT} {_HOW}(?:say|mention|specify|state)(?: {_WH})?"
     # her age is not mentioned; it is not known; it cannot be determined
-    rf"|(?:.{{1,80}} )?{_ISNT} {_HOW}(?:mentioned|specified|stated|discussed|indicated|recorded){_REST}"
-    rf"|(?:{_NOUN} )?{_ISNT} {_HOW}(?:provided|said|given|known|available)(?: (?:in|by|from) {_SOURCE})?"
+    rf"|(?:.{{1,80}} )?{_ISNT} {_HOW}(?:mentioned|specified|stated|discussed|indicated){_REST}"
+    rf"|(?:{_NOUN} )?{_ISNT} {_HOW}(?:said|known)(?: (?:in|by|from) {_SOURCE})?"
+    # the answer is not available; a hotel that is not available is none that the text does not know
+    rf"|(?:{_ANSWER} )?{_ISNT} {_HOW}{_HAD}(?: (?:in|by|from) {_SOURCE})?"
+    rf"|(?:{_NOUN} )?{_ISNT} {_HOW}{_HAD} (?:in|by|from) {_SOURCE}"
+    rf"|{_ANSWER} {_CANT} be found{_WHERE}"
     rf"|(?:.{{1,60}} )?{_CANT} be (?:answered|determined|known|inferred){_REST}"
     # there is no information
     r"|(?:(?:there (?:is|was|s)|i (?:have|see|find)) )?"
-    r"(?:no|not enough|insufficient) (?:information|mention|record|indication)\b.*"
+    r"(?:no|not enough|insufficient) (?:information|mention|record|indication)"
+    r"(?: (?:of|about|on|in|regarding|concerning|for|as|to|that|whether|available|provided|given)\b.*)?"
     r"|(?:(?:the question|this question|it|this|that) is )?unanswerable\b.*"
     r")"
 )
@@ -68,7 +80,7 @@ _APART = re.compile(r"[^a-z0-9]+")
 
 
 def abstains(answer: str) -> bool:
-    """Whether it says that the answer is not known, and nothing else."""
+    """Whether one of its few sentences says that the answer is not known, and nothing takes that back."""
     lowered = answer.lower().replace("’", "'").replace("n't", "nt")
     text = _plain(lowered)
     if text in _ALONE:

@@ -31,7 +31,7 @@ _CANDIDATE = 3
 _SPLITS = frozenset({"and", "or"})
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _NOT = (
-    r"(?:not|no|never|nor|neither|without|cannot|cant"
+    r"(?:not|no|never|nor|neither|without|cannot|cant|aint|hardly"
     r"|(?:is|was|are|were|do|does|did|has|have|had|would|could|should|wo)nt"
     r"|(?:instead|rather|other) (?:of|than))"
 )

@@ -13,7 +13,7 @@ from memalpha_evals.seed_table.figures import Ours
 from memalpha_evals.seed_table.plans import Settings
 from memalpha_evals.seed_table.published import Cell, Figure
 from memalpha_evals.seed_table.running import Made
-from memalpha_evals.statistics import Mean, detectable
+from memalpha_evals.statistics import Mean, detectable, unpaired
 
 PLUMBING = "Plumbing: shows that the path works from data to figures, and says nothing about memory"
 """Title of the table of figures that mean nothing."""
@@ -47,11 +47,13 @@ def tables(cells: Sequence[Cell], made: Made) -> list[Titled]:
 
 def notes(cells: Sequence[Cell]) -> list[str]:
     """What has to be known to read the table: protocols, sources, and how small a difference can be seen."""
-    least = 100 * detectable(_CELL)
+    least, apart = 100 * detectable(_CELL), 100 * unpaired(_CELL)
     lines = [
         "`ours` is by the scorer of the published figures, `strict` by the one of this project; failed rows "
         "score 0 in both. Readers, backbones and splits of published figures differ from ours.",
-        f"With {_CELL} questions, a paired difference below about {least:.0f} points is mostly not seen.",
+        f"With {_CELL} questions, a difference from a published figure, of which no answers are known, is "
+        f"mostly not seen below about {apart:.0f} points (both at 50 %), and one between systems of this "
+        f"table below {least:.0f} (a fifth of the questions answered otherwise).",
     ]
     for cell in cells:
         lines.append(f"**{cell.name}**: {cell.protocol}; scored by `{cell.score}`.")
@@ -116,8 +118,12 @@ def _measured(ours: Ours) -> list[str]:
         _share(ours.paper),
         _interval(ours.paper),
         _share(ours.strict),
-        f"{ours.paper.questions:,} in {ours.paper.clusters:,} clusters{_silent(ours)}",
+        f"{ours.paper.questions:,} in {ours.paper.clusters:,} clusters{_failed(ours)}{_silent(ours)}",
     ]
+
+
+def _failed(ours: Ours) -> str:
+    return f", {ours.failed:,} failed" if ours.failed else ""
 
 
 def _silent(ours: Ours) -> str:
@@ -143,7 +149,9 @@ def _name(ours: Ours) -> str:
 
 
 def _figure(figure: Figure) -> str:
-    return f"{figure.value:g}" if figure.system == "Mem-α" else f"{figure.value:g} ({figure.system})"
+    if figure.system == "Mem-α":
+        return f"{figure.value:g}"
+    return f"{figure.value:g} ({figure.system}{', sees the question' if figure.query_aware else ''})"
 
 
 def _share(mean: Mean) -> str:

@@ -14,12 +14,17 @@ from memalpha.errors import InvalidInputError, make
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A published figure in percent, where it stands, and what was done for it."""
+    """A published figure in percent, where it stands, and what was done for it.
+
+    Attributes:
+        query_aware: The system reads with the question before it, as Mem-alpha does not.
+    """
 
     system: str
     value: float
     source: str
     setting: str
+    query_aware: bool = False
 
 
 @dataclass(frozen=True, slots=True)
