@@ -282,8 +282,8 @@ def _quoted(path: Path) -> str:
 
 
 def _data(data: Path | None, reward: str | None) -> list[str]:
-    """What the shorthands stand for."""
-    found = ['task.kind="data"', f"task.file={_quoted(data)}"] if data else []
+    """What the shorthands stand for; of instances, only a model can answer the questions."""
+    found = ['task.kind="data"', 'task.reader="policy"', f"task.file={_quoted(data)}"] if data else []
     return [*found, f'task.reward="{reward}"'] if reward else found
 
 

@@ -44,8 +44,8 @@ def of_checkpoint(
     config = with_own_service(fitted(config, folder))
     with TemporaryDirectory() as scratch:
         here = Path(scratch)
-        with served(config, folder, here, here / "policy.log") as address:
-            return of_service(config, address, phase, temperature=temperature)
+        with served(config, folder, here, here / "policy.log") as service:
+            return of_service(config, service.address, phase, temperature=temperature)
 
 
 def of_writer(config: Config, writer: MakeWriter) -> Results:

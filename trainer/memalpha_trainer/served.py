@@ -9,11 +9,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from memalpha.client import PolicyClient
 from memalpha.config import Settings
-from memalpha.errors import ConflictError, MemalphaError, UnavailableError, make
+from memalpha.errors import ConflictError, InternalError, MemalphaError, UnavailableError, make
 from memalpha.policy.checkpoint import manifest
 from memalpha.services.launched import VARIABLE
 from memalpha.up.ports import free_port
@@ -26,9 +27,32 @@ _GRACE_SECONDS = 5.0
 _LAST_BYTES = 2000
 
 
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A policy service at `host:port`; one that was started has a process and a log."""
+
+    address: str
+    process: subprocess.Popen[bytes] | None = None
+    log: Path | None = None
+
+    def require_alive(self) -> None:
+        """For who finds it unavailable: one that was started and has ended comes back by nobody.
+
+        Raises:
+            InternalError: POLICY_DIED, with the last lines of its log.
+        """
+        if self.process is None or self.log is None or self.process.poll() is None:
+            return
+        message = (
+            f"the policy service of the run has ended with status {self.process.returncode}; its log"
+            f" {self.log} ends with\n{_last_lines(self.log)}"
+        )
+        raise make(InternalError, "POLICY_DIED", message, log=self.log)
+
+
 @contextmanager
-def served(config: Config, model: Path, weights: Path, log: Path) -> Iterator[str]:
-    """The address of a policy service for a run, for as long as it is open.
+def served(config: Config, model: Path, weights: Path, log: Path) -> Iterator[Service]:
+    """A policy service for a run, for as long as it is open.
 
     Args:
         config: Names a running service, or how to start one.
@@ -40,13 +64,13 @@ def served(config: Config, model: Path, weights: Path, log: Path) -> Iterator[st
         UnavailableError: POLICY_NOT_READY, with the last lines of the log.
     """
     if config.policy.address:
-        yield config.policy.address
+        yield Service(config.policy.address)
         return
     address = f"127.0.0.1:{free_port('127.0.0.1')}"
     process = _start(_settings(config, model, weights, address), log)
     try:
         _wait(process, address, log)
-        yield address
+        yield Service(address, process, log)
     finally:
         stop(process)
 
@@ -138,9 +162,12 @@ def _wait(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
         if _answers(address):
             return
         time.sleep(_POLL_SECONDS)
-    lines = log.read_bytes()[-_LAST_BYTES:].decode(errors="replace")
-    message = f"the policy service did not start; its log {log} ends with\n{lines}"
+    message = f"the policy service did not start; its log {log} ends with\n{_last_lines(log)}"
     raise make(UnavailableError, "POLICY_NOT_READY", message, log=log)
+
+
+def _last_lines(log: Path) -> str:
+    return log.read_bytes()[-_LAST_BYTES:].decode(errors="replace")
 
 
 def _answers(address: str) -> bool:

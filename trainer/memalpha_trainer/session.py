@@ -39,7 +39,7 @@ from memalpha_trainer.runs.observer import RunObserver
 from memalpha_trainer.runs.origin import Origin
 from memalpha_trainer.runs.reading import RunFiles
 from memalpha_trainer.runs.trackers import open_tracker
-from memalpha_trainer.served import check_running, served
+from memalpha_trainer.served import Service, check_running, served
 from memalpha_trainer.signals import stopping_signals
 
 RESULTS = "results.json"
@@ -160,11 +160,11 @@ class _Session:
         self._run.running(done, "starting")
         PartialState().wait_for_everyone()
         with ExitStack() as parts:
-            address = "" if self._replay else parts.enter_context(self._served(done))
-            trainer = self._trainer(parts, address)
-            if address and done == 0 and self._config.eval.first:
+            service = None if self._replay else parts.enter_context(self._served(done))
+            trainer = self._trainer(parts, service)
+            if service and done == 0 and self._config.eval.first:
                 trainer.check_first()
-                self._evaluate("before", address)
+                self._evaluate("before", service.address)
             with stopping_signals(trainer.stop_soon, self._progress.note):
                 trainer.train(resume_from_checkpoint=str(before) if before else None)
             step = trainer.state.global_step
@@ -173,41 +173,43 @@ class _Session:
                 return Outcome(self._run.path, True, step)
             trainer.publish()
             self._keep_checkpoint(trainer.version)
-            if address:
-                self._evaluate("after", address)
+            if service:
+                self._evaluate("after", service.address)
         self._run.end("done")
         held_out = report.held_out_rows(read_results(self._run.path))
         report.write_report(self._run, held_out)
         return Outcome(self._run.path, False, step, report.summary(self._run, held_out))
 
-    def _served(self, done: int) -> AbstractContextManager[str]:
+    def _served(self, done: int) -> AbstractContextManager[Service]:
         if self._config.policy.address and self._config.policy.tiny is not None:
             # Others were looked at before there was a folder; this one was made in it.
             check_running(self._config.policy.address, self._base, done)
         self._progress.phase("starting the policy service")
         return served(self._config, self._base, self._run.weights, self._run.path / "policy.log")
 
-    def _trainer(self, parts: ExitStack, address: str) -> ChunkGRPOTrainer:
-        source = self._source(address)
+    def _trainer(self, parts: ExitStack, service: Service | None) -> ChunkGRPOTrainer:
+        source = self._source(service)
         parts.callback(source.close)
         tracker = open_tracker(self._config, self._progress.note)
         parts.callback(tracker.close)
         observer = RunObserver(self._run, self._progress, tracker)
         return built(self._config, self._base, self._run.weights, source, observer)
 
-    def _source(self, address: str) -> RolloutSource:
-        if self._replay:
+    def _source(self, service: Service | None) -> RolloutSource:
+        if service is None:
+            assert self._replay is not None
             return ReplayRollouts.of_file(self._replay)
         config = self._config
         sampling = Sampling(config.rollouts.temperature, config.agent.max_new_tokens)
         plan = Plan(config.seed, config.rollouts.group_size, config.rollouts.concurrency, sampling)
         return LiveRollouts(
-            address,
+            service.address,
             self._task.streams,
             partial(tasks.setting, config),
             plan,
             partial(self._progress.phase, "rollouts"),
             config.task.reader_address,
+            service.require_alive,
         )
 
     def _keep_checkpoint(self, version: int) -> None:

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import pytest
 
-import memcore
 from memalpha.agent import wire
 from memalpha.agent.protocols import Completion
 from memalpha.api.policy.v1alpha1.policy_service_pb2 import (
@@ -25,7 +24,8 @@ from memalpha.tasks.ledger.memory import BANK, agent_settings
 from memalpha.tasks.writers import ScriptedPolicy, Writer, insert
 from memalpha_trainer.records import Rollout
 from memalpha_trainer.rollouts import patience
-from memalpha_trainer.rollouts.collect import Place, Setting, rollout
+from memalpha_trainer.rollouts.collect import Place, Setting
+from memalpha_trainer.rollouts.live import Plan, rollouts
 from memalpha_trainer.rollouts.policy import Sampling
 from memalpha_trainer.rollouts.readers import LedgerReader
 
@@ -86,16 +86,11 @@ def made(
 ) -> Rollout:
     """The rollout of a policy."""
 
+    where = place or Place(seed=1, step=0, group=0, index=0)
+    plan = Plan(seed=1, group_size=1, concurrency=1, sampling=Sampling())
+
     async def make_one() -> Rollout:
-        with memcore.Store.in_memory() as store:
-            return await rollout(
-                store,
-                instance,
-                policy,
-                await policy.describe(),
-                setting,
-                place or Place(seed=1, step=0, group=0, index=0),
-                Sampling(),
-            )
+        (one,) = await rollouts(policy, await policy.describe(), setting, [(instance, where)], plan)
+        return one
 
     return asyncio.run(make_one())

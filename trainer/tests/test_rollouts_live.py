@@ -14,7 +14,7 @@ from memalpha.api.policy.v1alpha1.policy_service_pb2 import (
     PolicyIdentity,
     WeightProbe,
 )
-from memalpha.errors import ConflictError, UnavailableError, make
+from memalpha.errors import ConflictError, InternalError, UnavailableError, make
 from memalpha.policy.checks import checked_generate
 from memalpha.tasks.ledger import ledger
 from memalpha_trainer.rollouts import live
@@ -33,8 +33,11 @@ class Away(SeededPolicy):
         self.left = outages
         self.loads: list[int] = []
         self.restarts_at: int | None = None
+        self.dies_at: int | None = None
+        self.asked = 0
 
     def _door(self) -> None:
+        self.asked += 1
         self.left -= 1
         if self.left >= 0:
             raise make(UnavailableError, "UNAVAILABLE", "gone for a moment")
@@ -51,6 +54,9 @@ class Away(SeededPolicy):
 
     async def generate(self, request: GenerateRequest) -> Completion:
         """Is started again at one of its completions, with the weights that it began with."""
+        if self.dies_at is not None and len(self.requests) >= self.dies_at:
+            self.left = 1000
+            self._door()
         if len(self.requests) == self.restarts_at:
             self.restarts_at, self._version = None, 1
         return await super().generate(checked_generate(request, await self._described()))
@@ -97,6 +103,25 @@ def test_a_service_that_stays_away_is_an_error(source: Any) -> None:
         made.publish(weights(2))
     with pytest.raises(UnavailableError):
         made.collect(0)
+
+
+@pytest.mark.parametrize("asked", ["publish", "collect", "in the middle"])
+def test_a_service_that_nobody_starts_again_is_not_waited_for(source: Any, asked: str) -> None:
+    made, policy = source
+    gone = make(InternalError, "POLICY_DIED", "the policy service has ended")
+
+    def require_alive() -> None:
+        raise gone
+
+    made._require_alive = require_alive
+    if asked == "in the middle":
+        policy.dies_at = 3
+    else:
+        policy.left = 1000
+    with pytest.raises(InternalError, match="has ended"):
+        made.publish(weights(2)) if asked == "publish" else made.collect(0)
+    # Each of two rollouts finds out once, beside the question how the policy is.
+    assert policy.asked <= 3
 
 
 def test_a_service_that_was_started_again_gets_its_weights_again(source: Any) -> None:

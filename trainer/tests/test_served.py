@@ -1,12 +1,14 @@
 """A policy service that a run finds running: whether it can write for this run, before anything is spent."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from memalpha.api.policy.v1alpha1.policy_service_pb2 import GetPolicyResponse, PolicyIdentity
-from memalpha.errors import ConflictError
+from memalpha.errors import ConflictError, InternalError
 from memalpha.policy.checkpoint import Manifest, Training, seal
 from memalpha_trainer import served
 from memalpha_trainer.config import Config
@@ -108,3 +110,18 @@ def test_a_resumed_run_takes_a_service_that_is_no_further_than_itself(
     else:
         with pytest.raises(ConflictError, match="needs versions 3 to 13"):
             check_running("host:1", tmp_path, 10)
+
+
+def test_a_service_that_was_started_and_has_ended_is_told_with_the_end_of_its_log(tmp_path: Path) -> None:
+    log = tmp_path / "policy.log"
+    log.write_text("out of memory\n")
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        service = served.Service("host:1", process, log)
+        # The control: while it lives, and of a service that was not started here, nothing is known.
+        service.require_alive()
+        served.Service("host:1").require_alive()
+        process.kill()
+        process.wait()
+    with pytest.raises(InternalError, match=r"(?s)status -9.*out of memory") as caught:
+        service.require_alive()
+    assert caught.value.reason == "POLICY_DIED"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import groupby
 from numbers import Real
 
@@ -24,7 +23,6 @@ from memalpha.errors import InvalidInputError, make
 from memalpha.tasks.instance import Instance
 from memalpha.tasks.memorized import Memorized, memorize
 from memalpha_trainer.records import Answered, ChunkSample, Rollout, Span
-from memalpha_trainer.rollouts.patience import patiently
 from memalpha_trainer.rollouts.policy import RolloutPolicy, Sampling
 from memalpha_trainer.rollouts.readers import Reader
 from memalpha_trainer.rollouts.trace import Trace, stream_tokens
@@ -83,23 +81,8 @@ async def rollout(
         version: Of the oldest weights that may write it.
 
     Raises:
-        MemalphaError: Policy, memory or reader answered with an error, or could not be had at any try.
+        MemalphaError: Policy, memory or reader answered with an error, or could not be had.
     """
-    return await patiently(
-        partial(_rollout, store, instance, policy, description, setting, place, sampling, version)
-    )
-
-
-async def _rollout(
-    store: memcore.Store,
-    instance: Instance,
-    policy: Policy,
-    description: GetPolicyResponse,
-    setting: Setting,
-    place: Place,
-    sampling: Sampling,
-    version: int,
-) -> Rollout:
     seeds = (place.seed, place.step, place.group, place.index)
     ours = RolloutPolicy(policy, description, seeds, sampling, version)
     done = await memorize(store, instance, ours, setting.agent, setting.bank)

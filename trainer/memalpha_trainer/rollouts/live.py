@@ -86,11 +86,16 @@ class LiveRollouts:
         plan: Plan,
         progress: Progress = lambda done, of: None,
         reader_address: str = "",
+        require_alive: Callable[[], None] = lambda: None,
     ) -> None:
-        """Over the policy services at `host:port`; without a reader's, the writer answers. Sends nothing."""
+        """Over the policy services at `host:port`; without a reader's, the writer answers. Sends nothing.
+
+        A service that is not to be had is waited for, unless `require_alive` raises.
+        """
         self._streams = streams
         self._plan = plan
         self._progress = progress
+        self._require_alive = require_alive
         self._weights: Weights | None = None
         # A gRPC channel belongs to the loop that it was made in.
         self._runner = asyncio.Runner()
@@ -122,7 +127,16 @@ class LiveRollouts:
             for index in range(self._plan.group_size)
         ]
         policy = _Reloading(self._client, self._ready)
-        return await rollouts(policy, description, self._setting, places, self._plan, self._progress, version)
+        return await rollouts(
+            policy,
+            description,
+            self._setting,
+            places,
+            self._plan,
+            self._progress,
+            version,
+            self._require_alive,
+        )
 
     async def _ready(self) -> GetPolicyResponse:
         """The policy, once it serves the weights that were published; one that was restarted gets them again.
@@ -130,12 +144,12 @@ class LiveRollouts:
         Raises:
             ConflictError: POLICY_VERSION_DIFFERS.
         """
-        description = await patiently(self._client.describe)
+        description = await patiently(self._client.describe, self._require_alive)
         if self._weights is None:
             return description
         if description.policy.policy_version < self._weights.version:
             await self._load(self._weights)
-            description = await patiently(self._client.describe)
+            description = await patiently(self._client.describe, self._require_alive)
         served, wanted = description.policy.policy_version, self._weights.version
         if served != wanted:
             message = (
@@ -150,7 +164,7 @@ class LiveRollouts:
         request = LoadWeightsRequest(
             policy_version=weights.version, path=str(weights.folder.resolve()), probe=weights.probe
         )
-        await patiently(partial(self._client.load_weights, request))
+        await patiently(partial(self._client.load_weights, request), self._require_alive)
 
 
 async def rollouts(
@@ -161,11 +175,12 @@ async def rollouts(
     plan: Plan,
     progress: Progress = lambda done, of: None,
     version: int = 0,
+    require_alive: Callable[[], None] = lambda: None,
 ) -> list[Rollout]:
     """Rollouts of instances, in their order, some at once. The first that fails stops the others.
 
     Raises:
-        MemalphaError: As `collect.rollout`.
+        MemalphaError: As `collect.rollout`, at the last try; or what `require_alive` raised.
     """
     turns = asyncio.Semaphore(plan.concurrency)
     done = 0
@@ -174,9 +189,10 @@ async def rollouts(
         nonlocal done
         async with turns:
             with memcore.Store.in_memory() as store:
-                made = await rollout(
-                    store, instance, policy, description, setting, place, plan.sampling, version
+                work = partial(
+                    rollout, store, instance, policy, description, setting, place, plan.sampling, version
                 )
+                made = await patiently(work, require_alive)
         done += 1
         progress(done, len(places))
         return made

@@ -17,17 +17,22 @@ _SECONDS = 600.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 
 
-async def patiently(work: Callable[[], Awaitable[T]]) -> T:
+async def patiently(work: Callable[[], Awaitable[T]], require_alive: Callable[[], None] = lambda: None) -> T:
     """What the work returns; it must do no harm where it is done twice.
 
+    Args:
+        work: What needs the service.
+        require_alive: Raises if the service is one that nobody starts again.
+
     Raises:
-        MemalphaError: What the last try raised, or any try for another reason.
+        MemalphaError: What the last try raised, any try for another reason, or what `require_alive` raised.
     """
     backoff, left, failures = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE), _SECONDS, 0
     while True:
         try:
             return await work()
         except (UnavailableError, BusyError):
+            require_alive()
             if left <= 0:
                 raise
         pause = min(backoff.pause(failures), left)

@@ -44,8 +44,8 @@ def measured(model: Path, say: Say) -> bool:
 async def _measured(config: Config, model: Path) -> list[Gate]:
     with TemporaryDirectory() as scratch:
         here = Path(scratch)
-        with served(config, model, here, here / "policy.log") as address:
-            async with AsyncPolicyClient.connect(address) as policy:
+        with served(config, model, here, here / "policy.log") as service:
+            async with AsyncPolicyClient.connect(service.address) as policy:
                 return await entry(policy, tasks.setting(config, policy))
 
 

@@ -25,7 +25,7 @@ from memalpha_trainer.rollouts.policy import Sampling
 from memalpha_trainer.rollouts.source import RolloutSource
 from memalpha_trainer.runs import lines
 from memalpha_trainer.runs.lines import JsonLines
-from memalpha_trainer.served import served, with_own_service
+from memalpha_trainer.served import Service, served, with_own_service
 from memalpha_trainer.warmstart.schedule import Row, Schedule
 
 KEPT = 2
@@ -58,8 +58,8 @@ def imitate_best(
         return out
     folder.mkdir(parents=True, exist_ok=True)
     config = with_own_service(config)
-    with served(config, warm, folder, folder / "policy.log") as address:
-        source = _source(config, address)
+    with served(config, warm, folder, folder / "policy.log") as service:
+        source = _source(config, service)
         try:
             chosen = sampled(config, source, folder / "best.jsonl", progress)
         finally:
@@ -112,7 +112,8 @@ def _ids(rollout: Rollout) -> list[Ids]:
     return [(each.prompt_ids, each.completion_ids) for each in rollout.samples if each.finished]
 
 
-def _source(config: Config, address: str) -> LiveRollouts:
+def _source(config: Config, service: Service) -> LiveRollouts:
     sampling = Sampling(config.rollouts.temperature, config.agent.max_new_tokens)
     plan = Plan(config.seed, config.rollouts.group_size, config.rollouts.concurrency, sampling)
-    return LiveRollouts(address, tasks.task(config).streams, partial(tasks.setting, config), plan)
+    streams, setting = tasks.task(config).streams, partial(tasks.setting, config)
+    return LiveRollouts(service.address, streams, setting, plan, require_alive=service.require_alive)
