@@ -3,6 +3,11 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 buf := "npx --yes @bufbuild/buf@1.75.0"
 protos := "memalpha/api/memory/v1alpha1/memory.proto memalpha/api/memory/v1alpha1/memory_service.proto memalpha/api/agent/v1alpha1/agent_service.proto memalpha/api/policy/v1alpha1/policy_service.proto memalpha/api/trainer/v1alpha1/trainer_service.proto"
 run := "uv run --locked"
+# What runs a model has environments of its own: it is large, and vLLM for a CPU and for GPUs do not go together.
+with_train := "UV_PROJECT_ENVIRONMENT=target/venv-train " + run + " --group train"
+with_vllm_cpu := "UV_PROJECT_ENVIRONMENT=target/venv-vllm " + run + " --group vllm"
+with_vllm_gpu := "UV_PROJECT_ENVIRONMENT=target/venv-gpu " + run + " --group vllm-gpu"
+with_vllm := if env('MEMALPHA_POLICY__DEVICE', 'cpu') == "cpu" { with_vllm_cpu } else { with_vllm_gpu }
 
 # List the recipes
 default:
@@ -16,12 +21,12 @@ demo *FILE:
 # Train a policy: just train --config trainer/configs/bandit.toml
 [group('use')]
 train *ARGS:
-    UV_PROJECT_ENVIRONMENT=target/venv-train {{ run }} --no-group dev --group train python trainer/run.py {{ ARGS }}
+    {{ with_train }} --no-group dev python trainer/run.py {{ ARGS }}
 
-# Start memory, policy and agent; Ctrl-C stops them
+# Start memory, policy and agent; Ctrl-C stops them. `--policy transformers` and `--policy vllm` install what they need first
 [group('use')]
 up *ARGS:
-    {{ run }} --no-group dev memalpha up {{ ARGS }}
+    {{ if ARGS =~ '--policy[ =]vllm' { with_vllm } else if ARGS =~ '--policy[ =]transformers' { with_train } else { run } }} --no-group dev memalpha up {{ ARGS }}
 
 # Build the Rust core and install everything into .venv
 [group('develop')]
@@ -48,17 +53,17 @@ test-clients:
 # Engines that run a language model, and training, in an environment of their own; installs torch
 [group('develop')]
 test-models *ARGS:
-    UV_PROJECT_ENVIRONMENT=target/venv-train {{ run }} --group train pytest -q -m "not long" services/tests/policy trainer/tests evals/tests/test_seed_table_models.py {{ ARGS }}
+    {{ with_train }} pytest -q -m "not long" services/tests/policy trainer/tests evals/tests/test_seed_table_models.py {{ ARGS }}
 
 # The vllm engine on a CPU, in an environment of its own; installs vLLM and torch
 [group('develop')]
 test-vllm *ARGS:
-    UV_PROJECT_ENVIRONMENT=target/venv-vllm {{ run }} --group vllm pytest -q services/tests/policy -k vllm {{ ARGS }}
+    {{ with_vllm_cpu }} pytest -q services/tests/policy -k vllm {{ ARGS }}
 
 # Engines that run a language model, on a GPU; installs vLLM for GPUs
 [group('develop')]
 test-gpu *ARGS:
-    MEMALPHA_TEST_DEVICE=cuda UV_PROJECT_ENVIRONMENT=target/venv-gpu {{ run }} --group vllm-gpu pytest -q services/tests/policy {{ ARGS }}
+    MEMALPHA_TEST_DEVICE=cuda {{ with_vllm_gpu }} pytest -q services/tests/policy {{ ARGS }}
 
 # Crash and property tests with many more seeds, policy services under fire, and training by several ranks
 [group('develop')]
@@ -128,17 +133,17 @@ bench *ARGS:
 # What engines say of their own tokens, against a full pass; writes docs/policy/DATE.json
 [group('measure')]
 bench-parity:
-    UV_PROJECT_ENVIRONMENT=target/venv-vllm {{ run }} --group vllm python services/benches/parity.py --out docs/policy/$(date -u +%F).json
+    {{ with_vllm_cpu }} python services/benches/parity.py --out docs/policy/$(date -u +%F).json
 
 # Many banks through one engine: how busy it is kept, and what the agent costs; writes docs/policy.md
 [group('measure')]
 bench-agent *ARGS:
-    UV_PROJECT_ENVIRONMENT=target/venv-vllm {{ run }} --group vllm python services/benches/agent.py {{ ARGS }}
+    {{ with_vllm_cpu }} python services/benches/agent.py {{ ARGS }}
 
 # Training over both engines, from a checkpoint of `memalpha-trainer warm`; writes docs/policy.md
 [group('measure')]
 bench-engines *ARGS:
-    UV_PROJECT_ENVIRONMENT=target/venv-vllm {{ run }} --group vllm --group train python trainer/benches/engines.py {{ ARGS }}
+    {{ with_vllm_cpu }} --group train python trainer/benches/engines.py {{ ARGS }}
 
 # Scripted writers on the ledger, by length; writes docs with --write-docs
 [group('measure')]

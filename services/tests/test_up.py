@@ -17,6 +17,7 @@ import pytest
 from memalpha import app, config, up
 from memalpha.api.agent.v1alpha1 import agent_service_pb2 as pb
 from memalpha.errors import ConflictError, InvalidInputError
+from memalpha.policy.local import libraries
 from memalpha.up.ports import owner
 from memalpha.up.screen import Screen, readable
 
@@ -172,6 +173,16 @@ def test_a_service_that_there_is_not_is_refused(tmp_path) -> None:
         InvalidInputError, match="only: must be one of memory, policy, agent; it is 'memmory'"
     ):
         up.run(config.load(data_dir=tmp_path), only=["memmory"])
+
+
+def test_an_engine_that_is_not_installed_is_refused_before_anything_starts(tmp_path, monkeypatch) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    settings = config.load(policy_engine="vllm", policy={"model": str(tmp_path)}, data_dir=tmp_path / "data")
+    monkeypatch.setattr(libraries, "find_spec", lambda _name: None)
+    with pytest.raises(InvalidInputError, match="needs vllm") as caught:
+        up.run(settings)
+    assert caught.value.reason == "ENGINE_NOT_INSTALLED"
+    assert not (tmp_path / "data").exists()
 
 
 def test_a_data_folder_that_cannot_be_made_is_refused(tmp_path) -> None:

@@ -1,9 +1,9 @@
 """The services as one thing that starts, runs and stops.
 
-Ports, and what the model's checkpoint says, are looked at before anything starts. Services start in order of
-dependency, memory and policy before the agent, and count as ready when each says so over
-`grpc.health.v1`. From then on they live and die together: a signal stops all of them cleanly, a second one
-at once, and one that ends by itself takes the rest down.
+Ports, the engine's libraries, and what the model's checkpoint says, are looked at before anything starts.
+Services start in order of dependency, memory and policy before the agent, and count as ready when each says
+so over `grpc.health.v1`. From then on they live and die together: a signal stops all of them cleanly, a
+second one at once, and one that ends by itself takes the rest down.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from pathlib import Path
 from memalpha.client.health import Name, check
 from memalpha.config import Settings, split_address
 from memalpha.errors import ConflictError, InvalidInputError, MemalphaError, UnavailableError, make
+from memalpha.policy.local import libraries
 from memalpha.services.serving import check_address
 from memalpha.up.child import Child, open_log
 from memalpha.up.fit import fitted
@@ -44,6 +45,7 @@ def run(settings: Settings, *, only: Sequence[str] = (), json_output: bool = Fal
 
     Raises:
         InvalidInputError: UNKNOWN_SERVICE, DATA_DIR_NOT_USABLE, NON_LOOPBACK_ADDRESS or ADDRESS_NOT_USABLE.
+        InvalidInputError: ENGINE_NOT_INSTALLED.
         InvalidInputError, UnsupportedError: What `fitted` says of the policy's model.
         ConflictError: ADDRESS_IN_USE; it names the process that has the port, if that can be found out.
         UnavailableError: SERVICE_NOT_READY.
@@ -52,6 +54,7 @@ def run(settings: Settings, *, only: Sequence[str] = (), json_output: bool = Fal
     screen = Screen(json_output=json_output)
     if "policy" in names:
         settings, taken = fitted(settings, with_agent="agent" in names)
+        libraries.check_installed(settings.policy_engine)
         screen.taken(settings.policy.model, taken)
     settings = _with_ports(settings, names)
     for name in names:

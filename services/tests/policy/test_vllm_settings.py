@@ -36,7 +36,7 @@ def test_sums_that_depend_on_no_batch_are_not_promised(folder) -> None:
 
 
 def test_vllm_that_is_not_installed_is_named_with_its_extras(folder, monkeypatch) -> None:
-    monkeypatch.setattr(process, "find_spec", lambda _name: None)
+    monkeypatch.setattr(libraries, "find_spec", lambda _name: None)
     assert refusal(folder) == "ENGINE_NOT_INSTALLED"
 
 

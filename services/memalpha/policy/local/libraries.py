@@ -28,16 +28,34 @@ tokenizers: Any = Library("tokenizers")
 safetensors: Any = Library("safetensors.torch")
 
 
+# What an engine is made of, and the extra that installs it.
+_NEEDS = {
+    "transformers": (("torch", "transformers"), "pip install 'memalpha[transformers]'"),
+    "vllm": (("vllm",), "pip install 'memalpha[policy-gpu]', or [policy-cpu]"),
+}
+
+
+def check_installed(engine: str) -> None:
+    """Finds an engine's libraries without loading them.
+
+    Raises:
+        InvalidInputError: ENGINE_NOT_INSTALLED.
+    """
+    names, how = _NEEDS.get(engine, ((), ""))
+    for name in names:
+        if find_spec(name) is None:
+            here = f"in a checkout, `just up --policy {engine}`"
+            message = f"policy engine {engine} needs {name}: {how}; {here}"
+            raise make(InvalidInputError, "ENGINE_NOT_INSTALLED", message, library=name)
+
+
 def prepare(threads: int) -> None:
     """Makes the libraries ready: that many threads, and nothing printed.
 
     Raises:
         InvalidInputError: ENGINE_NOT_INSTALLED.
     """
-    for name in ("torch", "transformers"):
-        if find_spec(name) is None:
-            message = f"policy engine transformers needs {name}: pip install 'memalpha[transformers]'"
-            raise make(InvalidInputError, "ENGINE_NOT_INSTALLED", message, library=name)
+    check_installed("transformers")
     # Spinning threads of several processes on few cores cost ten times what they bring. OpenMP reads this
     # when torch is loaded.
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))

@@ -12,7 +12,6 @@ import threading
 from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -81,9 +80,7 @@ def prepare(settings: PolicySettings) -> None:
     Raises:
         InvalidInputError: ENGINE_NOT_INSTALLED.
     """
-    if find_spec("vllm") is None:
-        message = "policy engine vllm needs vllm: pip install 'memalpha[policy-gpu]', or [policy-cpu]"
-        raise make(InvalidInputError, "ENGINE_NOT_INSTALLED", message, library="vllm")
+    libraries.check_installed("vllm")
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     os.environ[OWNER] = str(os.getpid())
