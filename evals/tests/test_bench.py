@@ -7,7 +7,7 @@ import pytest
 from fakes_run import dataset
 
 from memalpha.errors import InvalidInputError
-from memalpha_evals.bench import lockstep, long, scheduling, stub
+from memalpha_evals.bench import bars, lockstep, long, scheduling, stub
 from memalpha_evals.bench.stub import Latencies
 from memcore import count_tokens
 
@@ -61,3 +61,27 @@ def test_a_long_conversation_is_memorized_and_asked(tmp_path):
     assert found["built_calls"] == found["chunks"] > 6
     assert found["stored_tokens"] > 0
     assert found["peak_mb"] > 10
+
+
+def test_a_bar_that_is_missed_is_said_and_one_that_is_just_met_is_not():
+    def verdicts(cpu=0.3, used=0.9, chain=0.95):
+        found = {"limited": {"utilisation": used}, "unlimited": {"of_chain_bound": chain}}
+        over = {"slots": 256, "cpu_ms_per_call": cpu}
+        content = {"slots": 32, "latencies": {"log-normal": found}, "overhead": over}
+        return [bar.row()[-1] for bar in bars.of_scheduler(content)]
+
+    assert verdicts() == ["met", "met", "met"]
+    assert verdicts(cpu=0.31) == [bars.MISSED, "met", "met"]
+    assert verdicts(used=0.89) == ["met", bars.MISSED, "met"]
+    assert verdicts(chain=0.94) == ["met", "met", bars.MISSED]
+
+
+def test_a_longer_conversation_may_take_longer():
+    def met(**changes):
+        usual = {"tokens": 1_000_000, "questions": 100, "seconds": 119.0, "peak_mb": 900.0, "failed": 0}
+        return [bar.met for bar in bars.of_long(usual | changes)]
+
+    assert met() == [True, True, True]
+    assert met(seconds=121.0, tokens=2_000_000) == [True, True, True]
+    assert met(seconds=121.0, tokens=10_000) == [False, True, True]
+    assert met(peak_mb=1001.0, failed=1) == [True, False, False]
