@@ -90,6 +90,17 @@ def test_a_ledger_may_have_any_length() -> None:
         suites.load("ledger-61x")
 
 
+def test_a_context_may_have_any_number_of_documents() -> None:
+    assert [SUITES["hotpotqa-100k"].folder, SUITES["hotpotqa-100k"].protocol] == [
+        suites.named("hotpotqa-6400docs").folder,
+        suites.named("hotpotqa-6400docs").protocol,
+    ]
+    with pytest.raises(DatasetError, match="at least one document"):
+        suites.named("2wiki-0docs")
+    with pytest.raises(DatasetError, match="suite must be one of"):
+        suites.named("wikipedia-6400docs")
+
+
 def test_a_draw_takes_questions_at_random_and_keeps_their_ids(tmp_path) -> None:
     path = locomo(tmp_path / "locomo10.json", *(f"conv-{number}" for number in range(10)))
     whole = suites.load("locomo", path)

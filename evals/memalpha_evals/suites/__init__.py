@@ -11,12 +11,12 @@ from memalpha_evals.datasets.draws import Draw, drawn
 from memalpha_evals.suites.benchmarks import BENCHMARKS
 from memalpha_evals.suites.conversations import CONVERSATIONS
 from memalpha_evals.suites.model import VARIABLE, Protocol, Suite
-from memalpha_evals.suites.passages import LEDGER, PASSAGES, ledger
+from memalpha_evals.suites.passages import LEDGER, PASSAGE_SET, PASSAGES, among, ledger
 
 __all__ = ["SUITES", "VARIABLE", "Protocol", "Suite", "load", "named", "present"]
 
 SUITES: Mapping[str, Suite] = {suite.name: suite for suite in (*CONVERSATIONS, *PASSAGES, *BENCHMARKS)}
-"""Every suite by its name. A ledger may have any length, `ledger-1x` to `ledger-60x`."""
+"""Every suite by its name. Any length may be named: `ledger-1x` to `ledger-60x`, `hotpotqa-6400docs`."""
 
 
 def named(name: str) -> Suite:
@@ -31,6 +31,10 @@ def named(name: str) -> Suite:
         if 1 <= int(match[1]) <= MOST_UNITS:
             return ledger(int(match[1]))
         raise DatasetError(f"a ledger is from ledger-1x to ledger-{MOST_UNITS}x long, not {name}")
+    if match := PASSAGE_SET.fullmatch(name):
+        if int(match[2]) >= 1:
+            return among(match[1], int(match[2]))
+        raise DatasetError(f"a context has at least one document, not as in {name}")
     raise DatasetError(f"suite must be one of {', '.join(SUITES)}, not {name!r}")
 
 
@@ -38,7 +42,7 @@ def load(name: str, data: Path | None = None, *, draw: Draw | None = None) -> Da
     """Reads a suite's data set; it bears the suite's name.
 
     Args:
-        name: One of `SUITES`, or `ledger-NNx`.
+        name: One of `SUITES`, or `ledger-NNx`, or `SET-NNdocs`.
         data: The file, or the folder that it lies in; None: below the folder that MEMALPHA_DATA names.
         draw: How much of it; None: as the suite's protocol says.
 

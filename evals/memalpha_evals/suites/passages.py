@@ -9,6 +9,7 @@ from memalpha_evals.datasets.passage_sets import SETS, Set
 from memalpha_evals.suites.model import Ask, Layout, Protocol, Suite, fitting
 
 LEDGER = re.compile(r"ledger-(\d{1,3})x")
+PASSAGE_SET = re.compile(rf"({'|'.join(SETS)})-(\d{{1,6}})docs")
 
 _FILES = {
     "hotpotqa": ("hotpotqa", "hotpot_dev_distractor*.json*"),
@@ -32,13 +33,23 @@ def ledger(units: int) -> Suite:
     return Suite(f"ledger-{units}x", about, "Apache-2.0", "", (layout,), Protocol(budget=1024))
 
 
+def among(name: str, count: int) -> Suite:
+    """A set's questions, each among so many documents; `name` is one of `SETS`."""
+    return _among(SETS[name], f"{count}docs", count, f"{name} among {count} documents")
+
+
 def _length(which: Set, length: str, count: int) -> Suite:
+    return _among(
+        which, length, count, f"{which.name} among {count} documents, nominally {length.upper()} tokens"
+    )
+
+
+def _among(which: Set, length: str, count: int, about: str) -> Suite:
     folder, pattern = _FILES[which.name]
 
     def read(ask: Ask) -> Dataset:
         return documents.read(which, ask.paths[0], count, ask.draw, _beyond(which, ask))
 
-    about = f"{which.name} among {count} documents, nominally {length.upper()} tokens"
     layouts = (Layout((pattern,), read), Layout((_FLASHRAG,), read))
     return Suite(f"{which.name}-{length}", about, which.licence, folder, layouts, _MEMOCR)
 
