@@ -1,4 +1,4 @@
-"""What cells say together, fixed before any was run: which rows there are, which differences are claimed.
+"""What cells say together, fixed before those of `reports/pilot.md` were run: which rows, which differences.
 
 A row's scores are the answers of all its cells on the same held-out streams; it lies between the empty memory
 (0) and the oracle (1). Differences are paired, stream by stream and seed by seed. A bootstrap draws whole
