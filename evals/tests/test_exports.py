@@ -7,6 +7,7 @@ import sys
 import time
 import zipfile
 from dataclasses import replace
+from urllib.parse import quote
 from urllib.request import urlopen
 
 import pytest
@@ -180,7 +181,7 @@ def test_a_log_has_no_path_of_this_machine(run, tmp_path) -> None:
         assert all(kept in text for kept in ("https://example.org/a/b", "and/or", "locomo10.json"))
 
 
-def test_inspects_viewer_serves_the_logs(logs) -> None:
+def test_inspects_viewer_opens_a_log(logs) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -188,12 +189,17 @@ def test_inspects_viewer_serves_the_logs(logs) -> None:
     command = [sys.executable, "-m", "inspect_ai", "view", "start", "--log-dir", folder, "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as viewer:
         try:
-            served = _get(f"http://127.0.0.1:{port}/api/logs", viewer)
             page = _get(f"http://127.0.0.1:{port}/", viewer)
+            listed = json.loads(_get(f"http://127.0.0.1:{port}/api/logs", viewer))
+            [name] = [each["name"] for each in listed["files"] if each["name"].endswith("memalpha.eval")]
+            opened = json.loads(_get(f"http://127.0.0.1:{port}/api/logs/{quote(name, safe='')}", viewer))
         finally:
             viewer.terminate()
-    assert b"memalpha.eval" in served
     assert b"<html" in page
+    questions = {
+        sample["messages"][-2]["content"] for sample in opened["samples"] if len(sample["messages"]) > 1
+    }
+    assert "Where does Bo swim, 0?" in questions
 
 
 def _get(url: str, viewer: subprocess.Popen) -> bytes:
