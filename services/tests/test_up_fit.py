@@ -111,6 +111,18 @@ def test_another_choice_is_refused_by_name(tmp_path, name, value, said) -> None:
     assert not (tmp_path / "memalpha-data").exists()
 
 
+@pytest.mark.parametrize("engine", ["extractive", "transformers"])
+def test_calls_are_not_guided_where_an_engine_cannot(tmp_path, engine) -> None:
+    folder = checkpoint(tmp_path / "m", form="hermes", prompt=digest("short", "hermes"))
+    with pytest.raises(
+        UnsupportedError, match=f"guided_calls must be off .* {engine} has no grammars"
+    ) as caught:
+        fitted(settings(folder, engine, guided_calls=True))
+    assert caught.value.reason == "CALLS_NOT_GUIDED"
+    fitted(settings(folder, engine, guided_calls=True), with_agent=False)
+    fitted(settings(folder, "vllm", guided_calls=True))
+
+
 def test_a_prompt_that_no_pack_here_has_must_be_named(tmp_path) -> None:
     folder = checkpoint(tmp_path / "m", prompt="ab" * 32)
     with pytest.raises(

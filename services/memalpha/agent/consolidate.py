@@ -23,6 +23,7 @@ from uuid import uuid4
 from memalpha.agent import checks, packs, wire
 from memalpha.agent.backoff import Backoff
 from memalpha.agent.fit import check_bank, check_consolidation
+from memalpha.agent.guided import call_list
 from memalpha.agent.operations import cut, operations
 from memalpha.agent.prompts import Prompt, render_consolidation
 from memalpha.agent.protocols import Completion, MemoryBackend, Policy
@@ -177,13 +178,15 @@ class Consolidator:
         self, snapshot: Snapshot, ids: Sequence[int], description: GetPolicyResponse
     ) -> _Decision:
         form = wire.get(description.wire_format)
-        prompt = render_consolidation(snapshot.view(ids), form, self._pack)
+        view = snapshot.view(ids)
+        prompt = render_consolidation(view, form, self._pack)
         seen = snapshot.state(ids)
         if len(prompt.aliases) < 2:
             return _Decision(seen, prompt, None, [])
         can_halve = len(ids) >= _LEAST_TO_HALVE
         try:
-            completion = await self._generate(prompt, description, can_halve=can_halve)
+            schema = call_list(view, prompt.aliases) if self._settings.guided_calls else ""
+            completion = await self._generate(prompt, description, schema, can_halve=can_halve)
         except OutOfRangeError as too_long:
             if can_halve:
                 raise _TooLong from None
@@ -197,14 +200,15 @@ class Consolidator:
         return _Decision(seen, prompt, completion, chosen, _objection(chosen, prompt))
 
     async def _generate(
-        self, prompt: Prompt, description: GetPolicyResponse, *, can_halve: bool
+        self, prompt: Prompt, description: GetPolicyResponse, schema: str, *, can_halve: bool
     ) -> Completion:
         context, most = description.max_context_tokens, self._settings.max_new_tokens
         most = min(most, context // 4) if context else most
         ours = self._settings.most_prompt_tokens if can_halve else 0
         require_fit(prompt.messages, most_prompt_tokens(context, most, ours))
         chat = ChatPrompt(messages=prompt.messages, tools_json=prompt.tools_json)
-        sampling = SamplingParams(max_tokens=most, temperature=self._settings.temperature)
+        temperature = self._settings.temperature
+        sampling = SamplingParams(max_tokens=most, temperature=temperature, json_schema=schema)
         request = GenerateRequest(request_id=uuid4().hex, chat=chat, sampling=sampling)
         return await self._patiently(partial(self._policy.generate, request))
 

@@ -10,9 +10,13 @@ from memalpha.agent import wire
 from memalpha.agent.packs import PromptPack
 from memalpha.agent.prompts import core_limit, is_consolidation_readable, is_readable
 from memalpha.agent.settings import AgentSettings
+from memalpha.agent.wire import WireFormat
 from memalpha.api.memory.v1alpha1.memory_pb2 import Bank
 from memalpha.api.policy.v1alpha1.policy_service_pb2 import GetPolicyResponse
 from memalpha.errors import UnsupportedError, make
+
+# Engines that answer UNIMPLEMENTED to a schema; of others the model or its endpoint decides.
+_WITHOUT_GRAMMARS = ("extractive", "transformers")
 
 
 def check_policy(description: GetPolicyResponse, settings: AgentSettings, pack: PromptPack) -> None:
@@ -20,7 +24,8 @@ def check_policy(description: GetPolicyResponse, settings: AgentSettings, pack: 
 
     Raises:
         InvalidInputError: UNKNOWN_WIRE_FORMAT.
-        UnsupportedError: WIRE_FORMAT_MISMATCH, PROMPT_PACK_MISMATCH or POLICY_TRAINED_OTHERWISE.
+        UnsupportedError: WIRE_FORMAT_MISMATCH, PROMPT_PACK_MISMATCH, POLICY_TRAINED_OTHERWISE or
+            CALLS_NOT_GUIDED.
     """
     form = wire.get(description.wire_format)
     policy = description.policy.policy_id
@@ -44,6 +49,8 @@ def check_policy(description: GetPolicyResponse, settings: AgentSettings, pack: 
     _same(policy, "wire_format", trained.wire_format, form.name)
     _same(policy, "prompt_digest", trained.prompt_digest, pack.digest(form))
     _same(policy, "view", trained.view, settings.view_name)
+    if settings.guided_calls:
+        _check_guided(description, form)
 
 
 def check_consolidation(description: GetPolicyResponse, settings: AgentSettings, pack: PromptPack) -> None:
@@ -77,6 +84,19 @@ def check_bank(description: GetPolicyResponse, bank: Bank) -> None:
     trained = description.trained_with.core_token_limit
     policy, here = description.policy.policy_id, core_limit(bank)
     _same(policy, "core_token_limit", str(trained or ""), str(here), f"bank {bank.bank_id}")
+
+
+def _check_guided(description: GetPolicyResponse, form: WireFormat) -> None:
+    """Refuses a policy that would not keep to a schema, or whose calls would not be read from its list."""
+    policy = description.policy.policy_id
+    if description.engine in _WITHOUT_GRAMMARS:
+        message = (
+            f"guided_calls must be off with policy {policy}: engine {description.engine} has no grammars"
+        )
+        raise _unfit("CALLS_NOT_GUIDED", message, policy, engine=description.engine)
+    if not form.reads_lists:
+        message = f"guided_calls must be off with wire format {form.name}, which reads no list of calls"
+        raise _unfit("CALLS_NOT_GUIDED", message, policy, wire_format=form.name)
 
 
 def _same(policy: str, name: str, trained: str, here: str, where: str = "this agent") -> None:

@@ -18,6 +18,7 @@ from uuid import uuid4
 from memalpha.agent import packs, wire
 from memalpha.agent.backoff import Backoff
 from memalpha.agent.fit import check_bank, check_policy
+from memalpha.agent.guided import call_list
 from memalpha.agent.operations import cut, operations
 from memalpha.agent.prompts import Prompt, render_prompt
 from memalpha.agent.protocols import Completion, MemoryBackend, Policy
@@ -206,6 +207,8 @@ class Memorizer:
         ours = self._settings.most_prompt_tokens if can_shrink else 0
         require_fit(attempt.prompt.messages, most_prompt_tokens(context, most, ours))
         sampling = SamplingParams(max_tokens=most, temperature=self._settings.temperature)
+        if self._settings.guided_calls:
+            sampling.json_schema = call_list(attempt.view, attempt.prompt.aliases)
         request = GenerateRequest(
             request_id=uuid4().hex,
             chat=ChatPrompt(messages=attempt.prompt.messages, tools_json=attempt.prompt.tools_json),

@@ -57,6 +57,8 @@ class AgentSettings(BaseModel):
     attempts: int = Field(default=5, ge=1, le=100)
     # Most tokens that the policy may write for one chunk; also what is kept free in its context.
     max_new_tokens: int = Field(default=2048, ge=1, le=65_536)
+    # Whether the policy is held to a schema of the calls that can be carried out; see `guided`.
+    guided_calls: bool = False
     # Seconds between two looks for pending banks that nobody announced.
     poll_seconds: float = Field(default=1.0, gt=0, le=3600)
     # First and longest pause, in seconds, after an outage or a conflict; doubled each time, with jitter.

@@ -1,6 +1,7 @@
 """`doctor`: whether a model can be served here."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,6 +19,9 @@ def doctor(
     ctx: typer.Context,
     model: Annotated[str, typer.Option(help="The checkpoint's folder.", show_default=False)],
     policy: Annotated[str, typer.Option(help="The engine: vllm.")] = "vllm",
+    adapter: Annotated[
+        Path | None, typer.Option(help="Folder of a LoRA adapter on the model.", show_default=False)
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="For another machine: what this one lacks is no fault.")
     ] = False,
@@ -33,7 +37,8 @@ def doctor(
     if policy != "vllm":
         raise UsageError(f"--policy must be vllm, which is all that doctor looks at; it is {policy!r}")
     session: Session = ctx.obj
-    settings = session.settings(policy_engine=policy, policy={"model": model})
+    served = {"model": model} | ({"adapter": adapter} if adapter else {})
+    settings = session.settings(policy_engine=policy, policy=served)
     found = examined(settings, dry_run=dry_run)
     if session.json:
         print_document({"findings": [asdict(each) for each in found]})

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -17,6 +17,11 @@ from memalpha.errors import UnsupportedError, make
 
 CONFIG = "config.json"
 ARCHITECTURES = ("Qwen2ForCausalLM", "Qwen3ForCausalLM", "LlamaForCausalLM")
+
+# What may differ between configurations of one network: notes of libraries, how it is run, and special ids,
+# which a tokenizer's digest stands for.
+_NOTES = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache"}
+_IDS = {"bos_token_id", "eos_token_id", "pad_token_id"}
 
 Count = Annotated[int, Field(gt=0)]
 
@@ -46,6 +51,7 @@ class Architecture(BaseModel):
     intermediate_size: Count | None = None
     vocab_size: Count | None = None
     tie_word_embeddings: bool | None = None
+    quantization_config: dict[str, Any] | None = None
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -76,6 +82,9 @@ class Architecture(BaseModel):
         windows = self.use_sliding_window and not self.layer_types
         if windows or set(self.layer_types or ["full_attention"]) != {"full_attention"}:
             raise not_loaded(folder, "layer_types must be full_attention throughout")
+        if self.quantization_config is not None:
+            rule = "must be unset: weights are served, compared and exchanged as plain numbers"
+            raise not_loaded(folder, f"quantization_config {rule}")
 
     def context(self, most: int | None) -> int | None:
         """Most tokens of prompt and completion, where a setting may say fewer; None: not known."""
@@ -93,6 +102,25 @@ class Architecture(BaseModel):
         layer = 2 * hidden * head * (heads + shared) + 3 * hidden * self.intermediate_size
         tables = 1 if self.tie_word_embeddings else 2
         return Size(layers * layer + tables * self.vocab_size * hidden, 2 * layers * shared * head)
+
+
+def check_alike(folder: Path, found: dict[str, Any], served: dict[str, Any]) -> None:
+    """Refuses a folder whose tensors, alike as they may be, are for another network than the served one.
+
+    Args:
+        folder: of the tensors.
+        found: its configuration, as the library of models reads it.
+        served: that of the served model.
+
+    Raises:
+        UnsupportedError: CONFIG_DIFFERS.
+    """
+    names = (found.keys() | served.keys()) - _NOTES - _IDS
+    wrong = sorted(name for name in names if found.get(name) != served.get(name))
+    if wrong:
+        told = ", ".join(f"{name} is {found.get(name)}, not {served.get(name)}" for name in wrong[:3])
+        message = f"checkpoint {folder}: its {CONFIG} differs from the served model's: {told[:400]}"
+        raise make(UnsupportedError, "CONFIG_DIFFERS", message, path=folder, names=wrong[:10])
 
 
 def not_loaded(folder: Path, reason: str) -> UnsupportedError:

@@ -191,6 +191,19 @@ class Served:
             raise make(InvalidInputError, "PATH_OUTSIDE_ROOT", message, path=shown, root=root)
         return folder
 
+    def named_again(self, request: pb.LoadWeightsRequest) -> Path | None:
+        """The folder in a request for the weights that are served already; None if a probe alone can tell.
+
+        Raises:
+            InvalidInputError: PATH_OUTSIDE_ROOT: there is neither a folder nor a probe.
+        """
+        try:
+            return self.below_root(request.path)
+        except InvalidInputError:
+            if not request.probe.sequences:
+                raise
+            return None
+
     def successor(self, folder: Path) -> Manifest:
         """What a folder of other weights says of itself, if they may be served in this one's place.
 

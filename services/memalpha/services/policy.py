@@ -35,6 +35,8 @@ class PolicyServicer(PolicyServiceServicer):
         # The engine knows better than a number of calls when it is too much; some have to come in to be told.
         bound = engine.capacity if isinstance(engine, BoundedEngine) else 0
         self._completions = Gate(bound + MAX_CALLS)
+        # Scores take their time, and keep nobody from asking who is served or from giving it weights.
+        self._scores = Gate()
         self._questions = Gate()
 
     async def Generate(
@@ -50,7 +52,7 @@ class PolicyServicer(PolicyServiceServicer):
 
     async def Score(self, request: ScoreRequest, context: grpc.aio.ServicerContext) -> ScoreResponse:
         """Scores given tokens, with an engine that can."""
-        async with Answer(self._questions, context):
+        async with Answer(self._scores, context):
             checked = checked_score(request, self._engine.describe())
             return await cast(ScoringEngine, self._engine).score(checked)
 

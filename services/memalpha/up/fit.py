@@ -33,10 +33,12 @@ def fitted(settings: Settings, *, with_agent: bool = True) -> tuple[Settings, Ta
     Raises:
         InvalidInputError: MODEL_NOT_FOUND, MODEL_NOT_NAMED or KEY_NOT_READABLE: there is no such model;
             TRAINED_OTHERWISE: a setting is not what the model was trained with; UNKNOWN_PROMPT_PACK.
-        UnsupportedError: CHECKPOINT_NOT_UNDERSTOOD; or PROMPT_PACK_MISMATCH or WIRE_FORMAT_MISMATCH: prompt
-            pack and wire format do not go together.
+        UnsupportedError: CHECKPOINT_NOT_UNDERSTOOD; PROMPT_PACK_MISMATCH or WIRE_FORMAT_MISMATCH: prompt
+            pack and wire format do not go together; or CALLS_NOT_GUIDED.
     """
     if settings.policy_engine not in _WITH_MODEL:
+        if with_agent and settings.guided_calls:
+            _check_words(settings, None)
         return settings, {}
     trained = _trained(settings)
     taken = _taken(settings, trained, with_agent=with_agent) if trained else {}
@@ -107,7 +109,9 @@ def _pack(settings: Settings, trained: Training) -> Taken:
 def _check_words(settings: Settings, trained: Training | None) -> None:
     """The agent's own check of its policy, as far as that is known before it runs."""
     policy = PolicyIdentity(policy_id=settings.policy.model)
-    description = GetPolicyResponse(policy=policy, wire_format=settings.wire_format)
+    description = GetPolicyResponse(
+        policy=policy, engine=settings.policy_engine, wire_format=settings.wire_format
+    )
     if trained:
         description.trained_with.CopyFrom(trained.message())
     check_policy(description, agent_settings(settings), packs.load(settings.prompt_pack))

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from memalpha.up import cgroup
+
 _QUERY = (
     "nvidia-smi",
     "--query-gpu=index,uuid,name,memory.total,memory.free,driver_version",
@@ -89,7 +91,12 @@ def _bytes(mib: str) -> int | None:
 
 
 def free_memory(table: Path = Path("/proc/meminfo")) -> int | None:
-    """Bytes of memory that are to be had; None where the system does not tell."""
+    """Bytes of memory that are to be had, on the machine and by its groups; None if neither is known."""
+    known = (_available(table), cgroup.left())
+    return min((each for each in known if each is not None), default=None)
+
+
+def _available(table: Path) -> int | None:
     try:
         found = re.search(r"^MemAvailable:\s+(\d+) kB$", table.read_text(), re.MULTILINE)
     except OSError:

@@ -9,11 +9,12 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 import pytest
@@ -24,6 +25,8 @@ from memalpha.api.policy.v1alpha1.policy_service_pb2_grpc import PolicyServiceSt
 Code = grpc.StatusCode
 ALLOWED = (Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED, Code.CANCELLED)
 CLIENTS, LONGEST = 8, 120
+# A call that takes longer than this hangs: an exchange waits for completions of `LONGEST` tokens at most.
+CALL_SECONDS = 240
 
 
 @dataclass
@@ -101,6 +104,12 @@ def _unlike_its_request(stream: Stream) -> Iterator[str]:
         yield "the prompt is another"
 
 
+class Killer(Protocol):
+    """Kills the engine, and returns when it is back; given an exchange, in the midst of that."""
+
+    async def __call__(self, exchange: asyncio.Task[None] | None = None) -> None: ...
+
+
 class Chaos:
     """One service, the folders that it may be given, and what a seed does to it."""
 
@@ -112,7 +121,7 @@ class Chaos:
         *,
         seed: int,
         most: int,
-        kill: Callable[[], Awaitable[None]] | None = None,
+        kill: Killer | None = None,
     ) -> None:
         """Over a stub of the service.
 
@@ -122,18 +131,30 @@ class Chaos:
             weights: What is served at the beginning.
             seed: Of everything.
             most: Completions that the service takes at once.
-            kill: Kills the engine, and returns when it is back; None if it cannot be killed.
+            kill: None if the engine cannot be killed.
         """
         self._stub, self._folders, self._most, self._kill = stub, folders, most, kill
         self.weights = weights
         self.streams: list[Stream] = []
+        # How often each thing was done, and exchanges that a kill has cut off.
+        self._deeds: Counter[str] = Counter()
+        self.cut_off = 0
         self._chance = random.Random(seed)
         # Few prompts, so that keys and values of them are cached when weights change.
         self._prompts = [self._chance.choices(range(3, 500), k=k) for k in (1, 9, 80, 80, 300, 300)]
         self._over = False
 
+    def __str__(self) -> str:
+        """What was done, and how completions ended, in one line."""
+        codes = Counter(stream.code.name for stream in self.streams if stream.code)
+        tables = ", ".join(f"{name} {count}" for name, count in [*self._deeds.items(), *codes.items()])
+        return f"{len(self.streams)} completions; {tables}; {self.cut_off} exchanges cut off"
+
     async def run(self, seconds: float, enough: Callable[[list[Stream]], bool]) -> None:
-        """Until the time is over, everything has been done at least once, and enough has been seen."""
+        """Until the time is over, everything has been done at least once, and enough has been seen.
+
+        A kill that comes too late for its exchange has not been done.
+        """
         clients = [
             asyncio.create_task(self._client(random.Random(self._chance.random()))) for _ in range(CLIENTS)
         ]
@@ -141,7 +162,7 @@ class Chaos:
         try:
             while time.monotonic() - begin < seconds or not rounds or not enough(self.streams):
                 await self._round()
-                rounds += 1
+                rounds += self._kill is None or self.cut_off > 0
         finally:
             self._over = True
             await asyncio.gather(*clients)
@@ -153,6 +174,7 @@ class Chaos:
         for deed in self._chance.sample(deeds, len(deeds)):
             await asyncio.sleep(self._chance.uniform(0.1, 0.5))
             await deed()
+            self._deeds[deed.__name__.strip("_")] += 1
 
     async def _client(self, chance: random.Random) -> None:
         while not self._over:
@@ -167,7 +189,7 @@ class Chaos:
         request = pb.GenerateRequest(tokens=tokens, sampling=sampling, return_tokens=True)
         stream = Stream(request, self.weights.served)
         self.streams.append(stream)
-        call = self._stub.Generate(request)
+        call = self._stub.Generate(request, timeout=CALL_SECONDS)
         try:
             if leaves == 0:
                 await asyncio.sleep(chance.uniform(0, 0.1))
@@ -218,21 +240,21 @@ class Chaos:
         await self._check()
 
     async def _die_loading(self) -> None:
-        """The engine is killed while it is given weights: it is back with those, or with those of before."""
+        """The engine is killed while it takes weights: it is back with those, or with those of before."""
         assert self._kill
         swap = asyncio.create_task(self._swap())
-        await asyncio.sleep(self._chance.uniform(0, 0.2))
-        await self._kill()
+        await self._kill(swap)
         try:
             await swap
         except grpc.aio.AioRpcError as error:
             if error.code() is not Code.UNAVAILABLE:
                 raise
+            self.cut_off += 1
         await self._check()
 
     async def _load(self, number: int, folder: Path, probe: pb.WeightProbe) -> None:
         request = pb.LoadWeightsRequest(policy_version=number, path=str(folder), probe=probe)
-        await self._stub.LoadWeights(request)
+        await self._stub.LoadWeights(request, timeout=CALL_SECONDS)
 
     async def _check(self) -> None:
         described = await self._stub.GetPolicy(pb.GetPolicyRequest())

@@ -1,11 +1,16 @@
-"""The judge of the chaos tests: what a stream may be is no fault, and each thing that may go wrong is one."""
+"""What judges the chaos tests, where each thing that may go wrong is a fault; and what kills in them."""
 
+import asyncio
+import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from memalpha.api.policy.v1alpha1 import policy_service_pb2 as pb
 
+from . import killer
 from .chaos import Code, Stream, Weights, faults
 
 WEIGHTS = Weights({1: Path("one"), 2: Path("two"), 4: Path("one")}, served=4, coming=4)
@@ -79,3 +84,61 @@ def test_what_may_not_happen_is_a_fault(each, said) -> None:
 def test_a_version_that_was_not_served_then_is_a_fault(version, said) -> None:
     cut = stream(piece(pb.PolicyIdentity(policy_version=version), [5]), code=Code.UNAVAILABLE)
     assert any(said in fault for fault in faults([cut], WEIGHTS))
+
+
+@pytest.fixture
+def kills(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Numbers of the processes that a killer kills, none of which there is."""
+    found: list[int] = []
+    monkeypatch.setattr(killer, "running", killer.NAMES.index)
+    monkeypatch.setattr(os, "kill", lambda process, _signal: found.append(process))
+    return found
+
+
+class Engine:
+    """Serves in the order of its states, and from then on."""
+
+    def __init__(self, *states: bool) -> None:
+        self._states = list(states)
+        self._core = SimpleNamespace(down=None)
+
+    @property
+    def serving(self) -> bool:
+        return self._states.pop(0) if self._states else True
+
+
+async def test_a_kill_waits_for_the_take_of_its_exchange_and_for_the_end_of_the_outage(
+    kills, monkeypatch
+) -> None:
+    takes, ended = [], asyncio.Event()
+    process: Any = None
+
+    async def take(_process: Any, _folder: Path, version: int) -> None:
+        takes.append((version, list(kills)))
+        await ended.wait()
+
+    async def exchange() -> None:
+        await asyncio.sleep(0.05)  # checks of the folder come first
+        await killer.Process.take(process, Path(), 2)
+
+    monkeypatch.setattr(killer.Process, "take", take)
+    killing = killer.Killer(Engine(True, False, False), monkeypatch)
+    running = asyncio.create_task(exchange())
+    await killing(running)
+    assert (takes, kills, running.done()) == ([(2, [])], [0], False)
+    ended.set()
+    await running
+    # The worker is next; an exchange that is over is not waited for.
+    monkeypatch.setattr(killing, "_engine", Engine(False))
+    await killing(running)
+    assert kills == [0, 1]
+
+
+@pytest.mark.parametrize(("states", "said"), [((), "not noticed"), ((False,) * 1000, "is down")])
+async def test_an_engine_that_does_not_come_back_in_time_is_told(kills, monkeypatch, states, said) -> None:
+    monkeypatch.setattr(killer, "BACK_SECONDS", 0.1)
+    engine = Engine(*states)
+    engine._core.down = "it is down" if states else None
+    with pytest.raises(pytest.fail.Exception, match=said):
+        await killer.Killer(engine, monkeypatch)()
+    assert kills == [0]

@@ -203,9 +203,10 @@ async def test_weights_are_exchanged_or_said_not_to_be(engine) -> None:
     async with engine() as service:
         made = pb.LoadWeightsRequest(policy_version=1, path="nowhere")
         if service.described.loads_weights:
-            # The served version again: nothing is read, nothing done.
-            reply = await service.client.load_weights(made)
-            assert reply.policy == service.described.policy
+            # The served version again: it stands for the weights that are served, and no folder has these.
+            with pytest.raises(InvalidInputError) as refused:
+                await service.client.load_weights(made)
+            assert refused.value.reason == "PATH_OUTSIDE_ROOT"
         else:
             with pytest.raises(UnsupportedError) as caught:
                 await service.client.load_weights(made)

@@ -70,13 +70,40 @@ async def test_new_weights_are_served_under_their_number(tiny_folder, tmp_path) 
         after = await scores(service)
         assert reply.policy.policy_version == 5
         assert (await service.client.describe()).policy.policy_version == 5
-        # Again: nothing is read, so that the folder may be gone.
-        shutil.rmtree(tmp_path / "new")
         assert (await service.client.load_weights(load(version=5))).policy.policy_version == 5
         with pytest.raises(UnsupportedError, match="version 5 is served") as caught:
             await service.client.load_weights(load(version=4))
     assert caught.value.reason == "POLICY_VERSION_OLD"
     assert after == wanted != before
+
+
+async def test_a_number_that_is_served_stands_for_its_own_weights_alone(tiny_folder, tmp_path) -> None:
+    copied(tiny_folder(seed=1), tmp_path / "new")
+    async with local(tiny_folder(), weights_root=tmp_path) as service:
+        probe = pb.WeightProbe(sequences=sequences(), scores=await scores(service))
+        # Its number may have come with the folder that it was started from.
+        copied(tiny_folder(), tmp_path / "first")
+        await service.client.load_weights(load(version=1, path="first"))
+        error = await refused(service, load(version=1))
+        assert error.reason == "WEIGHTS_DIFFER"
+        # A probe that holds does not make them the same; it is enough where there is no folder.
+        assert (await refused(service, load(version=1, probe=probe))).reason == "WEIGHTS_DIFFER"
+        shutil.rmtree(tmp_path / "new")
+        assert (await refused(service, load(version=1))).reason == "PATH_OUTSIDE_ROOT"
+        await service.client.load_weights(load(version=1, probe=probe))
+
+
+async def test_weights_for_another_network_are_refused(tiny_folder, tmp_path) -> None:
+    folder = copied(tiny_folder(seed=1), tmp_path / "new")
+    found = json.loads((folder / "config.json").read_bytes())
+    async with local(tiny_folder(), weights_root=tmp_path) as service:
+        for config, reason in (({"rms_norm_eps": 0.5}, "CONFIG_DIFFERS"), ({"use_cache": False}, "")):
+            (folder / "config.json").write_text(json.dumps(found | config))
+            seal(folder, TRAINING, policy_version=2)
+            if reason:
+                assert (await refused(service, load())).reason == reason
+        # The control: what is a note alone is no difference.
+        await service.client.load_weights(load())
 
 
 @pytest.mark.parametrize("tied", [True, False])

@@ -1,6 +1,7 @@
 """Adapters that the vllm engine serves, and those that it refuses before anything is started."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from memalpha.api.policy.v1alpha1 import policy_service_pb2 as pb
 from memalpha.config import PolicySettings
 from memalpha.errors import InvalidInputError, MemalphaError, UnsupportedError
 from memalpha.policy.engine import create
-from memalpha.policy.vllm import adapter, files
+from memalpha.policy.vllm import adapter, files, refusals
+from memalpha.policy.vllm.refusals import Case
 
 from .engines import PLACE, serving
 from .test_local_parity import PARITY, full_pass, generated, largest_gap, reference, requests
@@ -53,17 +55,21 @@ def merged(folder: Path, above: Path) -> Any:
     return model
 
 
+def refuse(folder: Path, above: Path, **settings: object) -> None:
+    told = {"model": str(folder), "device": "cpu", "adapter": above, **settings}
+    refusals.RULES["adapter"](Case.read(folder, PolicySettings.model_validate(told)))
+
+
 def refusal(folder: Path, above: Path, **settings: object) -> MemalphaError:
-    checked = PolicySettings.model_validate({"model": str(folder), "adapter": above, **settings})
     with pytest.raises(MemalphaError) as caught:
-        adapter.check(checked, files.shapes(folder))
+        refuse(folder, above, **settings)
     return caught.value
 
 
 def test_an_adapter_that_fits_is_taken_with_the_least_room_that_there_is(tiny_folder, tmp_path) -> None:
     above = made(tiny_folder(), tmp_path / "above")
-    checked = PolicySettings.model_validate({"model": str(tiny_folder()), "adapter": above})
-    adapter.check(checked, files.shapes(tiny_folder()))
+    refuse(tiny_folder(), above)
+    adapter.check_finite(above)
     assert adapter.arguments(above)["max_lora_rank"] == 8
 
 
@@ -90,10 +96,34 @@ def test_an_adapter_of_another_kind_is_refused(tiny_folder, tmp_path, change, sa
 
 
 def test_an_adapter_for_a_larger_model_is_refused(tiny_folder, tmp_path) -> None:
+    above, smaller = made(tiny_folder(), tmp_path / "above"), tmp_path / "smaller"
+    smaller.mkdir()
+    shutil.copy(tiny_folder() / "config.json", smaller)
+    halved = {
+        name: torch.zeros([n // 2 for n in shape]) for name, shape in files.shapes(tiny_folder()).items()
+    }
+    safetensors.save_file(halved, smaller / "model.safetensors")
+    assert "fits no layer" in str(refusal(smaller, above))
+    # Without weights, as in a dry run, nothing is known of misfits.
+    (smaller / "model.safetensors").unlink()
+    refuse(smaller, above)
+
+
+def test_a_file_of_tensors_that_is_none_is_refused_by_name(tiny_folder, tmp_path) -> None:
     above = made(tiny_folder(), tmp_path / "above")
-    halved = {name: tuple(n // 2 for n in shape) for name, shape in files.shapes(tiny_folder()).items()}
-    with pytest.raises(UnsupportedError, match="fits no layer"):
-        adapter.check(PolicySettings.model_validate({"adapter": above}), halved)
+    (above / adapter.TENSORS).write_bytes(b"no tensors at all")
+    error = refusal(tiny_folder(), above)
+    assert error.reason == "ADAPTER_NOT_LOADED"
+    assert f"{adapter.TENSORS} is no safetensors file" in str(error)
+
+
+def test_an_adapter_with_a_number_that_is_none_is_refused(tiny_folder, tmp_path) -> None:
+    above = made(tiny_folder(), tmp_path / "above")
+    tensors = safetensors.load_file(above / adapter.TENSORS)
+    next(iter(tensors.values()))[0, 0] = torch.nan
+    safetensors.save_file(tensors, above / adapter.TENSORS)
+    with pytest.raises(UnsupportedError, match="not finite"):
+        adapter.check_finite(above)
 
 
 def test_a_folder_without_an_adapter_is_refused(tiny_folder, tmp_path) -> None:
@@ -114,6 +144,7 @@ def test_an_engine_that_would_leave_an_adapter_out_refuses_it(tmp_path, engine) 
     assert caught.value.reason == "INVALID_SETTING"
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.filterwarnings("ignore")
 async def test_all_that_is_written_and_scored_is_by_the_adapter(tiny_folder, tmp_path, vllm_core) -> None:

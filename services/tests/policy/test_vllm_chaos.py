@@ -5,7 +5,6 @@ MEMALPHA_TEST_SECONDS says for how long at least; by default, until everything h
 
 import asyncio
 import os
-import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -22,6 +21,7 @@ from memalpha.transport import AsyncEmbeddedTransport
 
 from .chaos import Chaos, Code, Stream, Weights, faults, stub
 from .engines import Service, local, over
+from .killer import Killer
 from .test_conformance import idle
 from .test_local_parity import PARITY, full_pass, noisy, reference
 from .test_local_weights import scores, sequences
@@ -34,40 +34,16 @@ COMPARED = 30
 
 
 # vLLM's libraries warn of one another.
-@pytest.fixture(
-    params=["transformers", pytest.param("vllm", marks=pytest.mark.filterwarnings("ignore"))],
-)
+QUIET = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(params=["transformers", pytest.param("vllm", marks=QUIET)])
 def engine(request, tiny_folder) -> tuple[str, Callable[..., Any]]:
     """Its name, and how it is opened."""
     if request.param == "vllm":
         shared = request.getfixturevalue("vllm_core")()
         return "vllm", lambda **settings: over(shared, **settings)
     return "transformers", lambda **settings: local(tiny_folder(), **settings)
-
-
-def killing(service: Service) -> Callable[[], Any]:
-    """Kills vLLM's engine, or the worker below it, and waits until it is back."""
-    import psutil  # pyright: ignore[reportMissingModuleSource]
-
-    whom = 0
-
-    async def kill() -> None:
-        nonlocal whom
-        below = psutil.Process().children(recursive=True)
-        name = ("VLLM::Engin", "VLLM::Worke")[whom % 2]
-        whom += 1
-        (found,) = [each for each in below if each.name().startswith(name) and alive(each)]
-        os.kill(found.pid, signal.SIGKILL)
-        serving: Any = service.engine
-        while serving.serving:
-            await asyncio.sleep(0.01)
-        while not serving.serving:
-            await asyncio.sleep(0.05)
-
-    def alive(process: Any) -> bool:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-
-    return kill
 
 
 async def probed(folder: Path) -> tuple[Path, pb.WeightProbe]:
@@ -119,15 +95,22 @@ def enough(streams: list[Stream]) -> bool:
     return seen and bool(mixed(streams)) and len(whole(streams)) >= COMPARED
 
 
-async def test_a_service_under_fire_answers_whole_or_says_come_again(engine, tiny_folder, tmp_path) -> None:
+# Over vLLM the other test is the short one, of the same chaos.
+@pytest.mark.parametrize(
+    "engine", ["transformers", pytest.param("vllm", marks=[QUIET, pytest.mark.long])], indirect=True
+)
+async def test_a_service_under_fire_answers_whole_or_says_come_again(
+    engine, tiny_folder, tmp_path, monkeypatch
+) -> None:
     name, opened = engine
     base = tiny_folder()
     folders = [await probed(noisy(base, tmp_path / f"v{n}", size=0.02 * n, version=n)) for n in (2, 3)]
     async with opened(weights_root="/", rows=ROWS, waiting=WAITING) as service, stub(service.address) as bare:
-        kill = killing(service) if name == "vllm" else None
+        kill = Killer(service.engine, monkeypatch) if name == "vllm" else None
         weights = await begun(service, base)
         chaos = Chaos(bare, folders, weights, seed=7, most=ROWS + WAITING, kill=kill)
         await chaos.run(SECONDS, enough)
+        print(chaos)
         await idle(service)
         assert faults(chaos.streams, weights) == []
         assert largest_gap([*mixed(chaos.streams), *whole(chaos.streams)][:COMPARED], weights) <= PARITY
@@ -157,7 +140,7 @@ async def expect_like_a_fresh_one(service: Service, folder: Path) -> None:
 
 
 async def test_an_agent_memorizes_every_chunk_once_though_its_policy_is_under_fire(
-    engine, tiny_folder, tmp_path
+    engine, tiny_folder, tmp_path, monkeypatch
 ) -> None:
     name, opened = engine
     folders = [
@@ -169,7 +152,7 @@ async def test_an_agent_memorizes_every_chunk_once_though_its_policy_is_under_fi
         service = await stack.enter_async_context(opened(weights_root="/", rows=ROWS, waiting=WAITING))
         bare = await stack.enter_async_context(stub(service.address))
         memory = AsyncMemoryClient(AsyncEmbeddedTransport(stack.enter_context(memcore.Store.in_memory())))
-        kill = killing(service) if name == "vllm" else None
+        kill = Killer(service.engine, monkeypatch) if name == "vllm" else None
         weights = await begun(service, tiny_folder())
         chaos = Chaos(bare, folders, weights, seed=8, most=ROWS + WAITING, kill=kill)
         agent = Agent(memory, service.client, settings)
@@ -180,6 +163,7 @@ async def test_an_agent_memorizes_every_chunk_once_though_its_policy_is_under_fi
             await asyncio.gather(*(under_fire(agent, bank, items, fire) for bank, items in banks.items()))
             stop.set()
             await worker
+        print(chaos)
         assert faults(chaos.streams, weights) == []
         for bank, items in banks.items():
             again = await agent.memorize(agent_pb.MemorizeRequest(bank_id=bank, items=items))

@@ -50,6 +50,9 @@ class Model:
     legs: list[tuple[int, list[int], int]] = field(default_factory=list)
     open_legs: int = 0
     fails: bool = False
+    # Why nothing is ready once it has started.
+    unready: Exception | None = None
+    scoring: list[int] = field(default_factory=lambda: [0, 0])
     may_start: threading.Event = field(default_factory=threading.Event)
 
     def start(self) -> "Stand":
@@ -57,6 +60,11 @@ class Model:
         self.starts += 1
         self.running.append(Stand(self))
         return self.running[-1]
+
+    def start_empty(self) -> "Stand":
+        started = self.start()
+        started.weights = Path("nothing")
+        return started
 
     def marked(self, folder: Path) -> dict[str, str]:
         if folder in self.missing:
@@ -77,6 +85,10 @@ class Stand:
         self.weights = BASE
         self.taken: list[tuple[Path, int]] = []
 
+    async def ready(self) -> None:
+        if self.model.unready is not None:
+            raise self.model.unready
+
     async def complete(self, request: Request, name: str) -> AsyncGenerator[Step]:
         self.model.legs.append((int(name), list(request.prompt + request.new), request.seed))
         self.model.open_legs += 1
@@ -91,7 +103,12 @@ class Stand:
             self.model.open_legs -= 1
 
     async def score(self, sequence: list[int], name: str) -> list[float]:
-        await asyncio.sleep(self.model.pause)
+        now, most = self.model.scoring
+        self.model.scoring = [now + 1, max(most, now + 1)]
+        try:
+            await asyncio.sleep(self.model.pause)
+        finally:
+            self.model.scoring[0] -= 1
         self._check()
         return [float(SAYS[self.weights])] * (len(sequence) - 1)
 
@@ -119,11 +136,12 @@ def weights(folder: Path, version: int) -> Weights:
 
 
 @asynccontextmanager
-async def opened(**model: Any) -> AsyncIterator[tuple[Core, Model]]:
-    """A core over stand-ins that start at once."""
+async def opened(*, empty: bool = False, rows: int = 2, **model: Any) -> AsyncIterator[tuple[Core, Model]]:
+    """A core over stand-ins that start at once, without weights too if `empty`."""
     made = Model(**model)
     made.may_start.set()
-    core = Core(made.start, weights(BASE, 1), made.marked)  # pyright: ignore[reportArgumentType]
+    without: Any = made.start_empty if empty else None
+    core = Core(made.start, weights(BASE, 1), made.marked, without, rows=rows)  # pyright: ignore[reportArgumentType]
     try:
         yield core, made
     finally:
@@ -245,6 +263,32 @@ async def test_a_completion_bound_to_a_schema_is_finished_before_an_exchange() -
         pieces = await running
     assert {piece.version for piece in pieces} == {1}
     assert len(model.legs) == 1
+
+
+async def test_while_an_exchange_waits_for_a_schemas_completion_all_others_are_written() -> None:
+    async with opened(pause=0.005) as (core, model):
+        bound = request(most=200, schema="{}")
+        running = asyncio.create_task(written(core, bound))
+        await until(lambda: bound.new)
+        exchange = asyncio.create_task(core.exchange(weights(NEW, 2), [], no_probe))
+        await until(lambda: not core._bound_gate.is_set())
+        later = asyncio.create_task(written(core, request(most=3, schema="{}")))
+        assert {piece.version for piece in await written(core, request(most=3))} == {1}
+        assert await core.score([[1, 2]]) == ([[1.0]], 1)
+        assert not exchange.done()
+        # The control: what is bound as well begins behind the exchange.
+        assert not any(prompt[2:] for _, prompt, _ in model.legs)
+        assert {piece.version for piece in await later} == {2}
+        assert {piece.version for piece in await running} == {1}
+        await exchange
+
+
+@pytest.mark.parametrize(("rows", "most"), [(6, 3), (1, 1)])
+async def test_scores_leave_half_of_the_rows_to_completions(rows, most) -> None:
+    async with opened(rows=rows, pause=0.005) as (core, model):
+        calls = [core.score([[1, 2]] * 7), core.score([[1, 2]] * 7)]
+        assert await asyncio.gather(*calls) == [([[1.0]] * 7, 1)] * 2
+    assert model.scoring == [0, most]
 
 
 async def test_a_probe_sees_the_new_weights_before_anybody_else() -> None:
@@ -383,10 +427,79 @@ async def test_a_model_that_changed_on_disk_is_not_started_again_until_it_is_wha
         model.changed[BASE] = "others"
         model.now.dead = True
         await until(lambda: "are not those any more" in str(core.down))
+        with pytest.raises(UnavailableError) as caught:
+            await written(core, request())
+        assert caught.value.reason == "WEIGHTS_GONE"
         assert model.starts == 1
         model.changed.clear()
         await until(lambda: core.down is None)
         assert {piece.version for piece in await written(core, request())} == {1}
+
+
+@pytest.mark.parametrize("how", ["missing", "changed"])
+async def test_a_model_whose_folder_is_gone_takes_newer_weights_all_the_same(how) -> None:
+    async with opened(empty=True) as (core, model):
+        model.missing |= {BASE} if how == "missing" else set()
+        model.changed |= {BASE: "others"} if how == "changed" else {}
+        model.now.dead = True
+        await until(lambda: core.bare)
+        with pytest.raises(UnavailableError, match="version 1") as caught:
+            await written(core, request())
+        assert caught.value.reason == "WEIGHTS_GONE"
+        with pytest.raises(ConflictError):
+            await core.exchange(weights(NEWER, 1), [], no_probe)
+        await core.exchange(weights(NEW, 2), [], no_probe)
+        assert {piece.version for piece in await written(core, request())} == {2}
+        # Its own folder is not needed any more.
+        model.now.dead = True
+        await until(lambda: model.starts == 3 and core.down is None)
+        assert {piece.version for piece in await written(core, request())} == {2}
+
+
+@pytest.mark.parametrize("served", [BASE, NEW])
+async def test_weights_that_are_there_again_are_served_without_a_word(served) -> None:
+    async with opened(empty=True) as (core, model):
+        if served is NEW:
+            await core.exchange(weights(NEW, 2), [], no_probe)
+        model.missing.add(served)
+        model.now.dead = True
+        await until(lambda: core.bare)
+        model.missing.clear()
+        await until(lambda: core.down is None)
+        assert model.starts == 2
+        assert {piece.version for piece in await written(core, request())} == {core.version}
+
+
+async def test_a_number_that_is_served_stands_for_no_other_weights() -> None:
+    async with opened() as (core, _):
+        core.compare(weights(BASE, 1))
+        core.compare(weights(NEW, 2))
+        with pytest.raises(ConflictError) as caught:
+            core.compare(weights(NEW, 1))
+        assert caught.value.reason == "WEIGHTS_DIFFER"
+
+
+async def test_every_caller_has_an_error_of_its_own() -> None:
+    async with opened() as (core, model):
+        made = [request(most=10_000) for _ in range(2)]
+        running = [asyncio.create_task(written(core, each)) for each in made]
+        await until(lambda: all(each.new for each in made))
+        model.may_start.clear()
+        model.now.dead = True
+        failed = await asyncio.gather(*running, return_exceptions=True)
+        await until(lambda: core.down is not None)
+        late = [written(core, request()), core.score([[1, 2]]), written(core, request())]
+        failed += await asyncio.gather(*late, return_exceptions=True)
+    assert {error.reason for error in failed} == {"ENGINE_DIED"}  # pyright: ignore[reportAttributeAccessIssue]
+    assert len({id(error) for error in failed}) == 5
+
+
+async def test_what_is_not_ready_once_it_has_started_is_told_and_leaves_no_process() -> None:
+    model: Any = Model(unready=make(UnsupportedError, "ADAPTER_NOT_LOADED", "no such layer"))
+    model.may_start.set()
+    with pytest.raises(UnsupportedError, match="no such layer"):
+        await asyncio.to_thread(Core, model.start, weights(BASE, 1))
+    assert model.now.dead
 
 
 @pytest.mark.parametrize("version", [1, 2])

@@ -9,8 +9,16 @@ import pytest
 
 from memalpha.api.policy.v1alpha1 import policy_service_pb2 as pb
 from memalpha.config import PolicySettings
-from memalpha.errors import ConflictError, MemalphaError, UnavailableError, UnsupportedError, make
+from memalpha.errors import (
+    ConflictError,
+    InvalidInputError,
+    MemalphaError,
+    UnavailableError,
+    UnsupportedError,
+    make,
+)
 from memalpha.policy.checkpoint import MANIFEST, seal
+from memalpha.policy.marks import check_same
 from memalpha.policy.vllm import engine as engine_module
 from memalpha.policy.vllm.core import Probe, Weights
 from memalpha.policy.vllm.engine import VLLMEngine
@@ -31,6 +39,10 @@ class Stand:
         self.bare = False
         self.count = 0
         self.taken: list[Weights] = []
+
+    def compare(self, weights: Weights) -> None:
+        if weights.version == self.version:
+            check_same(weights.folder, weights.version, weights.mark, self.taken[-1].mark)
 
     async def score(self, sequences: list[list[int]]) -> tuple[list[list[float]], int]:
         if self.down is not None:
@@ -88,6 +100,27 @@ async def test_a_number_that_is_served_is_loaded_no_more_but_probed(tiny_folder,
     assert [each.version for each in core.taken] == [2]
 
 
+async def test_a_number_that_is_served_stands_for_its_own_weights_alone(tiny_folder, tmp_path) -> None:
+    changed(tiny_folder(), tmp_path / "new")
+    core = Stand()
+    async with over(tiny_folder(), core, tmp_path) as service:
+        await service.client.load_weights(load(2))
+        await service.client.load_weights(load(2))
+        await service.client.load_weights(load(3))
+        shutil.rmtree(tmp_path / "new")
+        changed(tiny_folder(seed=1), tmp_path / "new")
+        # A probe that holds does not make them the same.
+        for said in (None, 3.0):
+            with pytest.raises(ConflictError) as caught:
+                await service.client.load_weights(load(3, said))
+            assert caught.value.reason == "WEIGHTS_DIFFER"
+        shutil.rmtree(tmp_path / "new")
+        with pytest.raises(InvalidInputError, match="path must be a folder"):
+            await service.client.load_weights(load(3))
+        await service.client.load_weights(load(3, 3.0))
+    assert [each.version for each in core.taken] == [2, 3]
+
+
 @pytest.mark.parametrize("bare", [True, False])
 async def test_a_number_whose_weights_are_gone_is_loaded_again(tiny_folder, tmp_path, bare) -> None:
     changed(tiny_folder(), tmp_path / "new")
@@ -102,6 +135,15 @@ async def test_a_number_whose_weights_are_gone_is_loaded_again(tiny_folder, tmp_
                 await service.engine.load_weights(load(2))  # pyright: ignore[reportAttributeAccessIssue]
     assert [each.version for each in core.taken] == ([2, 2] if bare else [2])
     assert all(each.mark == core.taken[0].mark for each in core.taken)
+
+
+async def test_a_schema_that_takes_long_to_read_is_refused(tiny_folder, tmp_path) -> None:
+    asked = pb.SamplingParams(json_schema=json.dumps({"enum": ["word"] * 40_000}))
+    made = pb.GenerateRequest(tokens=pb.TokenizedPrompt(token_ids=[5]), sampling=asked)
+    async with over(tiny_folder(), Stand(), tmp_path) as service:
+        with pytest.raises(InvalidInputError, match="at most 262144 characters") as caught:
+            await service.client.generate(made)
+    assert caught.value.reason == "INVALID_SCHEMA"
 
 
 async def test_weights_for_another_network_are_refused(tiny_folder, tmp_path) -> None:

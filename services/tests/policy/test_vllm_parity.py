@@ -27,7 +27,10 @@ pytestmark = [pytest.mark.timeout(900), pytest.mark.filterwarnings("ignore")]
 
 # Of the module, so that all tests of one shape come together: each shape costs a start. Tied heads come last,
 # as the tests of weights that follow go on with them.
-@pytest.fixture(scope="module", params=[False, True], ids=["untied", "tied"])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(False, marks=pytest.mark.long, id="untied"), pytest.param(True, id="tied")],
+)
 def tied(request) -> bool:
     return request.param
 
@@ -170,6 +173,7 @@ def in_this_process(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         llm.llm_engine.engine_core.shutdown()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("repacked", [True, False], ids=["packed again", "control"])
 async def test_a_tied_head_left_as_it_was_packed_is_seen(
     tiny_folder, tmp_path, monkeypatch, repacked

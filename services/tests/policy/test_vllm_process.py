@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from memalpha.errors import UnsupportedError
 from memalpha.policy.vllm import process
 from memalpha.policy.vllm.process import Process, ProcessDied
 
@@ -122,3 +123,47 @@ async def test_an_exchange_that_is_cut_off_is_cut_off_in_vllm_too() -> None:
         await taking
     await asyncio.sleep(0)
     assert llm.left
+
+
+class Adapting(Silent):
+    """Takes an adapter, or fails to."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        super().__init__()
+        self._error = error
+        self.added: list[str] = []
+
+    async def add_lora(self, lora: SimpleNamespace) -> bool:
+        if self._error is not None:
+            raise self._error
+        self.added.append(lora.lora_path)
+        return True
+
+
+@pytest.fixture
+def with_adapters(monkeypatch) -> None:
+    def lora(name: str, number: int, path: str) -> SimpleNamespace:
+        return SimpleNamespace(lora_name=name, lora_int_id=number, lora_path=path)
+
+    monkeypatch.setattr(process, "_lora", SimpleNamespace(LoRARequest=lora))
+    monkeypatch.setattr(process, "_LOOKS", 1)
+
+
+@pytest.mark.usefixtures("with_adapters")
+async def test_an_adapter_is_loaded_before_anything_is_asked_for(tmp_path) -> None:
+    llm = Adapting()
+    await Process(llm, tmp_path).ready()
+    assert llm.added == [str(tmp_path)]
+    await Process(Adapting(AssertionError("there is none"))).ready()
+
+
+@pytest.mark.usefixtures("with_adapters")
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(ValueError("no module self_attn"), "no module self_attn"), (ProcessDied(), "died of it")],
+)
+async def test_an_adapter_that_vllm_refuses_is_told_by_name(tmp_path, error, said) -> None:
+    with pytest.raises(UnsupportedError, match=said) as caught:
+        await Process(Adapting(error), tmp_path).ready()
+    assert caught.value.reason == "ADAPTER_NOT_LOADED"
+    assert str(tmp_path) in str(caught.value)

@@ -2,15 +2,19 @@
 
 import json
 import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from memalpha.config import PolicySettings
-from memalpha.errors import InternalError, InvalidInputError, MemalphaError, UnsupportedError
+from memalpha.errors import ConflictError, InternalError, InvalidInputError, MemalphaError, UnsupportedError
+from memalpha.policy.architecture import check_alike
+from memalpha.policy.checkpoint import MANIFEST, Training, seal
 from memalpha.policy.engine import create
 from memalpha.policy.local import libraries
-from memalpha.policy.vllm import files, process
+from memalpha.policy.marks import check_same, mark
+from memalpha.policy.vllm import process
 from memalpha.policy.vllm.process import engine_arguments
 
 
@@ -98,10 +102,24 @@ def test_threads_that_are_set_win_over_the_environment(monkeypatch, settings, th
     monkeypatch.setenv(process.OWNER, "")
     for name in process._ENVIRONMENT:
         monkeypatch.setenv(name, "")
-    monkeypatch.setattr(process, "find_spec", lambda _name: True)
+    monkeypatch.setattr(libraries, "find_spec", lambda _name: True)
     monkeypatch.setattr(libraries, "prepare", lambda _threads: None)
     process.prepare(PolicySettings.model_validate(settings))
     assert os.environ["OMP_NUM_THREADS"] == threads
+
+
+def test_vllm_is_loaded_with_few_threads_bound_to_no_core_and_with_exact_products(monkeypatch) -> None:
+    pytest.importorskip("torch", reason="needs torch: pip install 'memalpha[transformers]'")
+    monkeypatch.setattr(libraries, "find_spec", lambda _name: True)
+    for name in ("OMP_NUM_THREADS", "TOKENIZERS_PARALLELISM", process.OWNER, *process._ENVIRONMENT):
+        # Set first, so that it is taken away again afterwards.
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    process.prepare(PolicySettings.model_validate({}))
+    assert os.environ["OMP_NUM_THREADS"] == "1"
+    assert os.environ["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"
+    assert os.environ["TRITON_F32_DEFAULT"] == "ieee"
+    assert os.environ[process.OWNER] == str(os.getpid())
 
 
 class ClientError(Exception):
@@ -131,16 +149,36 @@ def test_a_schema_is_blamed_for_nothing_else(monkeypatch, schema, parameter, rea
 
 def test_weights_for_another_network_are_told_from_those_for_the_same(tmp_path) -> None:
     served = {"rope_theta": 10_000.0, "dtype": "float32", "hidden_size": 64}
-    files.check_alike(tmp_path, {**served, "dtype": "bfloat16", "use_cache": False}, served)
+    check_alike(tmp_path, {**served, "dtype": "bfloat16", "use_cache": False}, served)
     for other in ({**served, "rope_theta": 1e6}, {**served, "more": 1}, {"hidden_size": 64}):
         with pytest.raises(UnsupportedError) as caught:
-            files.check_alike(tmp_path, other, served)
+            check_alike(tmp_path, other, served)
         assert caught.value.reason == "CONFIG_DIFFERS"
 
 
 def test_a_folder_that_was_never_sealed_is_known_by_its_files(folder) -> None:
     (folder / "model.safetensors").write_bytes(b"12345678")
-    before = files.mark(folder)
-    assert files.mark(folder) == before
-    (folder / "model.safetensors").write_bytes(b"123456789")
-    assert files.mark(folder) != before
+    before = mark(folder)
+    assert mark(folder) == before
+    # Touched, or sealed: the same weights.
+    os.utime(folder / "model.safetensors", (1, 1))
+    assert mark(folder) == before
+    seal(folder, Training("d" * 64, "lines", "", 0), tokenizer="e" * 64)
+    assert mark(folder) == before
+    (folder / MANIFEST).unlink()
+    (folder / "model.safetensors").write_bytes(b"12345679")
+    assert mark(folder) != before
+
+
+def test_weights_that_come_alone_are_compared_by_their_tensors() -> None:
+    alone, whole = {"model.safetensors": "a"}, {"model.safetensors": "a", "config.json": "b"}
+    for found, served in ((alone, whole), (whole, alone), (whole, whole)):
+        check_same(Path("new"), 2, found, served)
+    for other in (
+        {"model.safetensors": "c"},
+        {**whole, "config.json": "c"},
+        {**whole, "more.safetensors": "a"},
+    ):
+        with pytest.raises(ConflictError) as caught:
+            check_same(Path("new"), 2, other, whole)
+        assert caught.value.reason == "WEIGHTS_DIFFER"

@@ -43,6 +43,7 @@ async def until(wanted: str, settings: config.Settings) -> None:
 
 
 # vLLM takes its time to start, and here it starts twice.
+@pytest.mark.long
 @pytest.mark.timeout(900)
 async def test_a_conversation_is_memorized_once_though_its_engine_is_killed(taught: Path, tmp_path) -> None:
     turns = json.loads(CONVERSATION.read_text())
@@ -80,6 +81,7 @@ async def test_a_conversation_is_memorized_once_though_its_engine_is_killed(taug
     assert {move.writer.policy_version for move in moves} == {1}
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 async def test_vllm_ends_with_a_service_that_is_killed(tiny_folder: Any, tmp_path) -> None:
     arguments = ("--only", "policy", "--policy", "vllm", "--model", str(tiny_folder()))

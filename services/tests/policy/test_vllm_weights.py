@@ -14,7 +14,7 @@ from memalpha.api.policy.v1alpha1 import policy_service_pb2 as pb
 from memalpha.errors import CorruptionError, InvalidInputError, MemalphaError, UnavailableError
 from memalpha.policy.checkpoint import MANIFEST, Training
 
-from .engines import Service, over
+from .engines import PLACE, Service, over, serving
 from .test_local_parity import PARITY, largest_gap, noisy, reference, requests
 from .test_local_weights import copied, drop, put, scores, sequences
 from .test_vllm_parity import anywhere, take
@@ -23,6 +23,7 @@ pytest.importorskip("vllm", reason="needs vllm: pip install 'memalpha[policy-cpu
 torch: Any = pytest.importorskip("torch")
 psutil: Any = pytest.importorskip("psutil")
 
+SMALL: dict[str, Any] = {**PLACE, "cache_gib": 0.25, "gpu_memory": 0.1}
 # vLLM takes its time to start, and its libraries warn of one another.
 pytestmark = [pytest.mark.timeout(900), pytest.mark.filterwarnings("ignore")]
 
@@ -129,7 +130,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("whom", ["engine", "worker"])
+@pytest.mark.parametrize("whom", [pytest.param("engine", marks=pytest.mark.long), "worker"])
 async def test_vllm_that_is_killed_is_unavailable_at_once_and_returns_under_its_weights(
     vllm_core, tmp_path, whom
 ) -> None:
@@ -161,3 +162,26 @@ async def test_vllm_that_is_killed_is_unavailable_at_once_and_returns_under_its_
     assert {each.policy.policy_version for each in found} == {version}
     assert largest_gap(reference(folder), list(found)) <= PARITY
     assert not any(map(alive, [engine, *below]))
+
+
+@pytest.mark.long
+async def test_a_model_whose_folder_is_gone_starts_again_without_it_and_takes_newer_weights(
+    tiny_folder, tmp_path
+) -> None:
+    folder = Path(shutil.copytree(tiny_folder(), tmp_path / "model"))
+    newer = noisy(folder, tmp_path / "new", size=0.02, version=2)
+    async with serving("vllm", model=str(folder), weights_root=tmp_path, **SMALL) as service:
+        core = service.engine._core  # pyright: ignore[reportAttributeAccessIssue]
+        shutil.rmtree(folder)
+        os.kill(core._process._llm.engine_core.resources.engine_manager.processes[0].pid, signal.SIGKILL)
+        while not core.bare:
+            await asyncio.sleep(0.1)
+        with pytest.raises(UnavailableError) as caught:
+            await service.client.generate(requests(1)[0])
+        assert caught.value.reason == "WEIGHTS_GONE"
+        await service.client.load_weights(pb.LoadWeightsRequest(policy_version=2, path="new"))
+        found = [await service.client.generate(each) for each in requests(4)]
+    assert {each.policy.policy_version for each in found} == {2}
+    assert largest_gap(reference(newer), found) <= PARITY
+    # The control: the model that is gone says something else.
+    assert largest_gap(reference(tiny_folder()), found) > 100 * PARITY

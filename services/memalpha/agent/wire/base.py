@@ -18,6 +18,8 @@ class WireFormat(Protocol):
     """One way to write tool calls as text. Stateless; one instance serves all banks at once."""
 
     name: str
+    # Whether `parse` reads calls from a text that is a JSON array of objects with `name` and `arguments`.
+    reads_lists: bool
 
     def instructions(self) -> str:
         """How to call the tools, for the system prompt. Always the same text, as the digest covers it."""

@@ -1,7 +1,8 @@
 """The `hermes` wire format: JSON between `<tool_call>` tags, as Qwen3's and other chat templates have it.
 
 Text around the tags is a model's reasoning and is skipped. Deviations whose meaning survives are mended
-(`jsons`), and code fences, several calls between one pair of tags and a missing last tag are understood.
+(`jsons`), and code fences, several calls between one pair of tags and a missing last tag are understood. So
+is a list of calls without tags, as it is written under a grammar, even if it breaks off.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from memalpha.agent.wire.base import answer_start, bounded
 
 _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
 _TAG = re.compile(r"</?tool_call>")
+_LIST = re.compile(r"\[\s*(?=\{)")
 
 _INSTRUCTIONS = """You can call these tools:
 <tools>
@@ -33,6 +35,7 @@ class HermesFormat:
     """Calls as `<tool_call>{"name": …, "arguments": {…}}</tool_call>`."""
 
     name = "hermes"
+    reads_lists = True
 
     def tools_json(self) -> str:
         """None: the tools stand in the system prompt."""
@@ -47,7 +50,7 @@ class HermesFormat:
         return "".join(f"{_OPEN}\n{_dumped(call)}\n{_CLOSE}\n" for call in calls)
 
     def parse(self, text: str) -> list[ToolCall | ParseError]:
-        """The calls of all tags; without any tag, an answer that is nothing but JSON counts too."""
+        """The calls of all tags; without any tag, an answer that is JSON from its beginning counts too."""
         start = answer_start(text)
         if _OPEN not in text[start:]:
             return _untagged(text, start)
@@ -68,6 +71,9 @@ def _dumped(call: ToolCall) -> str:
 def _untagged(text: str, start: int) -> list[ToolCall | ParseError]:
     body_start, body_end = jsons.unfenced(text, start, len(text))
     value = jsons.decoded(text, body_start)
+    opened = _LIST.match(text, body_start)
+    if value is None and opened:
+        return bounded(jsons.values(text, opened.end(), body_end, False, jsons.read_call), text)
     if value is None or value[1] != body_end:
         return []
     found = list(jsons.read_call(value[0], text, body_start, body_end))

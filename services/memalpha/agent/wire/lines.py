@@ -42,6 +42,7 @@ class LinesFormat:
     """One call per line; see the module's docstring."""
 
     name = "lines"
+    reads_lists = False
 
     def tools_json(self) -> str:
         """None: the tools stand in the system prompt."""

@@ -28,6 +28,7 @@ class OpenAIFormat:
     """Calls as an array of `{"type": "function", "function": {"name": …, "arguments": "…"}}`."""
 
     name = "openai"
+    reads_lists = True
 
     def tools_json(self) -> str:
         """The tools in the function format, for the engine to hand over."""

@@ -41,6 +41,7 @@ class QwenAgentFormat:
     """Calls as pairs of `✿FUNCTION✿:` and `✿ARGS✿:`; see the module's docstring."""
 
     name = "qwen_agent"
+    reads_lists = False
 
     def tools_json(self) -> str:
         """None: the tools stand in the system prompt."""

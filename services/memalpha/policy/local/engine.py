@@ -19,9 +19,10 @@ from memalpha.policy.checkpoint import Manifest
 from memalpha.policy.local import libraries
 from memalpha.policy.local.job import Job
 from memalpha.policy.local.libraries import torch
-from memalpha.policy.local.model import Model
+from memalpha.policy.local.model import Model, check_configuration, configuration
 from memalpha.policy.local.tokens import Decoder
 from memalpha.policy.local.worker import Worker
+from memalpha.policy.marks import check_same, mark, sealed_mark
 from memalpha.policy.served import Served, duration, model_folder, probe_error
 from memalpha.policy.stops import StopWatch
 
@@ -42,6 +43,9 @@ class TransformersEngine:
         self._model = Model.load(folder, _device(settings.device), settings.dtype)
         self._served.has(vocabulary=self._model.vocabulary, context=self._model.context)
         self._ends = self._model.ends()
+        self._configuration = configuration(folder).to_dict()
+        # Only weights that are exchanged are ever compared.
+        self._mark = mark(folder) if settings.weights_root else {}
         self._worker = Worker(
             self._model,
             self._served.version,
@@ -110,7 +114,7 @@ class TransformersEngine:
             InvalidInputError: PATH_OUTSIDE_ROOT, WIRE_FORMAT_DIFFERS, INVALID_PROMPT or INVALID_SEQUENCES.
             UnsupportedError: POLICY_VERSION_OLD, or a folder that cannot be served in this model's place.
             CorruptionError: CHECKPOINT_DAMAGED.
-            ConflictError: PROBE_FAILED.
+            ConflictError: PROBE_FAILED, or WEIGHTS_DIFFER for the number that is served.
         """
         # A caller who goes away does not stop an exchange half-way.
         return await asyncio.shield(asyncio.ensure_future(self._load_weights(request)))
@@ -125,12 +129,12 @@ class TransformersEngine:
             wanted, run = request.policy_version, asyncio.get_running_loop().run_in_executor
             if self._served.is_served(wanted):
                 # Nothing is loaded, but the caller may mean other weights by the same number.
-                error = await run(self._beside, self._probed, self._model, request.probe)
+                error = await run(self._beside, self._compared, request)
                 return pb.LoadWeightsResponse(policy=self._served.identity(wanted), probe_error=error)
             folder = self._served.below_root(request.path)
             manifest, model, error = await run(self._beside, self._checked_weights, folder, request.probe)
             pause = await asyncio.wrap_future(self._worker.exchange(model, wanted))
-            self._model = model
+            self._model, self._mark = model, sealed_mark(manifest)
             self._served.serves(manifest, wanted)
             return pb.LoadWeightsResponse(
                 policy=self._served.identity(wanted), pause=duration(pause), probe_error=error
@@ -152,8 +156,17 @@ class TransformersEngine:
     def _checked_weights(self, folder: Path, probe: pb.WeightProbe) -> tuple[Manifest, Model, float]:
         """What a folder says of itself, a model with its weights, and how far that is from the probe."""
         manifest = self._served.successor(folder)
+        check_configuration(folder, self._configuration)
         model = self._model.with_weights(folder)
         return manifest, model, self._probed(model, probe)
+
+    def _compared(self, request: pb.LoadWeightsRequest) -> float:
+        """How far the weights that are served are from the probe, once they are those of the request."""
+        folder = self._served.named_again(request)
+        if folder is not None:
+            found = sealed_mark(self._served.successor(folder))
+            check_same(folder, request.policy_version, found, self._mark)
+        return self._probed(self._model, request.probe)
 
     def _probed(self, model: Model, probe: pb.WeightProbe) -> float:
         sequences = self._served.probed(probe)

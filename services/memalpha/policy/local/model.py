@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from memalpha.errors import MemalphaError
-from memalpha.policy.architecture import Architecture, not_loaded
+from memalpha.policy.architecture import CONFIG, Architecture, check_alike, not_loaded
 from memalpha.policy.local import network as passes
 from memalpha.policy.local.libraries import safetensors, torch, transformers
 
@@ -129,6 +129,28 @@ class Model:
                 chosen = logits.gather(-1, targets[:, None])[:, 0]
                 found += (chosen - logits.logsumexp(-1)).tolist()
             yield found
+
+
+def configuration(folder: Path) -> Any:
+    """A folder's configuration as the library reads it, for a network that is served.
+
+    Raises:
+        UnsupportedError: MODEL_NOT_LOADED.
+    """
+    Architecture.read(folder).check(folder)
+    with loading(folder):
+        return transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+
+
+def check_configuration(folder: Path, served: dict[str, Any]) -> None:
+    """Refuses a folder of weights for another network than the served one; see `check_alike`.
+
+    Raises:
+        UnsupportedError: CONFIG_DIFFERS, or MODEL_NOT_LOADED.
+    """
+    # A folder of weights alone says nothing.
+    if (folder / CONFIG).is_file():
+        check_alike(folder, configuration(folder).to_dict(), served)
 
 
 def padded(rows: Sequence[Sequence[int]], device: Any) -> Any:

@@ -13,10 +13,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from memalpha.config import PolicySettings
 from memalpha.errors import InvalidInputError, UnsupportedError, make
+from memalpha.policy import headers
+from memalpha.policy.architecture import not_loaded
 from memalpha.policy.local.libraries import torch
-from memalpha.policy.vllm.files import Mark, Shapes, parts, stat_mark
+from memalpha.policy.marks import Mark, digests
+from memalpha.policy.vllm.files import Shapes, parts
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 # Ranks that vLLM has room for; an adapter takes the least that it fits into.
@@ -67,34 +69,43 @@ def read(folder: Path) -> Adapter:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "all of it"
-        raise _not_loaded(folder, f"{CONFIG}: {where}: {first['msg']}") from None
+        raise not_served(folder, f"{CONFIG}: {where}: {first['msg']}") from None
     except (RecursionError, ValueError) as error:
-        raise _not_loaded(folder, f"{CONFIG}: {error}") from None
+        raise not_served(folder, f"{CONFIG}: {error}") from None
 
 
-def check(settings: PolicySettings, shapes: Shapes) -> None:
-    """Refuses an adapter that does not fit a model's tensors; nothing if there is none.
+def check(folder: Path, model: Path) -> None:
+    """Refuses an adapter that does not fit a model's tensors; headers of files alone are read.
+
+    Args:
+        folder: of the adapter.
+        model: Folder of the model; one without weights tells of no misfit.
 
     Raises:
-        InvalidInputError: ADAPTER_NOT_FOUND, or INVALID_SETTING beside weights that are exchanged.
+        InvalidInputError: ADAPTER_NOT_FOUND.
         UnsupportedError: ADAPTER_NOT_LOADED, MODEL_NOT_LOADED.
     """
-    folder = settings.adapter
-    if folder is None:
-        return
-    if settings.weights_root is not None:
-        message = (
-            "policy.weights_root must be unset with policy.adapter, below which no weights are exchanged"
-        )
-        raise make(InvalidInputError, "INVALID_SETTING", message, setting="policy.weights_root")
-    rank, found = read(folder).r, dict(parts(folder))
+    rank, found = read(folder).r, _shapes(folder)
     if not found:
-        raise _not_loaded(folder, f"{TENSORS} holds nothing")
-    for name, part in found.items():
-        if list(part.get_shape()) != _expected(name, shapes, rank) or _other(name) not in found:
-            raise _not_loaded(folder, f"{name} fits no layer of the model, which it must with its pair")
+        raise not_served(folder, f"{TENSORS} holds nothing")
+    try:
+        below = headers.shapes(model)
+    except (OSError, ValueError) as error:
+        raise not_loaded(model, str(error)) from None
+    for name, shape in found.items():
+        if below and (shape != _expected(name, below, rank) or _other(name) not in found):
+            raise not_served(folder, f"{name} fits no layer of the model, which it must with its pair")
+
+
+def check_finite(folder: Path) -> None:
+    """Refuses an adapter with a number that is none; reads it all.
+
+    Raises:
+        UnsupportedError: ADAPTER_NOT_LOADED, MODEL_NOT_LOADED.
+    """
+    for name, part in parts(folder):
         if not torch.isfinite(part[:]).all():
-            raise _not_loaded(folder, f"{name} holds a number that is not finite")
+            raise not_served(folder, f"{name} holds a number that is not finite")
 
 
 def arguments(folder: Path) -> dict[str, Any]:
@@ -107,17 +118,28 @@ def arguments(folder: Path) -> dict[str, Any]:
 
 
 def mark(folder: Path) -> Mark:
-    """What tells an adapter from any other; see `files.mark`."""
-    return stat_mark(folder / CONFIG, folder / TENSORS)
+    """What tells an adapter from any other.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    return digests(folder / CONFIG, folder / TENSORS)
 
 
-def _expected(name: str, shapes: Shapes, rank: int) -> list[int] | None:
+def _shapes(folder: Path) -> Shapes:
+    try:
+        return {name: part.shape for name, part in headers.read(folder / TENSORS).items()}
+    except (OSError, ValueError) as error:
+        raise not_served(folder, str(error)) from None
+
+
+def _expected(name: str, shapes: Shapes, rank: int) -> tuple[int, int] | None:
     """The shape of a tensor: A is (rank, in), B is (out, rank) for weights (out, in)."""
     layer, up = name.removeprefix(_PREFIX).removesuffix(_DOWN).removesuffix(_UP), name.endswith(_UP)
     weight = shapes.get(f"{layer}.weight", ())
     if not layer.endswith("_proj") or len(weight) != 2:
         return None
-    return [weight[0], rank] if up else [rank, weight[1]]
+    return (weight[0], rank) if up else (rank, weight[1])
 
 
 def _other(name: str) -> str:
@@ -127,6 +149,7 @@ def _other(name: str) -> str:
     return name.removesuffix(_UP) + _DOWN
 
 
-def _not_loaded(folder: Path, reason: str) -> UnsupportedError:
+def not_served(folder: Path, reason: str) -> UnsupportedError:
+    """The error of an adapter that cannot be served."""
     message = f"adapter {folder} cannot be served: {' '.join(reason.split())[:400]}"
     return make(UnsupportedError, "ADAPTER_NOT_LOADED", message, path=folder)

@@ -4,10 +4,12 @@ The thread has an event loop of its own, on which everything here runs but what 
 Work goes through a gate. The gate is shut while weights are exchanged: legs in work are cut off, and go on
 behind the gate, so that a leg is of one version of the weights and a probe is alone with the new ones. It is
 also shut while vLLM is down: whatever is in work or comes then fails with `UnavailableError`, at once.
+Completions have half of vLLM's rows to themselves, however much is to be scored.
 
 A number of weights stands for the same weights forever. What is loaded again, after a new start or after a
 probe that failed, is compared with what was served before; and of weights that were taken in part nothing is
-left, as vLLM is started again.
+left, as vLLM is started again. Where the model's own folder is gone, it is started without weights, and waits
+for those that it had, or for newer ones.
 """
 
 from __future__ import annotations
@@ -20,17 +22,16 @@ from concurrent.futures import Future
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from memalpha.errors import (
     BusyError,
-    ConflictError,
     InternalError,
     MemalphaError,
     UnavailableError,
     make,
 )
-from memalpha.policy.vllm.files import Mark, mark
+from memalpha.policy.marks import Mark, check_same, mark
 from memalpha.policy.vllm.process import Process, ProcessDied
 from memalpha.policy.vllm.request import Request
 from memalpha.telemetry import get_logger
@@ -39,6 +40,7 @@ _log = get_logger(__name__)
 _LOOK_SECONDS = 0.2
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 T = TypeVar("T")
+E = TypeVar("E", bound=MemalphaError)
 
 Probe = Callable[[list[list[float]]], float]
 """Compares the scores of a probe's sequences: returns how far off they are, or raises."""
@@ -57,7 +59,13 @@ class Core:
     """vLLM under one model, for as long as it is open. Methods are called from any thread."""
 
     def __init__(
-        self, start: Callable[[], Process], base: Weights, marked: Callable[[Path], Mark] = mark
+        self,
+        start: Callable[[], Process],
+        base: Weights,
+        marked: Callable[[Path], Mark] = mark,
+        start_empty: Callable[[], Process] | None = None,
+        *,
+        rows: int = 2,
     ) -> None:
         """Starts the thread and vLLM.
 
@@ -65,11 +73,15 @@ class Core:
             start: starts vLLM on the model; called again whenever it has died.
             base: the model's own weights.
             marked: looks at a folder's weights as they are now.
+            start_empty: starts vLLM without weights, where the base is gone; None: nothing else is loaded.
+            rows: sequences that vLLM works on at once.
 
         Raises:
             MemalphaError: What `start` raised.
         """
         self._start = start
+        self._start_empty = start_empty
+        self._empty = False
         self._marked = marked
         self._base = self._weights = base
         self._process: Process | None = None
@@ -84,7 +96,10 @@ class Core:
         self._names = 0
         self._loop = asyncio.new_event_loop()
         self._gate = asyncio.Event()
+        # Shut before the gate, for legs that an exchange waits for.
+        self._bound_gate = asyncio.Event()
         self._loading = asyncio.Lock()
+        self._scoring = asyncio.Semaphore(max(1, rows // 2))
         self._thread = threading.Thread(target=self._loop.run_forever, name="policy-vllm", daemon=True)
         self._thread.start()
         try:
@@ -153,6 +168,15 @@ class Core:
         """
         return await asyncio.wrap_future(self._call(lambda: self._exchange(weights, sequences, probe)))
 
+    def compare(self, weights: Weights) -> None:
+        """Refuses other weights under the number that is served.
+
+        Raises:
+            ConflictError: WEIGHTS_DIFFER.
+        """
+        if weights.version == self.version:
+            check_same(weights.folder, weights.version, weights.mark, self._weights.mark)
+
     def close(self) -> None:
         """Ends what is in work, vLLM and the thread; a start that is under way is waited for. Once."""
         with self._lock:
@@ -167,24 +191,33 @@ class Core:
         """Does a caller's work on the thread."""
         with self._lock:
             if self._closed is not None:
-                raise self._closed.with_traceback(None)
+                raise _again(self._closed)
             return asyncio.run_coroutine_threadsafe(self._called(work()), self._loop)
 
     def _check_up(self) -> None:
         if self.down is not None:
-            raise self.down.with_traceback(None)
+            raise _again(self.down)
 
     # The rest runs on the thread.
 
     async def _begin(self) -> None:
         self._process = await self._launched(self._start)
-        self._gate.set()
+        self._open()
         self._watching = asyncio.create_task(self._watch())
 
     async def _launched(self, start: Callable[[], Process]) -> Process:
         """Starts vLLM; whoever waits may be cut off, the start goes on and is not forgotten."""
-        self._starting = asyncio.create_task(asyncio.to_thread(start))
+        self._starting = asyncio.create_task(self._started(start))
         return await asyncio.shield(self._starting)
+
+    async def _started(self, start: Callable[[], Process]) -> Process:
+        process = await asyncio.to_thread(start)
+        try:
+            await process.ready()
+        except BaseException:
+            await _stopped(process)
+            raise
+        return process
 
     async def _end(self) -> None:
         for call in (self._watching, *self._calls):
@@ -206,7 +239,7 @@ class Core:
         except asyncio.CancelledError:
             if self._closed is None:
                 raise
-            raise self._closed.with_traceback(None) from None
+            raise _again(self._closed) from None
         finally:
             self._calls.discard(call)
 
@@ -257,9 +290,13 @@ class Core:
                 return found
 
     async def _scores(self, sequences: list[list[int]]) -> tuple[list[list[float]], int]:
-        version = self.version
-        rows = (self._running.score(sequence, self._name()) for sequence in sequences)
-        return list(await asyncio.gather(*rows)), version
+        version, process = self.version, self._running
+
+        async def scored(sequence: list[int]) -> list[float]:
+            async with self._scoring:
+                return await process.score(sequence, self._name())
+
+        return list(await asyncio.gather(*map(scored, sequences))), version
 
     async def _through_gate(self, leg: Callable[[], Coroutine[Any, Any, T]], *, bound: bool) -> T | None:
         """Runs a leg while the gate is open; None if the gate was shut on it.
@@ -269,9 +306,9 @@ class Core:
             bound: whether it cannot be cut off, as what it is bound to knows no second beginning.
         """
         # An event that was set and cleared since wakes as well.
-        while not self._gate.is_set():
+        while shut := [gate for gate in self._gates(bound=bound) if not gate.is_set()]:
             self._check_up()
-            await self._gate.wait()
+            await shut[0].wait()
         task = asyncio.create_task(leg())
         kind = self._bound if bound else self._legs
         kind.add(task)
@@ -282,15 +319,20 @@ class Core:
             kind.discard(task)
             task.cancel()
 
+    def _gates(self, *, bound: bool) -> list[asyncio.Event]:
+        return [self._bound_gate, self._gate] if bound else [self._gate]
+
     async def _exchange(
         self, weights: Weights, sequences: list[list[int]], probe: Probe
     ) -> tuple[float, float]:
         async with self._loading:
-            self._check_number(weights)
+            self.compare(weights)
             process = self._running
-            self._gate.clear()
+            self._bound_gate.clear()
             try:
+                # Until they have ended, all others go on.
                 await _settled(self._bound)
+                self._gate.clear()
                 begin = time.monotonic()
                 error = await self._taken(process, weights, sequences, probe)
                 if process.dead:
@@ -302,18 +344,13 @@ class Core:
             finally:
                 self._open()
 
-    def _check_number(self, weights: Weights) -> None:
-        if weights.version == self.version and weights.mark != self._weights.mark:
-            rule = "holds other weights than were served under that number; load them under a higher one"
-            message = f"policy_version {weights.version}: folder {weights.folder} {rule}"
-            raise make(ConflictError, "WEIGHTS_DIFFER", message, policy_version=weights.version)
-
     def _open(self) -> None:
         """Lets those at the gate through, or has them learn why they are not."""
-        self._gate.set()
-        if self._process is None or self._down is not None:
-            # Who waits wakes, and finds it shut.
-            self._gate.clear()
+        for gate in (self._bound_gate, self._gate):
+            gate.set()
+            if self._process is None or self._down is not None:
+                # Who waits wakes, and finds it shut.
+                gate.clear()
 
     async def _taken(
         self, process: Process, weights: Weights, sequences: list[list[int]], probe: Probe
@@ -369,16 +406,38 @@ class Core:
             why = "are not those any more that were served"
         except Exception as error:  # noqa: BLE001 - whatever the reason, they are not to be had
             why = f"cannot be read any more ({_shown(error)})"
-        rule = f"{why}; they or newer ones will be served once they are loaded"
+        rule = f"{why}; they will be served once they are there again, or newer ones once they are loaded"
         message = f"weights of version {weights.version} in {weights.folder} {rule}"
         _log.error("weights are gone", path=str(weights.folder), policy_version=weights.version, why=why)
         return make(UnavailableError, "WEIGHTS_GONE", message, policy_version=weights.version)
 
     async def _watch(self) -> None:
+        pause = due = 0.0
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             if self._process is not None and self._process.dead:
                 await self._revive(self._process)
+            if not self.bare:
+                pause = 0.0
+            elif self._loop.time() >= due:
+                await self._return()
+                pause = min(max(2 * pause, _FIRST_PAUSE), _LONGEST_PAUSE)
+                due = self._loop.time() + pause
+
+    async def _return(self) -> None:
+        """Serves weights again that were gone, if they are back."""
+        weights = self._weights
+        if await asyncio.to_thread(self._gone, weights) is not None:
+            return
+        async with self._loading:
+            if self._process is None or self._down is None or self._weights is not weights:
+                return
+            try:
+                await self._take(self._process, weights)
+            except (ProcessDied, MemalphaError):
+                return  # the watch begins anew
+            self._down = None
+            self._open()
 
     async def _revive(self, dead: Process) -> None:
         _log.error("vllm died; it is started again", policy_version=self.version)
@@ -397,20 +456,23 @@ class Core:
             process = await self._launched(self._start_again)
         except Exception as error:  # noqa: BLE001 - whatever the reason, it is tried again
             _log.error("vllm cannot be started", exc_info=error)
-            self._down = self._died(error)
+            self._down = error if _is_gone(error) else self._died(error)
             return False
         async with self._loading:
             return await self._reloaded(process)
 
     def _start_again(self) -> Process:
         gone = self._gone(self._base)
-        if gone is not None:
+        self._empty = gone is not None
+        if gone is None:
+            return self._start()
+        if self._start_empty is None:
             raise gone
-        return self._start()
+        return self._start_empty()
 
     async def _reloaded(self, process: Process) -> bool:
         gone = None
-        if self._weights is not self._base:
+        if self._weights is not self._base or self._empty:
             gone = await asyncio.to_thread(self._gone, self._weights)
             try:
                 if gone is None:
@@ -436,7 +498,7 @@ class Core:
 
     def _fail_all(self) -> None:
         for request, task in list(self._requests.items()):
-            request.fail(self.down or self._died())
+            request.fail(_again(self.down or self._died()))
             if task is not None:
                 task.cancel()
 
@@ -465,6 +527,15 @@ async def _stopped(process: Process) -> None:
 async def _settled(tasks: set[asyncio.Task[Any]]) -> None:
     if tasks:
         await asyncio.wait(set(tasks))
+
+
+def _again(error: E) -> E:
+    """An error for one more caller: raised, it collects a traceback and notes of that caller's."""
+    return make(type(error), error.reason, str(error), **error.metadata)
+
+
+def _is_gone(error: Exception) -> TypeGuard[MemalphaError]:
+    return isinstance(error, MemalphaError) and error.reason == "WEIGHTS_GONE"
 
 
 def _shown(error: BaseException) -> str:

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+import shutil
+import weakref
+from collections.abc import AsyncIterator, Callable
 from functools import partial
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 from memalpha.api.policy.v1alpha1 import policy_service_pb2 as pb
@@ -19,8 +23,9 @@ from memalpha.errors import InvalidInputError, make
 from memalpha.policy import checks
 from memalpha.policy.checkpoint import Manifest
 from memalpha.policy.local.libraries import transformers
-from memalpha.policy.local.model import loading
+from memalpha.policy.local.model import check_configuration, configuration, loading
 from memalpha.policy.local.tokens import Decoder
+from memalpha.policy.marks import Mark, mark, sealed_mark
 from memalpha.policy.served import Served, duration, model_folder, probe_error
 from memalpha.policy.stops import StopWatch
 from memalpha.policy.vllm import adapter, files, refusals
@@ -28,6 +33,11 @@ from memalpha.policy.vllm.core import Core, Weights
 from memalpha.policy.vllm.process import Process, device, prepare
 from memalpha.policy.vllm.refusals import LEAST_TEMPERATURE, Case
 from memalpha.policy.vllm.request import Request
+
+# Endings of a checkpoint's files that hold no weights: configurations, tokenizers and templates.
+_WORDS = {".json", ".jinja", ".model", ".txt"}
+# Characters of a schema: reading one this long takes a tenth of a second, in which nothing else is written.
+_MOST_SCHEMA = 2**18
 
 
 class VLLMEngine:
@@ -51,15 +61,16 @@ class VLLMEngine:
         refusals.check(Case.read(folder, settings))
         prepare(settings)
         self._served = Served(settings, wire_format)
-        config = files.config(folder)
+        config = configuration(folder)
         self._served.has(vocabulary=config.vocab_size, context=config.max_position_embeddings)
         self._ends, self._config = _ends(folder, config), config.to_dict()
         self._shapes, self._tied = files.shapes(folder), files.tied(folder)
-        adapter.check(settings, self._shapes)
+        if settings.adapter is not None:
+            adapter.check_finite(settings.adapter)
         self._own = core is None
         self._core = core or started(settings, self._served)
         self._served.version = self._core.version
-        self._rows = settings.rows * settings.data_parallel
+        self._rows = _rows(settings)
         self._loading = asyncio.Lock()
 
     @property
@@ -142,20 +153,27 @@ class VLLMEngine:
             probe = partial(probe_error, request.probe) if sequences else _no_probe
             if served.is_served(wanted) and not self._core.bare:
                 # Nothing is loaded, but the caller may mean other weights by the same number.
+                await asyncio.to_thread(self._compare, request)
                 found, _ = await self._core.score(sequences)
                 return pb.LoadWeightsResponse(policy=served.identity(wanted), probe_error=probe(found))
             folder = served.below_root(request.path)
             manifest = await asyncio.to_thread(self._checked, folder)
-            weights = Weights(folder, wanted, files.sealed_mark(manifest))
+            weights = Weights(folder, wanted, sealed_mark(manifest))
             pause, error = await self._core.exchange(weights, sequences, probe)
             served.serves(manifest, wanted)
             return pb.LoadWeightsResponse(
                 policy=served.identity(wanted), pause=duration(pause), probe_error=error
             )
 
+    def _compare(self, request: pb.LoadWeightsRequest) -> None:
+        folder = self._served.named_again(request)
+        if folder is not None:
+            found = sealed_mark(self._served.successor(folder))
+            self._core.compare(Weights(folder, request.policy_version, found))
+
     def _checked(self, folder: Any) -> Manifest:
         manifest = self._served.successor(folder)
-        files.check_config(folder, self._config)
+        check_configuration(folder, self._config)
         files.check(folder, self._shapes, is_tied=self._tied)
         return manifest
 
@@ -164,6 +182,11 @@ class VLLMEngine:
         if not chosen.greedy and chosen.temperature < LEAST_TEMPERATURE:
             message = f"sampling.temperature: must be 0 or at least {LEAST_TEMPERATURE} with engine vllm"
             raise make(InvalidInputError, "INVALID_SAMPLING", message, field="sampling.temperature")
+        if len(sampling.json_schema) > _MOST_SCHEMA:
+            message = (
+                f"sampling.json_schema: at most {_MOST_SCHEMA} characters; it has {len(sampling.json_schema)}"
+            )
+            raise make(InvalidInputError, "INVALID_SCHEMA", message, field="sampling.json_schema")
         return Request(
             prompt,
             chosen,
@@ -185,14 +208,34 @@ def started(settings: PolicySettings, served: Served) -> Core:
     """
     device(settings)
     start = partial(Process.start, served.folder, settings, served.context)
-    known = files.sealed_mark(served.manifest) if served.manifest else files.mark(served.folder)
+    known = sealed_mark(served.manifest) if served.manifest else mark(served.folder)
     above = settings.adapter
 
-    def more() -> files.Mark:
+    def more() -> Mark:
         return adapter.mark(above) if above else {}
 
     base = Weights(served.folder, served.version, known | more())
-    return Core(start, base, lambda folder: files.mark(folder) | more())
+    empty = _without_weights(settings, served) if settings.weights_root else None
+    return Core(start, base, lambda folder: mark(folder) | more(), empty, rows=_rows(settings))
+
+
+def _without_weights(settings: PolicySettings, served: Served) -> Callable[[], Process]:
+    """Starts vLLM on a copy of all but a checkpoint's weights, whatever becomes of the checkpoint."""
+    kept = Path(mkdtemp(prefix="memalpha-"))
+    for path in served.folder.iterdir():
+        if path.is_file() and path.suffix in _WORDS:
+            shutil.copyfile(path, kept / path.name)
+
+    def start() -> Process:
+        return Process.start(kept, settings, served.context, weights=False)
+
+    weakref.finalize(start, shutil.rmtree, kept, ignore_errors=True)
+    return start
+
+
+def _rows(settings: PolicySettings) -> int:
+    """Sequences that all copies work on at once."""
+    return settings.rows * settings.data_parallel
 
 
 def _ends(folder: Any, config: Any) -> frozenset[int]:

@@ -100,13 +100,20 @@ class Process:
         self._lora = _lora.LoRARequest(lora.name, 1, str(lora.resolve())) if lora else None
 
     @classmethod
-    def start(cls, folder: Path, settings: PolicySettings, context: int) -> Self:
+    def start(cls, folder: Path, settings: PolicySettings, context: int, *, weights: bool = True) -> Self:
         """Starts the processes and loads the model, which takes its time.
+
+        Args:
+            folder: of the model.
+            settings: how it is run.
+            context: Most tokens of a sequence.
+            weights: Whether the folder's are loaded; else they are whatever they are, until some are taken.
 
         Raises:
             UnsupportedError: MODEL_NOT_LOADED.
         """
         told = engine_arguments(folder, settings, context, on_cpu=device(settings) == "cpu")
+        told |= {} if weights else {"load_format": "dummy"}
         heard = Heard()
         try:
             with heard.listening():
@@ -117,6 +124,20 @@ class Process:
             said = " ".join(f"{error}: {heard.cause()}".split())[:500]
             message = f"model {folder} cannot be served by vllm: {said}"
             raise make(UnsupportedError, "MODEL_NOT_LOADED", message, path=folder) from error
+
+    async def ready(self) -> None:
+        """Loads the adapter, if there is one: vLLM itself would with the first request.
+
+        Raises:
+            UnsupportedError: ADAPTER_NOT_LOADED.
+        """
+        if self._lora is None:
+            return
+        try:
+            await self._answered(self._alive.add_lora(self._lora))
+        except Exception as error:
+            said = str(error) or "vllm's processes died of it"
+            raise adapter.not_served(Path(self._lora.lora_path), said) from error
 
     @property
     def dead(self) -> bool:

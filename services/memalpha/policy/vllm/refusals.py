@@ -15,6 +15,7 @@ from memalpha.config import PolicySettings
 from memalpha.errors import InvalidInputError, MemalphaError, make
 from memalpha.policy import checks
 from memalpha.policy.architecture import Architecture
+from memalpha.policy.vllm import adapter
 from memalpha.policy.vllm.process import CPU_CACHE_GIB
 
 GIB = 2**30
@@ -90,8 +91,8 @@ def check(case: Case) -> None:
     """Refuses what vLLM would not serve.
 
     Raises:
-        UnsupportedError: MODEL_NOT_LOADED.
-        InvalidInputError: INVALID_SETTING.
+        UnsupportedError: MODEL_NOT_LOADED or ADAPTER_NOT_LOADED.
+        InvalidInputError: INVALID_SETTING or ADAPTER_NOT_FOUND.
     """
     for rule in RULES.values():
         rule(case)
@@ -115,9 +116,16 @@ def _temperature(case: Case) -> None:
 
 
 def _spread(case: Case) -> None:
-    heads, devices = case.architecture.num_attention_heads, case.settings.tensor_parallel
-    if heads and heads % devices:
-        raise _setting("tensor_parallel", f"must divide the model's {heads} attention heads; it is {devices}")
+    """As vLLM does it: where keys and values have fewer heads than there are devices, these share them."""
+    model, devices = case.architecture, case.settings.tensor_parallel
+    whole = {"attention heads": model.num_attention_heads, "units of a layer": model.intermediate_size}
+    for what, count in whole.items():
+        if count and count % devices:
+            raise _setting("tensor_parallel", f"must divide the model's {count} {what}; it is {devices}")
+    shared = model.num_key_value_heads
+    if shared and max(shared, devices) % min(shared, devices):
+        rule = f"must divide the model's {shared} heads of keys and values, or be a multiple"
+        raise _setting("tensor_parallel", f"{rule}; it is {devices}")
 
 
 def _context(case: Case) -> None:
@@ -133,8 +141,15 @@ def _context(case: Case) -> None:
 
 
 def _adapter(case: Case) -> None:
-    if case.settings.adapter is not None and not case.on_cpu and case.settings.dtype == "float32":
+    settings = case.settings
+    if settings.adapter is None:
+        return
+    if settings.weights_root is not None:
+        rule = "must be unset with policy.adapter, below which no weights are exchanged"
+        raise _setting("weights_root", rule)
+    if not case.on_cpu and settings.dtype == "float32":
         raise _setting("dtype", "must be bfloat16 on a GPU with policy.adapter: vLLM has no other kernels")
+    adapter.check(settings.adapter, case.folder)
 
 
 def _setting(name: str, message: str) -> MemalphaError:

@@ -1,7 +1,9 @@
-"""What is loaded into vLLM's own processes: weights out of folders, and the end of orphans.
+"""What is loaded into vLLM's own processes: weights out of folders, scores by parts, and the end of orphans.
 
 vLLM mixes `Worker` into its workers, which imports this module in each of their processes. Weights travel as
 safetensors files that both sides can read, through vLLM's registry of weight transfers; no network, no GPU.
+A prompt's logprobs, which vLLM's older runner (on a CPU, or without Triton) makes of all its tokens at once,
+are made of some at a time: 8,000 tokens by 151,936 words would take ten gibibytes and more.
 """
 
 # pyright: reportMissingImports=false
@@ -11,8 +13,9 @@ import os
 import select
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +32,13 @@ from vllm.model_executor.model_loader.reload.layerwise import (
     finalize_layerwise_reload,
     initialize_layerwise_reload,
 )
+from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 
 from memalpha.policy.vllm.files import paths
 from memalpha.policy.vllm.process import BACKEND, OWNER
+
+# Logits of one call of the head: what bounds a score's memory.
+_HEAD_LOGITS = 1 << 25
 
 
 @dataclass
@@ -90,6 +97,53 @@ def repack_heads(model: torch.nn.Module) -> None:
             module.quant_method.process_weights_after_loading(module)
 
 
+class Scorer:
+    """Stands for a runner's model and sampler while it makes a prompt's logprobs.
+
+    The runner has the model make logits, and the sampler logprobs and a choice of them; of these calls only
+    the last one works. It makes no ranks, which nobody reads.
+    """
+
+    def __init__(self, model: Any, vocabulary: int) -> None:
+        """Over the runner's own model."""
+        self._model = model
+        self._step = max(1, _HEAD_LOGITS // vocabulary)
+
+    def compute_logits(self, states: torch.Tensor) -> torch.Tensor:
+        """Puts it off."""
+        return states
+
+    def compute_logprobs(self, states: torch.Tensor) -> torch.Tensor:
+        """Puts it off."""
+        return states
+
+    def gather_logprobs(self, states: torch.Tensor, most: int, ids: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Ids (tokens, 1), their logprobs (tokens, 1) and ranks (tokens) of states (tokens, size)."""
+        if most:
+            raise ValueError(f"logprobs of a prompt are of its own tokens alone, not of {most} others")
+        parts = zip(states.split(self._step), ids[:, None].split(self._step), strict=True)
+        return ids[:, None].int(), torch.cat([self._part(*each) for each in parts]), torch.zeros_like(ids)
+
+    def _part(self, states: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        logits = self._model.compute_logits(states).float()
+        return logits.gather(-1, ids) - logits.logsumexp(-1, keepdim=True)
+
+
+def by_parts(make: Callable[..., Any]) -> Callable[..., Any]:
+    """A runner's way to make prompts' logprobs, over a `Scorer`."""
+
+    @wraps(make)
+    def made(runner: Any, *given: Any) -> Any:
+        kept = runner.model, runner.sampler
+        runner.model = runner.sampler = Scorer(runner.model, runner.model_config.get_vocab_size())
+        try:
+            return make(runner, *given)
+        finally:
+            runner.model, runner.sampler = kept
+
+    return made
+
+
 class Worker:
     """What vLLM's workers can do besides; nothing, but importing this is what counts."""
 
@@ -115,6 +169,7 @@ def _end_with(owner: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+GPUModelRunner._get_prompt_logprobs_dict = by_parts(GPUModelRunner._get_prompt_logprobs_dict)
 WeightTransferEngineFactory.register_engine(BACKEND, FolderTransfer)
 if OWNER in os.environ:
     threading.Thread(target=_end_with, args=(int(os.environ[OWNER]),), daemon=True).start()

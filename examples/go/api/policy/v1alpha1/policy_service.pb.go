@@ -971,7 +971,7 @@ func (x *WeightProbe) GetTolerance() float32 {
 // Request for LoadWeights.
 type LoadWeightsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Number of the new weights, above the served one; repeating the served number does nothing.
+	// Number of the new weights, above the served one. That one again loads nothing; other weights under it are refused.
 	PolicyVersion int64 `protobuf:"varint,1,opt,name=policy_version,json=policyVersion,proto3" json:"policy_version,omitempty"`
 	// Folder of a checkpoint that the service can read, below the root it was started with.
 	Path string `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`

@@ -529,7 +529,7 @@ class LoadWeightsRequest(_message.Message):
     PATH_FIELD_NUMBER: _builtins.int
     PROBE_FIELD_NUMBER: _builtins.int
     policy_version: _builtins.int
-    """Number of the new weights, above the served one; repeating the served number does nothing."""
+    """Number of the new weights, above the served one. That one again loads nothing; other weights under it are refused."""
     path: _builtins.str
     """Folder of a checkpoint that the service can read, below the root it was started with."""
     @_builtins.property

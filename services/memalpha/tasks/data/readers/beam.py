@@ -56,7 +56,8 @@ class Message:
 class Probe:
     """A probing question, its gold answer under whichever name the kind has, and the message ids it cites.
 
-    `rubric` is what the paper's judge looks for, one nugget each.
+    `rubric` is what the paper's judge looks for, one nugget each. `sides` are the ids once more by the role
+    that they play, such as what was said first and what updates it; empty where the file tells no roles.
     """
 
     kind: str
@@ -64,6 +65,7 @@ class Probe:
     answer: str
     cited: tuple[str, ...]
     rubric: tuple[str, ...] = ()
+    sides: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +182,11 @@ def _probes(path: Path) -> Iterator[Probe]:
 def _probe(entry: object, kind: str, where: str) -> Probe:
     fields = entry if isinstance(entry, dict) else {}
     gold = next((str(fields[key]) for key in _GOLD if fields.get(key)), "")
-    cited = tuple(dict.fromkeys(_ids(fields.get("source_chat_ids"))))
+    sources = fields.get("source_chat_ids")
+    cited = tuple(dict.fromkeys(_ids(sources)))
+    sides = tuple(map(tuple, map(_ids, sources.values()))) if isinstance(sources, dict) else ()
     rubric = tuple(str(nugget) for nugget in _rubric(fields, where))
-    return Probe(kind, text_of(fields, "question", where), encodable(gold, where), cited, rubric)
+    return Probe(kind, text_of(fields, "question", where), encodable(gold, where), cited, rubric, sides)
 
 
 def _rubric(fields: dict[str, Any], where: str) -> list[Any]:

@@ -95,6 +95,8 @@ def _events(person: dict[str, Any], where: str) -> Iterator[Event]:
         at = f"{where}, event {id_}"
         fields = event if isinstance(event, dict) else {}
         parts = [str(fields.get(key, "")).strip() for key in ("summary", "content")]
+        if not any(parts):
+            raise DatasetError(f'{at} needs a "summary" or a "content"')
         told = [
             line
             for key, dialogue in dialogues.items()

@@ -1,82 +1,21 @@
 """`memalpha doctor`: what it finds of a checkpoint and of a machine; no model's libraries are needed."""
 
 import json
+import os
 import struct
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from memalpha import config
 from memalpha.agent import packs, wire
-from memalpha.errors import InvalidInputError, MemalphaError
 from memalpha.policy.checkpoint import Training, seal
-from memalpha.policy.engine import create
-from memalpha.policy.vllm import refusals
-from memalpha.up import machine
-from memalpha.up.doctor import Finding, examined
+from memalpha.up import cgroup, machine
+from memalpha.up.doctor import examined
 from memalpha.up.machine import GIB, Gpu
 
-# Qwen/Qwen3-4B as its config.json has it; 4.02 billion parameters by its model card.
-QWEN3_4B = {
-    "architectures": ["Qwen3ForCausalLM"],
-    "hidden_size": 2560,
-    "num_hidden_layers": 36,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "head_dim": 128,
-    "intermediate_size": 9728,
-    "vocab_size": 151936,
-    "tie_word_embeddings": True,
-    "max_position_embeddings": 40960,
-}
-H100 = Gpu("NVIDIA H100", 80 * GIB, 79 * GIB, "580.95.05")
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A checkpoint of one tensor, whole, with the configuration of a large one."""
-    made = tmp_path / "model"
-    made.mkdir()
-    (made / "config.json").write_text(json.dumps(QWEN3_4B))
-    (made / "tokenizer.json").write_text('{"model": {}}')
-    (made / "chat_template.jinja").write_text("{{ messages }}")
-    header = json.dumps({"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}).encode()
-    (made / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(8))
-    return made
-
-
-@pytest.fixture
-def on(monkeypatch: pytest.MonkeyPatch):
-    """Sets what the machine has."""
-
-    def set_to(*, gpus: tuple[Gpu, ...] = (), free: int | None = 64 * GIB, **versions: str) -> None:
-        monkeypatch.setattr(machine, "gpus", lambda: list(gpus))
-        monkeypatch.setattr(machine, "free_memory", lambda: free)
-        monkeypatch.setattr(refusals, "installed", lambda name: versions.get(name.replace("-", "_"), ""))
-        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-
-    return set_to
-
-
-GPU_HOST = {"gpus": (H100,), "vllm": "0.32.0", "torch": "2.13.0", "transformers": "5.19.0"}
-
-
-def found(folder: Path, *, dry_run: bool = False, **policy: object) -> dict[str, Finding]:
-    settings = config.load(policy_engine="vllm", policy={"model": str(folder), **policy})
-    return {each.name: each for each in examined(settings, dry_run=dry_run)}
-
-
-def engine_refuses(folder: Path, **policy: object) -> str:
-    settings = config.load(policy_engine="vllm", policy={"model": str(folder), **policy}).policy
-    with pytest.raises(MemalphaError) as caught:
-        create("vllm", wire_format="lines", settings=settings)
-    return str(caught.value)
-
-
-def bad(findings: dict[str, Finding]) -> set[str]:
-    return {name for name, each in findings.items() if each.state == "bad"}
+from .support import GPU_HOST, H100, QWEN3_4B, SMALL, bad, configured, engine_refuses, found
 
 
 def test_a_model_that_fits_has_nothing_in_its_way(folder, on) -> None:
@@ -151,6 +90,7 @@ def test_a_cache_holds_a_whole_context_or_the_engine_refuses_it_too(folder, on) 
         ({"layer_types": ["full_attention", "sliding_attention"]}, {}, "architecture"),
         ({"use_sliding_window": True}, {}, "architecture"),
         ({"architectures": None}, {}, "architecture"),
+        ({"quantization_config": {"quant_method": "fp8"}}, {}, "architecture"),
         ({"hidden_size": "many"}, {}, "model"),
         ({"num_attention_heads": 0}, {}, "model"),
         ({"architectures": "Qwen3ForCausalLM"}, {}, "model"),
@@ -164,14 +104,27 @@ def test_what_the_engine_refuses_is_in_the_way_in_the_same_words(folder, on, cha
     assert engine_refuses(folder, dtype="bfloat16", **policy) == findings[row].text.removeprefix("failed: ")
 
 
-def test_an_adapter_on_a_gpu_is_refused_in_single_precision_which_vllm_has_no_kernels_for(folder) -> None:
-    def check(dtype: str) -> None:
-        asked = {"device": "cuda", "adapter": "above", "dtype": dtype}
-        refusals.check(refusals.Case.read(folder, config.PolicySettings.model_validate(asked)))
-
-    check("bfloat16")
-    with pytest.raises(InvalidInputError, match=r"policy\.dtype"):
-        check("float32")
+@pytest.mark.parametrize(
+    ("heads", "shared", "units", "devices", "said"),
+    [
+        (32, 8, 9728, 2, None),
+        # Two devices have one copy each of the same head.
+        (32, 2, 9728, 4, None),
+        (30, 6, 9728, 4, "30 attention heads"),
+        (24, 6, 9728, 4, "6 heads of keys and values"),
+        (32, 3, 9728, 4, "3 heads of keys and values"),
+        (24, 6, 9728, 3, "9728 units of a layer"),
+    ],
+)
+def test_layers_are_spread_as_vllm_can_spread_them(folder, on, heads, shared, units, devices, said) -> None:
+    on(**{**GPU_HOST, "gpus": tuple(replace(H100, index=n) for n in range(4))})
+    change = {"num_attention_heads": heads, "num_key_value_heads": shared, "intermediate_size": units}
+    configured(folder, QWEN3_4B | change)
+    findings = found(folder, dtype="bfloat16", tensor_parallel=devices)
+    assert bad(findings) == ({"parallel"} if said else set())
+    if said:
+        assert said in findings["parallel"].text
+        assert engine_refuses(folder, tensor_parallel=devices) == findings["parallel"].text
 
 
 def test_a_context_beyond_the_models_is_cut_to_it_as_the_engine_does(folder, on) -> None:
@@ -263,9 +216,9 @@ def test_torn_and_missing_weights_are_found(folder, on) -> None:
     assert found(folder)["weights"].text == "missing: more.safetensors"
     # Somewhere else they may be.
     assert found(folder, dry_run=True)["weights"].state == "note"
-    data = (folder / "model.safetensors").read_bytes()
-    for torn in (data[:-1], b"", data[:20]):
-        (folder / "model.safetensors").write_bytes(torn)
+    size = (folder / "model.safetensors").stat().st_size
+    for torn in (size - 1, 20, 0):
+        os.truncate(folder / "model.safetensors", torn)
         assert "torn: model.safetensors" in found(folder)["weights"].text
         assert found(folder, dry_run=True)["weights"].state == "bad"
 
@@ -273,6 +226,7 @@ def test_torn_and_missing_weights_are_found(folder, on) -> None:
 def test_words_are_known_by_their_hashes_and_must_be_those_of_the_training(folder, on) -> None:
     on(**GPU_HOST)
     form, pack = wire.get("lines"), packs.load("short")
+    configured(folder, SMALL)
     seal(folder, Training(pack.digest(form), "lines", "relevant(4,3)", 96))
     findings = found(folder)
     assert findings["seal"].text == "as sealed"
@@ -310,7 +264,12 @@ def test_the_drivers_table_is_read() -> None:
     assert machine.parsed(table)[0].driver_major == 580
 
 
-def test_free_memory_is_what_the_system_says(tmp_path) -> None:
+def test_free_memory_is_what_the_system_says(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(cgroup, "left", lambda: None)
     (tmp_path / "meminfo").write_text("MemTotal:  9 kB\nMemAvailable:    2048 kB\n")
     assert machine.free_memory(tmp_path / "meminfo") == 2 * 2**20
     assert machine.free_memory(tmp_path / "none") is None
+    # What a container may have is less than what its machine has.
+    monkeypatch.setattr(cgroup, "left", lambda: 2**20)
+    assert machine.free_memory(tmp_path / "meminfo") == 2**20
+    assert machine.free_memory(tmp_path / "none") == 2**20

@@ -1,0 +1,71 @@
+"""What kills vLLM in the tests of chaos; it knows no model's libraries."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memalpha.policy.vllm.process import Process
+
+# vLLM's processes, as the system cuts their names off.
+NAMES = ("VLLM::Engin", "VLLM::Worke")
+# From the beginning of a take, which lasts a tenth of a second; of another number than names.
+DELAYS = (0.0, 0.02, 0.05)
+# A start takes ten seconds where nothing else runs.
+BACK_SECONDS = 600
+
+
+class Killer:
+    """Kills vLLM's engine and the worker below it by turns, and waits each time until vLLM is back."""
+
+    def __init__(self, engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._engine, self._kills, self._takes = engine, 0, 0
+        take = Process.take
+
+        async def counted(process: Process, folder: Path, version: int) -> None:
+            self._takes += 1
+            try:
+                await take(process, folder, version)
+            finally:
+                self._takes -= 1
+
+        monkeypatch.setattr(Process, "take", counted)
+
+    async def __call__(self, exchange: asyncio.Task[None] | None = None) -> None:
+        """See `chaos.Killer`."""
+        name, delay = NAMES[self._kills % len(NAMES)], DELAYS[self._kills % len(DELAYS)]
+        self._kills += 1
+        # Looked up before, as that takes longer than weights of this size.
+        victim = running(name)
+        if exchange is not None:
+            while not self._takes and not exchange.done():
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(delay)
+        os.kill(victim, signal.SIGKILL)
+        try:
+            async with asyncio.timeout(BACK_SECONDS):
+                await self._back()
+        except TimeoutError:
+            pytest.fail(
+                f"{BACK_SECONDS} s after {name} was killed: {self._engine._core.down or 'not noticed'}"
+            )
+
+    async def _back(self) -> None:
+        while self._engine.serving:
+            await asyncio.sleep(0.01)
+        while not self._engine.serving:
+            await asyncio.sleep(0.05)
+
+
+def running(name: str) -> int:
+    """The process of that name below this one."""
+    import psutil  # pyright: ignore[reportMissingModuleSource]
+
+    found = psutil.Process().children(recursive=True)
+    (one,) = [
+        each for each in found if each.name().startswith(name) and each.status() != psutil.STATUS_ZOMBIE
+    ]
+    return one.pid
