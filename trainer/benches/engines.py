@@ -2,7 +2,7 @@
 
 Makes one run of the ledger over each engine, of the same seed and settings, which is killed after a
 checkpoint and resumed. Prints the table, writes `docs/policy/trainer-DATE.json` and the part of
-`docs/policy.md` between its markers. Runs that are in --out are read and not made again.
+`docs/policy.md` between its markers. Runs of this very plan that are in --out are read and not made again.
 
     python trainer/benches/engines.py --model warm
 """
@@ -17,8 +17,10 @@ from pathlib import Path
 from statistics import mean
 
 from engines_bench import compare, page
-from engines_bench.runs import Plan, Say, before_kill, made
+from engines_bench.plan import LEAST_STEPS, Plan
+from engines_bench.runs import Say, before_kill, made
 
+from memalpha.errors import MemalphaError
 from memalpha_trainer.runs import environment
 from memalpha_trainer.runs.reading import RunFiles
 
@@ -27,6 +29,7 @@ ENGINES = ("vllm", "transformers")
 
 def measured(plan: Plan, say: Say) -> page.Found:
     """Makes the runs and compares them."""
+    plan.claim()
     runs = {engine: made(plan, engine, say) for engine in ENGINES}
     lines = {engine: run.metrics() for engine, run in runs.items()}
     again = range(plan.every, plan.every + plan.again)
@@ -42,8 +45,9 @@ def measured(plan: Plan, say: Say) -> page.Found:
 
 
 def _seconds(run: RunFiles) -> tuple[float, float]:
-    """Of a step, its rollouts and its training; the first is left out, which loads things."""
-    lines = run.metrics()[1:]
+    """Of a step, its rollouts and its training; the first after a start is left out, which loads things."""
+    first = {each["step"] + 1 for each in run.starts}
+    lines = [line for line in run.metrics() if line["step"] not in first]
     return mean(line["seconds/collect"] for line in lines), mean(line["seconds/train"] for line in lines)
 
 
@@ -58,17 +62,13 @@ def _start(plan: Plan) -> Mapping[str, object]:
 
 def main() -> int:
     """Measures, prints and writes; 1 if something is not as it must be."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--model", type=Path, required=True, help="checkpoint that training starts from")
-    parser.add_argument("--out", type=Path, default=Path("runs/engines"), help="folder of runs")
-    parser.add_argument("--steps", type=int, default=10, help="optimizer steps, at least 5")
-    parser.add_argument("--every", type=int, default=5, help="steps between checkpoints")
-    parser.add_argument("--again", type=int, default=2, help="steps after the first one until the kill")
-    parser.add_argument("--set", dest="more", action="append", default=[], help="table.key=value on top")
-    parser.add_argument("--dry", action="store_true", help="print, but write nothing")
-    given = parser.parse_args()
-    plan = Plan(given.model, given.out, given.steps, given.every, given.again, tuple(given.more))
-    found = measured(plan, lambda line: print(line, file=sys.stderr, flush=True))
+    given = _parser().parse_args()
+    try:
+        plan = Plan(given.model, given.out, given.steps, given.every, given.again, tuple(given.more))
+        found = measured(plan, lambda line: print(line, file=sys.stderr, flush=True))
+    except MemalphaError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     print(page.tables(found))
     if not given.dry:
         start = _start(plan)
@@ -76,6 +76,18 @@ def main() -> int:
     for fault in found.broken():
         print(f"not as it must be: {fault}", file=sys.stderr)
     return 1 if found.broken() else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True, help="checkpoint that training starts from")
+    parser.add_argument("--out", type=Path, default=Path("runs/engines"), help="folder of runs")
+    parser.add_argument("--steps", type=int, default=10, help=f"optimizer steps, at least {LEAST_STEPS}")
+    parser.add_argument("--every", type=int, default=5, help="steps between checkpoints")
+    parser.add_argument("--again", type=int, default=2, help="steps after the first one until the kill")
+    parser.add_argument("--set", dest="more", action="append", default=[], help="table.key=value on top")
+    parser.add_argument("--dry", action="store_true", help="print, but write nothing")
+    return parser
 
 
 if __name__ == "__main__":

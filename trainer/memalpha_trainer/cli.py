@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ from rich.console import Console
 
 from memalpha.cli.style import visible
 from memalpha.errors import InvalidInputError, MemalphaError, make
-from memalpha_trainer.config import Config, resolve
+from memalpha_trainer.config import Config, quoted, resolve
 
 commands = typer.Typer(
     help="Train memory policies with GRPO on the answers that their memories give.",
@@ -91,7 +90,7 @@ def warm(
 
     Example: `memalpha-trainer warm warm`
 
-    Takes about a quarter of an hour on one core. Interrupted, it goes on with what is done in OUT.work.
+    Takes about 20 minutes on one core, gates included. Interrupted, it goes on with what is done in OUT.work.
     """
     _prepare()
     from memalpha_trainer.warmstart import command
@@ -126,7 +125,7 @@ def seal(
     """
     from memalpha_trainer.models import bind
 
-    sealed = bind(_config(config, [f"policy.model={_quoted(model)}", *(overrides or [])]), model)
+    sealed = bind(_config(config, [f"policy.model={quoted(model)}", *(overrides or [])]), model)
     _say(f"{model} is bound to {sealed.trained_with.wire_format}, {sealed.trained_with.view}")
 
 
@@ -150,7 +149,12 @@ def serve(
 def view(
     run: RunArgument,
     out: Annotated[Path, typer.Option("-o", "--out", help="The page to write.")] = Path("rollouts.html"),
-    step: Annotated[int | None, typer.Option(help="Rollouts of this step only.", show_default=False)] = None,
+    step: Annotated[
+        int | None,
+        typer.Option(
+            help="Rollouts of this step, as the screen counts; default: the latest.", show_default=False
+        ),
+    ] = None,
     group: Annotated[int | None, typer.Option(help="Of this group only.", show_default=False)] = None,
 ) -> None:
     """Write a page of a run's rollouts, side by side, that opens from disk.
@@ -179,7 +183,7 @@ def evaluate(
     from memalpha_trainer import heldout
     from memalpha_trainer.models import fitted
 
-    settings = _config(config, [f"policy.model={_quoted(model)}", *(overrides or [])])
+    settings = _config(config, [f"policy.model={quoted(model)}", *(overrides or [])])
     if address:
         found = heldout.of_service(fitted(settings, model), address, temperature=temperature)
     else:
@@ -276,15 +280,10 @@ def tables(
         pages.write_page(found, page)
 
 
-def _quoted(path: Path) -> str:
-    """As TOML has it, whatever is in it."""
-    return json.dumps(str(path))
-
-
 def _data(data: Path | None, reward: str | None) -> list[str]:
     """What the shorthands stand for; of instances, only a model can answer the questions."""
-    found = ['task.kind="data"', 'task.reader="policy"', f"task.file={_quoted(data)}"] if data else []
-    return [*found, f'task.reward="{reward}"'] if reward else found
+    found = ['task.kind="data"', 'task.reader="policy"', f"task.file={quoted(data)}"] if data else []
+    return [*found, f"task.reward={quoted(reward)}"] if reward else found
 
 
 def _config(file: Path | None, overrides: list[str]) -> Config:
@@ -296,22 +295,22 @@ def _dry_run(config: Config) -> int:
     from memalpha_trainer.runs import toml
 
     _say(toml.dumps(config))
-    if config.policy.tiny is not None:
-        return 0
     _prepare()
+    _hint("loading torch")
     from memalpha_trainer.scale.dry_run import dry_run
 
-    report = dry_run(config, config.policy.model)
+    report = dry_run(config, say=_hint)
     _say(report.render())
     return 0 if report.fits else _FAILED
 
 
 def _prepare() -> None:
-    """Before torch is loaded: nothing is fetched, and nobody is told."""
+    """Before torch is loaded: nothing is fetched, nobody is told, and no bar is drawn for a file."""
     for name, value in {
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "TRL_EXPERIMENTAL_SILENCE": "1",
     }.items():
@@ -320,6 +319,11 @@ def _prepare() -> None:
 
 def _say(text: str) -> None:
     Console(highlight=False, soft_wrap=True).print(visible(text), markup=False)
+
+
+def _hint(text: str) -> None:
+    """Says what is going on, beside the result."""
+    print(f"{text} …", file=sys.stderr, flush=True)
 
 
 def main() -> None:

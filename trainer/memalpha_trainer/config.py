@@ -8,6 +8,7 @@ torch here, so that `--help` and `--dry-run` answer at once.
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -97,7 +98,8 @@ class RolloutTable(_Table):
     # Streams of a step, and rollouts of each.
     groups: int = Field(default=6, ge=1, le=4096)
     group_size: int = Field(default=8, ge=2, le=512)
-    # Sampling of rollouts: the policy's own distribution and nothing else, or the gradient is another's.
+    # Sampling of rollouts: the policy's own distribution and nothing left out, or the gradient is another's.
+    # At any temperature nothing is left out, and engine and trainer both compute logprobs at it.
     temperature: float = Field(default=1.0, gt=0, le=2)
     top_p: float = Field(default=1.0, ge=1, le=1)
     top_k: int = Field(default=0, ge=0, le=0)
@@ -223,7 +225,8 @@ class ScaleTable(_Table):
 class LogTable(_Table):
     """Where numbers go besides the run folder."""
 
-    tracker: Literal["none", "trackio", "tensorboard", "wandb"] = "none"
+    # `auto`: trackio if it is there, which keeps numbers on this machine; without it the run goes on alike.
+    tracker: Literal["auto", "none", "trackio", "tensorboard", "wandb"] = "auto"
     project: str = "memalpha"
 
 
@@ -294,6 +297,8 @@ def resolve(file: Path | None, overrides: Sequence[str] = ()) -> Config:
         InvalidInputError: INVALID_CONFIG; it names the key, the rule and the value.
     """
     raw = _read(file) if file else {}
+    if any(each.partition("=")[0].strip() == "policy.model" for each in overrides):
+        _forget_tiny(raw)
     for override in overrides:
         _set(raw, override)
     try:
@@ -306,11 +311,23 @@ def resolve(file: Path | None, overrides: Sequence[str] = ()) -> Config:
         raise _invalid(f"{key}: {first['msg'].removeprefix('Value error, ')}{shown}", key) from None
 
 
+def quoted(text: object) -> str:
+    """A text or path as an override's value, whatever is in it."""
+    return json.dumps(str(text), ensure_ascii=False)
+
+
 def _read(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise _invalid(f"{file}: {error}", str(file)) from None
+
+
+def _forget_tiny(raw: dict[str, Any]) -> None:
+    """Leaves out the model that a file has made, in whose place an override names one."""
+    policy = raw.get("policy")
+    if isinstance(policy, dict):
+        policy.pop("tiny", None)
 
 
 def _set(raw: dict[str, Any], override: str) -> None:

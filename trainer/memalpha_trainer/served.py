@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -75,35 +76,52 @@ def served(config: Config, model: Path, weights: Path, log: Path) -> Iterator[Se
         stop(process)
 
 
-def check_running(address: str, model: Path, steps: int) -> None:
+def check_running(config: Config, model: Path, weights: Path, steps: int) -> None:
     """Whether a running service can write for a run: the checkpoint that it started from, or weights of it.
 
     What the weights are is asked later, by a probe; this is about services that were started for something
     else, before anything is spent on them.
 
     Args:
-        address: The service's, host:port.
+        config: The run's, which names the service.
         model: The checkpoint.
+        weights: Folder below which the run's weights stand, now or later.
         steps: Optimizer steps that the run has behind it.
 
     Raises:
-        ConflictError: ANOTHER_POLICY; it says what is served, and what should be.
+        ConflictError: ANOTHER_POLICY; it says what is served, what should be, and how to start that.
     """
-    with PolicyClient.connect(address) as client:
+    with PolicyClient.connect(config.policy.address) as client:
         served = client.describe()
     sealed = manifest(model)
     assert sealed is not None  # looked at before
     first, version = sealed.policy_version, served.policy.policy_version
     wanted = f"version {first}" if not steps else f"versions {first} to {first + steps}"
+    off = not first <= version <= first + steps
     faults = {
-        f"version {version} of its weights; the run needs {wanted}": not first <= version <= first + steps,
-        "a model with another tokenizer": served.tokenizer_digest != sealed.tokenizer_digest,
-        "a model that was trained otherwise": served.trained_with != sealed.trained_with.message(),
-        "weights that cannot be exchanged; it needs policy.weights_root": not served.loads_weights,
+        f"it serves version {version} of its weights, and the run needs {wanted}": off,
+        "its model has another tokenizer": served.tokenizer_digest != sealed.tokenizer_digest,
+        "its model was trained otherwise": served.trained_with != sealed.trained_with.message(),
+        "it takes no weights, for want of policy.weights_root": not served.loads_weights,
     }
-    for fault in (fault for fault, found in faults.items() if found):
-        message = f"the policy service at {address} serves {fault}: start it with --model {model}"
+    if found := [fault for fault, is_so in faults.items() if is_so]:
+        address = config.policy.address
+        message = (
+            f"the policy service at {address} cannot write for this run: {'; '.join(found)}. Start it by\n"
+            f"{_command(_settings(config, model, weights, address))}"
+        )
         raise make(ConflictError, "ANOTHER_POLICY", message, address=address, served=version)
+
+
+def _command(settings: Settings) -> str:
+    """How a shell starts a service with settings."""
+    usual = Settings.model_validate({}).environment()
+    words = (
+        f"{name}={shlex.quote(value)}"
+        for name, value in settings.environment().items()
+        if value != usual.get(name)
+    )
+    return " ".join([*words, "memalpha serve policy"])
 
 
 def with_own_service(config: Config) -> Config:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ import torch
 from accelerate import PartialState
 
 from memalpha.errors import InvalidInputError, make
-from memalpha_trainer import evaluation, heldout, tasks
+from memalpha_trainer import asked, evaluation, heldout, tasks
 from memalpha_trainer.building import built, weight_folders
 from memalpha_trainer.config import Config
 from memalpha_trainer.grpo.observer import Silent
@@ -111,7 +111,8 @@ def _look_at(config: Config, replay: Path | None, resume: bool) -> None:
     if replay is not None:
         ReplayRollouts.of_file(replay)
     elif config.policy.address and config.policy.model is not None:
-        check_running(config.policy.address, starting_model(config, config.folder), _done(config, resume))
+        model, done = starting_model(config, config.folder), _done(config, resume)
+        check_running(config, model, RunFiles(config.folder).weights, done)
 
 
 def _done(config: Config, resume: bool) -> int:
@@ -123,7 +124,8 @@ def _done(config: Config, resume: bool) -> int:
 def _origin(config: Config, replay: Path | None) -> Origin:
     """A tiny model is made in the run's folder, by its settings, and is bound by them."""
     base = "" if config.policy.model is None else digest(starting_model(config, config.folder))
-    return Origin.of(base, replay, config.task.file, apart=config.eval.file is not None)
+    origin = Origin.of(base, replay, config.task.file, apart=config.eval.file is not None)
+    return replace(origin, reader=asked.reader(config, replay=replay is not None), judge=asked.judge(config))
 
 
 def _follow(config: Config) -> Outcome:
@@ -183,7 +185,7 @@ class _Session:
     def _served(self, done: int) -> AbstractContextManager[Service]:
         if self._config.policy.address and self._config.policy.tiny is not None:
             # Others were looked at before there was a folder; this one was made in it.
-            check_running(self._config.policy.address, self._base, done)
+            check_running(self._config, self._base, self._run.weights, done)
         self._progress.phase("starting the policy service")
         return served(self._config, self._base, self._run.weights, self._run.path / "policy.log")
 

@@ -1,19 +1,24 @@
 """Training over two engines, compared: what is said of runs that are alike, and of those that are not."""
 
 import json
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from memalpha.errors import InternalError
+from memalpha.errors import ConflictError, InternalError, InvalidInputError
+from memalpha.policy.checkpoint import MANIFEST
 from memalpha.tasks.pages import between
+from memalpha_trainer.config import resolve
 from memalpha_trainer.records import ChunkSample, Rollout, Span
+from memalpha_trainer.runs.reading import RunFiles
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benches"))
 
-from engines_bench import compare, page, runs
+import engines
+from engines_bench import compare, page, plan, runs
 
 WAVE = (0.02, -0.01, 0.01, -0.02, 0.015, -0.015)
 
@@ -113,14 +118,127 @@ def test_the_page_of_the_documentation_has_the_markers() -> None:
     assert between(text, page.BEGIN, page.END, "new") != text
 
 
-def plan(folder: Path) -> runs.Plan:
-    return runs.Plan(folder / "no-model", folder / "runs", steps=6, every=2, again=1)
+def test_what_is_not_as_it_must_be_is_marked_in_the_tables() -> None:
+    assert "MISSED" not in page.tables(found())
+    curves = tuple(compare.curves(lines(reward=0.5), lines()))
+    text = page.tables(found(curves=curves, mismatch={"vllm": 2e-3}, equal={"vllm": (0.998, 7000)}))
+    assert "| ±0.040 MISSED |" in text
+    assert "2.0e-03 (`vllm`) MISSED" in text
+    assert "99.800% of 7,000 (`vllm`) MISSED" in text
+
+
+def a_plan(folder: Path, **changes) -> plan.Plan:
+    """A plan of a checkpoint that is no more than its seal."""
+    model = folder / "model"
+    model.mkdir(exist_ok=True)
+    (model / MANIFEST).write_text("one")
+    return replace(plan.Plan(model, folder / "runs", steps=6, every=2, again=1), **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"steps": 4}, "steps must be at least 5"),
+        ({"again": 0}, "again must be at least 1 and below every"),
+        # A second checkpoint would come before the kill, and nothing of these steps be written again.
+        ({"again": 2}, "again must be at least 1 and below every"),
+        ({"every": 5}, "every \\+ again must be below steps"),
+    ],
+)
+def test_a_plan_that_compares_nothing_is_refused(tmp_path: Path, changes, rule) -> None:
+    with pytest.raises(InvalidInputError, match=rule):
+        a_plan(tmp_path, **changes)
+
+
+def test_a_folder_of_runs_is_of_one_plan(tmp_path: Path) -> None:
+    a_plan(tmp_path).claim()
+    a_plan(tmp_path).claim()
+    for changes in ({"steps": 7}, {"every": 3}, {"more": ("seed=1",)}):
+        with pytest.raises(ConflictError, match=r"holds runs with .*choose another --out"):
+            a_plan(tmp_path, **changes).claim()
+    given = a_plan(tmp_path)
+    (given.model / MANIFEST).write_text("another")
+    with pytest.raises(ConflictError, match="holds runs with model"):
+        given.claim()
+
+
+def test_a_folder_of_unknown_runs_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "runs" / "vllm").mkdir(parents=True)
+    with pytest.raises(ConflictError, match=r"holds other things and no plan\.json"):
+        a_plan(tmp_path).claim()
+
+
+def test_a_model_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match=r"--model must be a sealed checkpoint"):
+        a_plan(tmp_path, model=tmp_path).claim()
+
+
+def test_seconds_are_those_of_steps_without_a_start(tmp_path: Path) -> None:
+    run = RunFiles(tmp_path)
+    # Started anew, and again after step 2: steps 1 and 3 load things.
+    (tmp_path / "environment.json").write_text(json.dumps({"starts": [{"step": 0}, {"step": 2}]}))
+    spent = [50.0, 1.0, 70.0, 3.0]
+    numbers = [
+        {"step": step, "seconds/collect": each, "seconds/train": 2 * each}
+        for step, each in enumerate(spent, 1)
+    ]
+    run.metrics_file.write_text("".join(json.dumps(each) + "\n" for each in numbers))
+    assert engines._seconds(run) == (2.0, 4.0)
+
+
+def test_a_process_does_not_outlive_whoever_waits_for_its_kill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs.time, "sleep", interrupt)
+    process = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+    with pytest.raises(KeyboardInterrupt):
+        runs._kill(process, RunFiles(tmp_path), 1)
+    assert process.returncode == -9
 
 
 def test_a_run_that_does_not_start_says_why(tmp_path: Path) -> None:
+    given = a_plan(tmp_path)
+    given.claim()
     with pytest.raises(InternalError, match="its log ends with\nerror: ") as caught:
-        runs.made(plan(tmp_path), "transformers", lambda line: None)
+        runs.made(given, "transformers", lambda line: None)
     assert caught.value.reason == "RUN_FAILED"
+
+
+def test_a_run_that_was_not_killed_where_it_should_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, asked = a_plan(tmp_path), list[tuple[str, ...]]()
+
+    def begin(plan: plan.Plan, engine: str, run: RunFiles, *more: str) -> None:
+        asked.append(more)
+        run.path.mkdir(exist_ok="--resume" in more)
+        run.rollouts_file.write_text("the first half")
+
+    monkeypatch.setattr(runs, "_started", begin)
+    monkeypatch.setattr(runs, "_kill", lambda process, run, step: None)
+    monkeypatch.setattr(runs, "_end", lambda process, run: None)
+    (given.out / "vllm").mkdir(parents=True)
+    run, _ = (runs.made(given, "vllm", lambda line: None) for _ in range(2))
+    assert runs._kept(run).read_text() == "the first half"
+    # What was kept is not made again.
+    assert asked == [(), ("--resume",), ("--resume",)]
+
+
+def test_paths_with_quotes_reach_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[str]] = []
+    monkeypatch.setattr(runs.subprocess, "Popen", lambda command, **more: seen.append(command))
+    folder = tmp_path / 'it\'s "here" \\ ü 😀'
+    folder.mkdir()
+    given = a_plan(folder)
+    given.claim()
+    runs._started(given, "vllm", RunFiles(given.out / "vllm"))
+    (command,) = seen
+    settings = [each for each in command[command.index("--config") + 2 :] if each != "--resume"]
+    made = resolve(None, settings)
+    assert (made.policy.model, made.folder) == (given.model.resolve(), given.out.resolve() / "vllm")
 
 
 def test_a_run_that_is_done_is_read_and_not_made_again(tmp_path: Path) -> None:
@@ -129,5 +247,5 @@ def test_a_run_that_is_done_is_read_and_not_made_again(tmp_path: Path) -> None:
     status = {"state": "done", "step": 6, "of": 6, "pid": 1, "started": "", "changed": "", "message": ""}
     (folder / "status.json").write_text(json.dumps(status))
     said: list[str] = []
-    assert runs.made(plan(tmp_path), "transformers", said.append).path == folder
+    assert runs.made(a_plan(tmp_path), "transformers", said.append).path == folder
     assert said == []

@@ -18,6 +18,14 @@ def test_a_file_is_read_and_overrides_win(tmp_path: Path) -> None:
     assert found.eval.units == (1, 2)
 
 
+def test_a_model_that_is_named_takes_the_place_of_one_that_the_file_has_made(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text("[policy]\nrows = 4\n[policy.tiny]\nlayers = 3\n")
+    assert resolve(file).policy.tiny is not None
+    found = resolve(file, ["policy.model=warm"]).policy
+    assert (found.model, found.tiny, found.rows) == (Path("warm"), None, 4)
+
+
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
 def test_every_configuration_that_comes_along_resolves_and_survives_writing(
     file: Path, tmp_path: Path

@@ -1,16 +1,25 @@
 import asyncio
 import json
+import random
+from contextlib import suppress
 from dataclasses import asdict, replace
 
 import pytest
 
 import memcore
-from memalpha.errors import InvalidInputError, NotFoundError, UnavailableError
+from memalpha.agent import Agent
+from memalpha.agent.protocols import Completion
+from memalpha.api.memory.v1alpha1.memory_pb2 import Chunk
+from memalpha.api.policy.v1alpha1.policy_service_pb2 import GenerateRequest
+from memalpha.client import AsyncMemoryClient
+from memalpha.errors import AlreadyExistsError, InvalidInputError, NotFoundError, UnavailableError
 from memalpha.tasks.ledger import ledger
 from memalpha.tasks.ledger.memory import write
 from memalpha.tasks.ledger.writers import Teacher, WithoutDeletes
+from memalpha.tasks.memorized import InlineTransport, Memorized
 from memalpha.tasks.writers import Empty, ScriptedPolicy
-from memalpha_trainer.records import Rollout, Source
+from memalpha_trainer.records import Rollout, Source, Span
+from memalpha_trainer.rollouts import collect
 from memalpha_trainer.rollouts.collect import Place
 from memalpha_trainer.rollouts.live import Plan, rollouts
 from memalpha_trainer.rollouts.policy import Sampling
@@ -43,6 +52,29 @@ def test_an_outage_in_the_middle_changes_nothing() -> None:
     assert made(disturbed, ledger(3)) == made(SeededPolicy(), ledger(3))
     # Begun three times: calls 0–3 ended by the outage at 3, calls 4–5 by that at 5, then six chunks.
     assert len(disturbed.requests) == 4 + 2 + 6
+
+
+async def kept(store, instance, policy, settings, bank) -> Memorized:
+    """As `memorize`, in a bank that the try before it left behind."""
+    client, name = AsyncMemoryClient(InlineTransport(store)), instance.instance_id
+    with suppress(AlreadyExistsError):
+        await client.create_bank(name, bank)
+    before = (await client.get_bank(name)).stats.chunk_count
+    chunks = [
+        Chunk(chunk_id=f"{before}-{place}", text=each.text) for place, each in enumerate(instance.chunks)
+    ]
+    await client.append_chunks(name, chunks)
+    outcomes = [each async for each in Agent(client, policy, settings).memorize_pending(name)]
+    return Memorized(client, await client.get_bank(name), tuple(outcomes))
+
+
+def test_a_try_that_went_on_in_the_bank_of_the_one_before_would_have_rows_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(collect, "memorize", kept)
+    assert len(made(SeededPolicy(), ledger(3)).samples) == 6
+    # Three chunks are memorized before the outage; the second try finds three that wait, and adds all six.
+    assert len(made(SeededPolicy(outages=(3,)), ledger(3)).samples) == 3 + 6
 
 
 def test_the_line_of_a_rollout_has_all_of_its_fields() -> None:
@@ -80,15 +112,44 @@ def test_requests_ask_for_the_untruncated_distribution() -> None:
         assert request.return_tokens
 
 
-def test_a_rollout_beside_others_is_the_one_alone() -> None:
-    places = [(ledger(3), Place(1, 0, 0, index)) for index in range(6)]
-    plan = Plan(seed=1, group_size=6, concurrency=6, sampling=Sampling())
+class Careless(SeededPolicy):
+    """Draws the ids of all requests from one generator, whatever their seeds are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._chance = random.Random(1)
+
+    async def generate(self, request: GenerateRequest) -> Completion:
+        done = await super().generate(request)
+        return replace(done, token_ids=tuple(self._chance.randrange(100) for _ in done.token_ids))
+
+
+@pytest.mark.parametrize(("kind", "same"), [(SeededPolicy, True), (Careless, False)])
+def test_a_rollout_beside_others_is_the_one_alone(kind: type[SeededPolicy], same: bool) -> None:
+    places = [(ledger(3), Place(1, 0, 0, index)) for index in range(16)]
+    plan = Plan(seed=1, group_size=16, concurrency=16, sampling=Sampling())
 
     async def all_at_once() -> list[Rollout]:
-        policy = SeededPolicy()
+        policy = kind()
         return await rollouts(policy, await policy.describe(), SETTING, places, plan)
 
-    assert asyncio.run(all_at_once()) == [made(SeededPolicy(), *place) for place in places]
+    assert (asyncio.run(all_at_once()) == [made(kind(), *place) for place in places]) == same
+
+
+class Exchanged(SeededPolicy):
+    """Gets other weights before the third token of each completion."""
+
+    async def generate(self, request: GenerateRequest) -> Completion:
+        done = await super().generate(request)
+        return replace(done, token_ids=done.token_ids[:3], logprobs=done.logprobs[:3], versions=(2, 2, 3))
+
+
+def test_weights_that_change_within_a_completion_make_two_spans() -> None:
+    for sample in made(Exchanged(), ledger(3)).samples:
+        assert sample.versions == (Span(2, 2), Span(3, 1))
+        assert sample.oldest == 2
+    for sample in made(SeededPolicy(version=2), ledger(3)).samples:
+        assert sample.versions == (Span(2, 5),)
 
 
 def test_the_trace_counts_what_the_bank_counts() -> None:

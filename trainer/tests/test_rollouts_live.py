@@ -34,6 +34,7 @@ class Away(SeededPolicy):
         self.loads: list[int] = []
         self.restarts_at: int | None = None
         self.dies_at: int | None = None
+        self.forgets = False
         self.asked = 0
 
     def _door(self) -> None:
@@ -64,7 +65,8 @@ class Away(SeededPolicy):
     async def load_weights(self, request: LoadWeightsRequest) -> LoadWeightsResponse:
         self._door()
         self.loads.append(request.policy_version)
-        self._version = request.policy_version
+        if not self.forgets:
+            self._version = request.policy_version
         return LoadWeightsResponse()
 
     async def close(self) -> None: ...
@@ -149,3 +151,15 @@ def test_weights_that_somebody_else_loaded_are_not_taken_for_ones_own(source: An
     policy._version = 3
     with pytest.raises(ConflictError, match="serves version 3 of its weights, and this run gave it 2"):
         made.collect(1)
+
+
+def test_a_service_that_says_yes_to_weights_and_keeps_its_own_writes_nothing(source: Any) -> None:
+    made, policy = source
+    policy.forgets = True
+    made.publish(weights(2))
+    with pytest.raises(ConflictError, match="serves version 1 of its weights, and this run gave it 2"):
+        made.collect(0)
+    # It was asked once more before it was given up.
+    assert (policy.loads, policy.requests) == ([2, 2], [])
+    policy.forgets = False
+    assert len(made.collect(0)) == 2

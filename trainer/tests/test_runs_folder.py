@@ -202,6 +202,22 @@ def test_a_run_goes_on_from_the_checkpoint_that_it_began_with_and_from_no_other(
     assert [each["base"] for each in run.starts] == ["a" * 64] * 2
 
 
+@pytest.mark.parametrize("who", ["reader", "judge"])
+def test_a_run_goes_on_with_the_reader_and_the_judge_that_it_began_with(tmp_path, who):
+    first, second = Origin(**{who: "Qwen3-32B, version 1"}), Origin(**{who: "Qwen3-14B, version 1"})
+    with RunFolder.create(config(tmp_path), first) as run:
+        run.cut(0)
+    assert run.starts[0][who] == "Qwen3-32B, version 1"
+    for other in (second, Origin()):
+        named = getattr(other, who) or "none"
+        with pytest.raises(
+            InvalidInputError, match=f"began with {who} Qwen3-32B, version 1, .* name {named} now"
+        ) as error:
+            RunFolder.resume(config(tmp_path), other)
+        assert error.value.reason == f"ANOTHER_{who.upper()}"
+    RunFolder.resume(config(tmp_path), first).close()
+
+
 def test_a_run_of_before_checkpoints_were_written_down_is_bound_from_now_on(tmp_path):
     RunFolder.create(config(tmp_path)).close()
     with RunFolder.resume(config(tmp_path), Origin("a" * 64)) as run:

@@ -2,7 +2,9 @@
 
 import io
 import json
+import sqlite3
 import sys
+from contextlib import closing
 from types import SimpleNamespace
 
 import pytest
@@ -135,9 +137,9 @@ def notes():
     return said, said.append
 
 
-def test_no_tracker_is_the_default_and_loads_nothing(tmp_path):
+def test_no_tracker_loads_nothing(tmp_path):
     said, note = notes()
-    tracker = open_tracker(config(tmp_path), note)
+    tracker = open_tracker(config(tmp_path, "log.tracker=none"), note)
     tracker.log(1, {"a": 1.0})
     tracker.close()
     assert not said
@@ -152,7 +154,9 @@ def test_a_tracker_that_is_not_installed_says_what_to_install(tmp_path, monkeypa
     assert caught.value.reason == "TRACKER_NOT_INSTALLED"
 
 
-def test_numbers_reach_the_tracker_that_was_chosen(tmp_path, monkeypatch):
+@pytest.mark.parametrize("chosen", ["trackio", "auto"])
+def test_numbers_reach_the_tracker_that_was_chosen_and_trackio_if_none_was(tmp_path, monkeypatch, chosen):
+    assert config(tmp_path).log.tracker == "auto"
     calls = []
     trackio = SimpleNamespace(
         init=lambda **options: calls.append(("init", options["project"], options["name"])),
@@ -160,10 +164,64 @@ def test_numbers_reach_the_tracker_that_was_chosen(tmp_path, monkeypatch):
         finish=lambda: calls.append(("finish",)),
     )
     monkeypatch.setitem(sys.modules, "trackio", trackio)
-    tracker = open_tracker(config(tmp_path, "log.tracker=trackio", "log.project=p"), lambda sentence: None)
+    settings = config(tmp_path, f"log.tracker={chosen}", "log.project=p")
+    tracker = open_tracker(settings, lambda sentence: None)
     tracker.log(3, {"reward/total": 0.5})
     tracker.close()
     assert calls == [("init", "p", "a"), ("log", 3, {"reward/total": 0.5}), ("finish",)]
+
+
+def broken_init(**options):
+    raise OSError("no space left")
+
+
+@pytest.mark.parametrize(
+    ("trackio", "why"),
+    [
+        (None, "install memalpha-trainer[trackio]"),
+        (SimpleNamespace(init=broken_init), "no space left"),
+    ],
+)
+def test_a_run_goes_on_without_a_tracker_that_nobody_chose(tmp_path, monkeypatch, trackio, why):
+    monkeypatch.setitem(sys.modules, "trackio", trackio)
+    said, note = notes()
+    tracker = open_tracker(config(tmp_path), note)
+    tracker.log(1, {"a": 1.0})
+    tracker.close()
+    (sentence,) = said
+    assert sentence.startswith("numbers are in the run's folder alone: ")
+    assert why in sentence
+    # The control: one that was chosen has to be there.
+    with pytest.raises((UnsupportedError, OSError)):
+        open_tracker(config(tmp_path, "log.tracker=trackio"), note)
+
+
+def test_tensorboard_reads_the_numbers_that_were_logged(tmp_path):
+    pytest.importorskip("tensorboard", reason="needs memalpha-trainer[tensorboard]")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.util.tensor_util import make_ndarray
+
+    settings = config(tmp_path, "log.tracker=tensorboard")
+    tracker = open_tracker(settings, pytest.fail)
+    for step, reward in ((1, 0.25), (2, 0.5)):
+        tracker.log(step, {"reward/total": reward})
+    tracker.close()
+    found = EventAccumulator(str(settings.folder / "tensorboard")).Reload()
+    read = [(each.step, float(make_ndarray(each.tensor_proto))) for each in found.Tensors("reward/total")]
+    assert read == [(1, 0.25), (2, 0.5)]
+
+
+def test_trackio_keeps_the_numbers_that_were_logged_on_this_machine(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
+    pytest.importorskip("trackio", reason="needs memalpha-trainer[trackio]")
+    tracker = open_tracker(config(tmp_path, "log.project=p"), pytest.fail)
+    tracker.log(3, {"reward/total": 0.5})
+    tracker.close()
+    with closing(sqlite3.connect(tmp_path / "trackio" / "p.db")) as kept:
+        rows = kept.execute("select run_name, step, metrics from metrics").fetchall()
+    assert [(name, step, json.loads(numbers)) for name, step, numbers in rows] == [
+        ("a", 3, {"reward/total": 0.5})
+    ]
 
 
 def test_a_tracker_that_fails_is_given_up_with_a_note_and_the_run_goes_on(tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402
 from torch.distributed.fsdp import FSDPModule  # noqa: E402
 
 from memalpha.errors import InvalidInputError, UnsupportedError  # noqa: E402
+from memalpha_trainer import cli  # noqa: E402
 from memalpha_trainer.config import Config, resolve  # noqa: E402
 from memalpha_trainer.scale.architecture import QWEN3_4B, Architecture  # noqa: E402
 from memalpha_trainer.scale.dry_run import dry_run  # noqa: E402
@@ -202,6 +203,22 @@ def test_a_rank_that_fits_is_said_to_fit(model: Path) -> None:
     assert report.model.checked == 24
     assert "24 tensors have the right names and shapes" in report.render()
     assert not dist.is_initialized()
+
+
+def test_a_model_that_a_run_makes_itself_is_made_for_the_dry_run_and_costed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli._dry_run(resolve(CONFIGS / "bandit.toml")) == 0
+    said, told = capsys.readouterr()
+
+    assert "Model       a tiny untrained model, as the run makes it" in said
+    # 4 groups of 8, one chunk each.
+    assert "32 rollouts x 1.0 chunks = 32 rows" in said
+    assert "rows of 156 tokens" in said  # 140 of the prompt, 16 that are written
+    assert "Fits: a rank needs" in said
+    first, *others = told.splitlines()
+    assert first == "loading torch …"
+    assert "making the tiny model …" in others
 
 
 def test_a_rank_that_does_not_fit_is_said_not_to_and_what_would_help(model: Path) -> None:

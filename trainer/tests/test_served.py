@@ -1,5 +1,7 @@
 """A policy service that a run finds running: whether it can write for this run, before anything is spent."""
 
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Any
 import pytest
 
 from memalpha.api.policy.v1alpha1.policy_service_pb2 import GetPolicyResponse, PolicyIdentity
+from memalpha.config import load
 from memalpha.errors import ConflictError, InternalError
 from memalpha.policy.checkpoint import Manifest, Training, seal
 from memalpha_trainer import served
@@ -56,27 +59,67 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Any:
     return Client
 
 
+def check(model: Path, steps: int) -> None:
+    config = Config.model_validate(
+        {"policy": {"model": model, "address": "host:1"}, "out": model / "my runs"}
+    )
+    check_running(config, model, config.folder / "weights", steps)
+
+
 def test_a_service_of_the_runs_own_checkpoint_is_taken(tmp_path: Path, sealed: Manifest, answer: Any) -> None:
     answer.said = described(sealed)
-    check_running("host:1", tmp_path, 0)
+    check(tmp_path, 0)
 
 
-@pytest.mark.parametrize(
-    ("changes", "fault"),
-    [
-        ({"policy": PolicyIdentity(policy_version=4)}, "version 4 of its weights; the run needs version 3:"),
-        ({"tokenizer_digest": "c" * 64}, "a model with another tokenizer"),
-        ({"trained_with": None}, "a model that was trained otherwise"),
-        ({"loads_weights": False}, r"needs policy\.weights_root"),
-    ],
-)
+FAULTS: list[tuple[dict[str, Any], str]] = [
+    (
+        {"policy": PolicyIdentity(policy_version=4)},
+        "it serves version 4 of its weights, and the run needs version 3",
+    ),
+    ({"tokenizer_digest": "c" * 64}, "its model has another tokenizer"),
+    ({"trained_with": None}, "its model was trained otherwise"),
+    ({"loads_weights": False}, "it takes no weights, for want of policy.weights_root"),
+]
+
+
+@pytest.mark.parametrize(("changes", "fault"), FAULTS)
 def test_any_other_service_is_refused_and_the_difference_named(
     tmp_path: Path, sealed: Manifest, answer: Any, changes: Any, fault: str
 ) -> None:
     answer.said = described(sealed, **changes)
-    with pytest.raises(ConflictError, match=rf"service at host:1 serves .*{fault}") as error:
-        check_running("host:1", tmp_path, 0)
+    with pytest.raises(
+        ConflictError, match=re.escape(f"service at host:1 cannot write for this run: {fault}. ")
+    ) as error:
+        check(tmp_path, 0)
     assert error.value.reason == "ANOTHER_POLICY"
+
+
+def test_all_that_is_wrong_with_a_service_is_said_at_once(
+    tmp_path: Path, sealed: Manifest, answer: Any
+) -> None:
+    answer.said = described(sealed, **{name: value for each, _ in FAULTS for name, value in each.items()})
+    with pytest.raises(ConflictError, match=re.escape("; ".join(fault for _, fault in FAULTS))):
+        check(tmp_path, 0)
+
+
+def test_a_refused_service_started_as_the_error_says_would_be_taken(
+    tmp_path: Path, sealed: Manifest, answer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer.said = described(sealed, loads_weights=False)
+    with pytest.raises(ConflictError) as error:
+        check(tmp_path, 0)
+    *variables, program, verb, service = shlex.split(str(error.value).splitlines()[-1])
+    assert (program, verb, service) == ("memalpha", "serve", "policy")
+    for name, value in (each.split("=", 1) for each in variables):
+        monkeypatch.setenv(name, value)
+    started = load()
+    assert started.policy.model == str(tmp_path)
+    assert started.policy.weights_root == tmp_path / "my runs" / "run" / "weights"
+    assert (started.policy_engine, started.policy_address, started.wire_format) == (
+        "transformers",
+        "host:1",
+        "lines",
+    )
 
 
 @pytest.mark.parametrize(
@@ -106,10 +149,10 @@ def test_a_resumed_run_takes_a_service_that_is_no_further_than_itself(
     # It began at version 3, and has ten steps behind it.
     answer.said = described(sealed, policy=PolicyIdentity(policy_version=version))
     if taken:
-        check_running("host:1", tmp_path, 10)
+        check(tmp_path, 10)
     else:
-        with pytest.raises(ConflictError, match="needs versions 3 to 13"):
-            check_running("host:1", tmp_path, 10)
+        with pytest.raises(ConflictError, match="run needs versions 3 to 13"):
+            check(tmp_path, 10)
 
 
 def test_a_service_that_was_started_and_has_ended_is_told_with_the_end_of_its_log(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The trainer service as a process, its client, and both killed without warning."""
+"""The trainer service as a process, its client, both killed without warning, and a job that really trains."""
 
 import os
 import signal
@@ -8,6 +8,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from hashlib import sha256
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -25,9 +27,11 @@ from memalpha.errors import (
     UnavailableError,
 )
 from memalpha.transport import GrpcTransport
+from memalpha_trainer.runs.reading import RunFiles
 from memalpha_trainer.service import TrainerClient
 from memalpha_trainer.service.client import LIST, METRICS, TRAINER
 from memalpha_trainer.service.processes import JobProcess
+from memalpha_trainer.service.server import COMMAND
 
 from .test_service_jobs import FAKE, NEVER
 
@@ -55,8 +59,9 @@ def until(is_so: Callable[[], bool], seconds: float = 60) -> None:
 class Service:
     """A trainer service that can be killed and started again at its address."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, command: tuple[str, ...] = FAKE) -> None:
         self.root = root
+        self.command = command
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{listener.getsockname()[1]}"
@@ -64,7 +69,8 @@ class Service:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, self.address, str(self.root), *FAKE], stderr=subprocess.DEVNULL
+            [sys.executable, "-c", PROGRAM, self.address, str(self.root), *self.command],
+            stderr=subprocess.DEVNULL,
         )
         until(self._ready)
 
@@ -251,3 +257,42 @@ def test_a_stopped_service_leaves_its_jobs_working(service: Service, client: Tra
     service.start()
     until(lambda: reached(client))
     assert client.get("stays").state == TrainingJob.STATE_RUNNING
+
+
+REAL = {
+    "task": {"kind": "bandit"},
+    "agent": {"max_new_tokens": 8},
+    "policy": {"tiny": {}},
+    "rollouts": {"groups": 2, "group_size": 2},
+    "credit": {"mode": "trajectory"},
+    "optim": {"steps": 2, "micro_batches": 1},
+    "save": {"every": 2},
+    "eval": {"streams": 1, "first": False},
+}
+
+
+@pytest.mark.skipif(find_spec("trl") is None, reason="needs the trainer's libraries")
+@pytest.mark.timeout(600)
+def test_a_job_that_really_trains_tells_the_numbers_that_its_run_wrote_down(tmp_path: Path) -> None:
+    service = Service(tmp_path / "runs", COMMAND)
+    try:
+        with TrainerClient.connect(service.address) as client:
+            client.create(REAL, job_id="real")
+            events = list(client.watch("real"))
+        run = RunFiles.find(service.root / "real")
+        assert states(events)[-1] == "SUCCEEDED", events[-1].state_change.error_message
+        told = [
+            {"step": event.metrics.step, **event.metrics.values}
+            for event in events
+            if event.HasField("metrics")
+        ]
+        written = [{name: each for name, each in line.items() if name != "time"} for line in run.metrics()]
+        assert told == written
+        # The control: a trainer that did nothing would have no gradient, and the weights of the beginning.
+        assert all(line["grad_norm"] > 0 for line in told)
+        weights = [run.path / folder / "model.safetensors" for folder in ("model", "checkpoint")]
+        assert len({sha256(each.read_bytes()).digest() for each in weights}) == 2
+    finally:
+        service.kill()
+        for file in service.root.glob("*/job/process.pid"):
+            JobProcess(file.parent).kill()

@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 
@@ -14,9 +16,14 @@ import pytest
 
 pytest.importorskip("trl")
 
+from typer.testing import CliRunner
+
+from memalpha.errors import AlreadyExistsError
 from memalpha.policy.checkpoint import verified
 from memalpha.tasks.data import files
 from memalpha.tasks.ledger import ledger
+from memalpha_trainer import cli, heldout, session
+from memalpha_trainer.config import resolve
 from memalpha_trainer.runs.reading import RunFiles
 
 pytestmark = pytest.mark.timeout(600)
@@ -95,6 +102,12 @@ def test_ids_that_were_sampled_are_those_that_were_trained_on(undisturbed: Path)
     assert compared > 100
 
 
+def test_prompts_are_as_long_as_the_configuration_says(undisturbed: Path) -> None:
+    samples = [sample for rollout in RunFiles.find(undisturbed).rollouts() for sample in rollout.samples]
+    longest = max(len(each.prompt_ids) for each in samples)
+    assert longest <= resolve(BANDIT).scale.prompt_tokens < 1.2 * longest
+
+
 def test_every_token_carries_the_version_that_drew_it(undisturbed: Path) -> None:
     for rollout in RunFiles.find(undisturbed).rollouts():
         for sample in rollout.samples:
@@ -136,10 +149,11 @@ def test_another_seed_trains_to_other_weights(undisturbed: Path) -> None:
     assert digest(folder) != digest(undisturbed)
 
 
+@pytest.mark.filterwarnings("default")  # libraries' own
 def test_a_name_that_is_taken_is_refused(undisturbed: Path) -> None:
-    done = train(undisturbed)
-    assert done.returncode != 0
-    assert "resume it, or choose another name" in done.stderr
+    settings = [f"out='{undisturbed.parent}'", f"name='{undisturbed.name}'", *SMALL]
+    with pytest.raises(AlreadyExistsError, match="resume it, or choose another name"):
+        session.train(resolve(BANDIT, settings), quiet=True)
 
 
 def test_own_data_and_an_own_reward_train_by_the_same_path(tmp_path: Path) -> None:
@@ -163,7 +177,60 @@ def test_own_data_and_an_own_reward_train_by_the_same_path(tmp_path: Path) -> No
     assert all(each.reward is not None and 0 < each.reward <= 1 for each in rollouts)
 
 
-def test_a_reward_that_is_not_there_is_a_clear_error(tmp_path: Path) -> None:
-    done = train(tmp_path / "runs" / "none", "--reward", "nowhere:score")
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("error: task.reward nowhere:score: No module named")
+@pytest.mark.filterwarnings("default")  # libraries' own
+def test_a_reward_that_is_not_there_is_a_clear_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, _, _, *arguments = command(tmp_path / "runs" / "none", "--reward", "nowhere:score")
+    monkeypatch.setattr(sys, "argv", ["memalpha-trainer", *arguments])
+    monkeypatch.setattr(cli, "_prepare", lambda: None)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("error: task.reward nowhere:score: No module named")
+    assert not (tmp_path / "runs" / "none").exists()
+
+
+@contextmanager
+def up(folder: Path, model: Path) -> Iterator[str]:
+    """`memalpha up` with a checkpoint; the address of its policy service."""
+    free = {f"MEMALPHA_{name}_ADDRESS": "127.0.0.1:0" for name in ("MEMORY", "POLICY", "AGENT")}
+    start = [sys.executable, "-m", "memalpha", "up", "--json", "--data", str(folder / "data")]
+    with (
+        (folder / "up.log").open("wb") as log,
+        subprocess.Popen(
+            [*start, "--policy", "transformers", "--model", str(model)],
+            env=environment() | free,
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        ) as process,
+    ):
+        assert process.stdout
+        try:
+            line = process.stdout.readline()
+            assert line, (folder / "up.log").read_text()
+            yield json.loads(line)["services"]["policy"]["address"]
+        finally:
+            process.terminate()
+
+
+def test_the_trained_policy_that_memalpha_up_serves_is_the_one_that_the_run_evaluated(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[heldout.Results] = []
+    asked = heldout.of_service
+    monkeypatch.setattr(heldout, "of_service", lambda *a, **o: found.append(asked(*a, **o)) or found[-1])
+    checkpoint, results = undisturbed / "checkpoint", json.loads((undisturbed / "results.json").read_text())
+    with up(tmp_path, checkpoint) as address:
+        settings = ["--config", str(BANDIT), *SMALL, "--address", address]
+        done = CliRunner().invoke(cli.commands, ["evaluate", str(checkpoint), *settings])
+    assert done.exit_code == 0, done.output
+    (served,) = (
+        json.loads(json.dumps({name: asdict(each) for name, each in rows.items()})) for rows in found
+    )
+    assert served == results["after"]
+    # The control: the model that it started from, untrained, has other results.
+    assert results["before"] != results["after"]

@@ -32,14 +32,25 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
 def test_a_service_that_was_started_for_something_else_leaves_no_folder_behind(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(address: str, model: Path, steps: int) -> None:
-        assert (address, model, steps) == ("127.0.0.1:1", config.policy.model, 0)
+    def refused(given: Config, model: Path, weights: Path, steps: int) -> None:
+        assert (given, model, steps) == (config, config.policy.model, 0)
+        assert weights == config.folder / "weights"
         raise make(ConflictError, "ANOTHER_POLICY", "it serves something else")
 
     monkeypatch.setattr(session, "check_running", refused)
     with pytest.raises(ConflictError, match="something else"):
         session.train(config, quiet=True)
     assert not config.folder.exists()
+
+
+def test_a_run_keeps_what_its_reader_and_its_judge_say_of_themselves(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session.asked, "reader", lambda given, replay: f"a reader, replay {replay}")
+    monkeypatch.setattr(session.asked, "judge", lambda given: "a judge")
+    found = session._origin(config, None)
+    assert (found.reader, found.judge) == ("a reader, replay False", "a judge")
+    assert found.base
 
 
 def test_a_service_shows_that_it_has_the_weights_before_it_is_evaluated(

@@ -33,8 +33,7 @@ MOST_SECONDS = 900
 def started(folder: Path, *more: str) -> list[subprocess.Popen[bytes]]:
     """Both ranks of a run. What they say goes to files: a pipe that nobody reads would block them."""
     port = _port()
-    settings = [f"out='{folder.parent}'", f"name='{folder.name}'", *SMALL, *more]
-    command = [sys.executable, "-m", "memalpha_trainer", "train", "--config", str(BANDIT), *settings]
+    command = [sys.executable, "-m", *_training(folder, *more)]
     ranks = []
     for rank in range(2):
         with _said(folder, rank).open("ab") as log:
@@ -53,7 +52,7 @@ def ended(folder: Path, ranks: list[subprocess.Popen[bytes]], seconds: float = M
     finally:
         for each in ranks:
             each.kill()
-    print(*(_said(folder, rank).read_text() for rank in range(2)), sep="\n")
+    print(*(_said(folder, rank).read_text() for rank in range(len(ranks))), sep="\n")
     return [each.wait() for each in ranks]
 
 
@@ -87,6 +86,37 @@ def test_a_signal_to_one_rank_ends_both_with_a_checkpoint_and_both_go_on_at_its_
     assert (folder / "checkpoint" / "memalpha.json").is_file()
 
 
+@pytest.mark.parametrize(("patience", "state"), [("900", "stopped"), ("0", "died")])
+def test_a_launcher_that_is_interrupted_leaves_its_ranks_as_long_as_it_is_told_to(
+    tmp_path: Path, patience: str, state: str
+) -> None:
+    folder = tmp_path / "run"
+    metrics = folder / "metrics.jsonl"
+    launcher = launched(folder, patience, "optim.steps=1000")
+    until(lambda: metrics.exists() and metrics.stat().st_size > 0, folder, [launcher])
+    launcher.send_signal(signal.SIGINT)
+    assert ended(folder, [launcher]) != [0]
+    run = RunFiles.find(folder)
+    assert run.status().state == state
+    found = latest(run.checkpoints, 1)
+    # The control: ranks that are killed at once leave no checkpoint, since none was due.
+    assert (found and found.name) == (f"checkpoint-{run.status().step}" if state == "stopped" else None)
+
+
+def launched(folder: Path, patience: str, *more: str) -> subprocess.Popen[bytes]:
+    """Both ranks, by torch's launcher."""
+    launcher = ["torch.distributed.run", "--nproc-per-node=2", f"--master-port={_port()}", "-m"]
+    with _said(folder, 0).open("ab") as log:
+        environment = _usual() | {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": patience}
+        command = [sys.executable, "-m", *launcher, *_training(folder, *more)]
+        return subprocess.Popen(command, stderr=log, env=environment)
+
+
+def _training(folder: Path, *more: str) -> list[str]:
+    settings = [f"out='{folder.parent}'", f"name='{folder.name}'", *SMALL, *more]
+    return ["memalpha_trainer", "train", "--config", str(BANDIT), *settings]
+
+
 def _said(folder: Path, rank: int) -> Path:
     return folder.with_name(f"{folder.name}.{rank}.log")
 
@@ -94,7 +124,11 @@ def _said(folder: Path, rank: int) -> Path:
 def _environment(rank: int, port: int) -> dict[str, str]:
     place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    return {**os.environ, **place, **meeting, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return _usual() | place | meeting
+
+
+def _usual() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
 def _port() -> int:

@@ -66,8 +66,12 @@ def a_credit(rollout, trainer=(), **changed):
     return replace(base, **changed)
 
 
+def a_config(tmp_path, *overrides):
+    return resolve(None, [f'out="{tmp_path}"', "name=a", "policy.model=m", *overrides])
+
+
 def a_run(tmp_path, rollouts, credits=()):
-    with RunFolder.create(resolve(None, [f'out="{tmp_path}"', "name=a", "policy.model=m"])) as run:
+    with RunFolder.create(a_config(tmp_path)) as run:
         run.add_rollouts(rollouts)
         run.add_credits(credits)
     return run.path
@@ -302,22 +306,44 @@ def test_the_tokenizer_of_a_checkpoint_tells_texts(tmp_path):
 def test_the_latest_step_that_was_trained_on_is_shown(tmp_path):
     rollouts = [a_rollout(step, text) for step, text in ((0, 0), (1, 0), (2, 0))]
     run = a_run(tmp_path, rollouts, [a_credit(each) for each in rollouts[:2]])
-    assert "a, step 1:" in page_of(tmp_path, run)
-    assert "a, step 2:" in page_of(tmp_path, run, step=2)
+    # The screen counts from 1: collected after one step, trained on in the second.
+    assert "a, step 2:" in page_of(tmp_path, run)
+    assert "a, step 3:" in page_of(tmp_path, run, step=3)
+
+
+def test_a_step_is_the_screens_and_the_numbers_beside_its_rollouts_are_its_own(tmp_path):
+    with RunFolder.create(a_config(tmp_path)) as run:
+        for step in (1, 2):
+            run.add_rollouts([a_rollout(step - 1)])
+            run.add_metrics(step, {"reward/total": step / 8})
+    for step in (1, 2):
+        source = page_of(tmp_path, run.path, step=step)
+        assert f"a, step {step}:" in source
+        assert f"reward {step / 8:.3f}" in source
+
+
+def test_each_step_on_a_collection_shows_its_rollouts(tmp_path):
+    with RunFolder.create(a_config(tmp_path, "optim.updates=3", "optim.steps=6", "save.every=3")) as run:
+        run.add_rollouts([a_rollout(0), a_rollout(3)])
+    for step, said in ((1, "1 to 3"), (3, "1 to 3"), (4, "4 to 6"), (None, "4 to 6")):
+        assert f"a, steps {said}: 1 rollout" in page_of(tmp_path, run.path, step=step)
+    for step in (0, 7):
+        with pytest.raises(NotFoundError, match=f"of step {step} in .*: there are those of 1 to 6"):
+            page_of(tmp_path, run.path, step=step)
 
 
 def test_a_run_at_work_can_be_looked_at(tmp_path):
     run = a_run(tmp_path, [a_rollout()])
     with (run / "rollouts.jsonl").open("a") as file:
         file.write('{"step":1,"group":0,"ind')
-    assert "a, step 0: 1 rollout of 1 group" in page_of(tmp_path, run)
+    assert "a, step 1: 1 rollout of 1 group" in page_of(tmp_path, run)
 
 
 def test_what_is_not_there_is_named(tmp_path):
     run = a_run(tmp_path, [a_rollout(4, 1), a_rollout(6, 1)])
-    with pytest.raises(NotFoundError, match=r"no rollouts of step 5 in .*: there are those of 4 to 6"):
-        page_of(tmp_path, run, step=5)
-    with pytest.raises(NotFoundError, match="step 6 has no group 0; it has 1 to 1"):
+    with pytest.raises(NotFoundError, match=r"no rollouts of step 6 in .*: there are those of 5 to 7"):
+        page_of(tmp_path, run, step=6)
+    with pytest.raises(NotFoundError, match="step 7: no group 0, but 1 to 1"):
         page_of(tmp_path, run, group=0)
     with pytest.raises(NotFoundError, match="no run in"):
         page_of(tmp_path, tmp_path)

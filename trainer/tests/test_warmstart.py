@@ -1,6 +1,7 @@
 """What a warm start learns from, and the gates that it has to pass: no model takes part."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,15 +10,16 @@ import pytest
 from memalpha.agent import packs, wire
 from memalpha.agent.prompts import PromptView, read_prompt
 from memalpha.agent.tools import ToolCall
-from memalpha.errors import InvalidInputError
+from memalpha.errors import CorruptionError, InvalidInputError
+from memalpha.policy.checkpoint import MANIFEST
 from memalpha.tasks.ledger import grammar, ledger
 from memalpha.tasks.ledger.memory import agent_settings
 from memalpha.tasks.ledger.words import VALUES, names
 from memalpha.tasks.ledger.writers import Teacher
 from memalpha.tasks.writers import Empty, ScriptedPolicy, insert
 from memalpha_trainer.config import Config, RewardTable
-from memalpha_trainer.models import OWN_PACK
-from memalpha_trainer.warmstart import practice
+from memalpha_trainer.models import OWN_PACK, digest
+from memalpha_trainer.warmstart import command, practice
 from memalpha_trainer.warmstart.gates import Gate, Trial, copied, entry, parsed, spread
 from memalpha_trainer.warmstart.make import Recipe
 from memalpha_trainer.warmstart.rejection import best, sampled
@@ -109,6 +111,14 @@ def test_lessons_that_were_cut_in_the_middle_of_a_line_go_on_there(tmp_path) -> 
     assert cut.read_bytes() == whole.read_bytes()
 
 
+def test_lessons_of_another_shape_are_refused_and_what_to_do_is_said(tmp_path) -> None:
+    file = tmp_path / "lessons.jsonl"
+    for line in ('{"stream": "before lines had steps"}', '{"step": 0, not JSON}'):
+        file.write_text(f"{line}\n")
+        with pytest.raises(CorruptionError, match=r"remove .*lessons\.jsonl, and its lessons are made anew"):
+            taught(FEW, agent_settings(prompt_pack="short"), file)
+
+
 def test_the_lessons_of_another_seed_are_refused(tmp_path) -> None:
     taught(FEW, agent_settings(prompt_pack="short"), tmp_path / "lessons.jsonl")
     with pytest.raises(InvalidInputError, match="where these lessons have"):
@@ -161,6 +171,27 @@ def test_the_oracle_is_stopped_for_being_good_and_for_being_always_the_same() ->
         ("greedy at 1x", 1),
     ]
     assert [each.passed for each in gates] == [True, True, False, False]
+
+
+def test_gates_are_written_down_beside_the_checkpoint_that_they_are_of(tmp_path, monkeypatch) -> None:
+    async def measured(config, model) -> list[Gate]:
+        return gates
+
+    gates = [Gate("parsed", 0.99, 0.98), Gate("greedy at 13x", 0.7, 0.6, stop=True)]
+    monkeypatch.setattr(command, "_measured", measured)
+    monkeypatch.setattr(command, "fitted", lambda config, model: config)
+    model, said = tmp_path / "warm", list[str]()
+    model.mkdir()
+    (model / MANIFEST).write_text("sealed")
+    for left, fit in ((2, False), (1, True)):
+        del gates[left:]
+        assert command.measured(model, said.append) == fit
+        kept = json.loads((tmp_path / "warm.gates.json").read_text())
+        assert kept["model"] == digest(model)
+        found = [(each["name"], each["value"], each["bar"], each["passed"]) for each in kept["gates"]]
+        assert found == [("parsed", 0.99, 0.98, True), ("greedy at 13x", 0.7, 0.6, False)][:left]
+    assert [path.name for path in model.iterdir()] == [MANIFEST]
+    assert len(said) == 2 + 1
 
 
 def test_the_best_of_a_group_are_kept_and_groups_of_equals_are_not() -> None:

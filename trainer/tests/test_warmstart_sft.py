@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,14 +29,18 @@ from memalpha.policy.engine import InProcessPolicy, opened
 from memalpha.policy.local.tokens import Tokenizer
 from memalpha.policy.tiny.make import Shape, tiny
 from memalpha.tasks.ledger.words import VALUES, names
-from memalpha_trainer.warmstart import practice
+from memalpha_trainer.records import Rollout
+from memalpha_trainer.warmstart import practice, rejection
 from memalpha_trainer.warmstart.corpus import texts
 from memalpha_trainer.warmstart.example import Example
 from memalpha_trainer.warmstart.make import Practice, Recipe, warm_start
 from memalpha_trainer.warmstart.muon import orthogonal
+from memalpha_trainer.warmstart.rejection import imitate_best
 from memalpha_trainer.warmstart.schedule import Schedule
 from memalpha_trainer.warmstart.sft import encoded, features, imitate
 from memalpha_trainer.warmstart.trajectories import Lessons
+
+from .grpo_support import Made, checkpoint, configured
 
 ROLES = {"system": Role.ROLE_SYSTEM, "user": Role.ROLE_USER}
 SMALL = Shape(layers=1, hidden=64, vocabulary=1152, context=512)
@@ -180,3 +185,30 @@ def test_muon_makes_singular_values_about_one_and_keeps_singular_vectors() -> No
     nearest = first @ second
     cosine = (orthogonal(matrices) * nearest).sum() / (orthogonal(matrices).norm() * nearest.norm())
     assert cosine > 0.98
+
+
+class Equal(Made):
+    """Rollouts that are all worth the same."""
+
+    def collect(self, step: int) -> list[Rollout]:
+        return [replace(each, answers=()) for each in super().collect(step)]
+
+
+@pytest.mark.filterwarnings("default")  # libraries' own
+def test_the_best_rollouts_are_sampled_and_imitated_once(tmp_path, monkeypatch) -> None:
+    warm = checkpoint(tmp_path / "warm", layers=1)
+    config = configured(warm, tmp_path / "runs", optim={"steps": 2})
+    monkeypatch.setattr(rejection, "served", lambda *_: nullcontext())
+    monkeypatch.setattr(rejection, "_source", lambda config, service: source)
+    source = Made()
+    for _ in range(2):
+        sealed, before = verified(imitate_best(config, warm, tmp_path / "best")), verified(warm)
+        assert sealed is not None
+        assert before is not None
+        assert sealed.policy_version == before.policy_version + 1
+        assert sealed.files["model.safetensors"] != before.files["model.safetensors"]
+    assert source.asked == [0, 1]
+    # The control: where nothing is better than anything else, nothing is learned.
+    source = Equal()
+    with pytest.raises(InvalidInputError, match="as many rows as a batch"):
+        imitate_best(config, warm, tmp_path / "equal")

@@ -5,6 +5,7 @@ import random
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,21 @@ from .grpo_support import VOCABULARY, Made, checkpoint, configured, row
 from .grpo_trainers import model, trainer
 
 PARITY = 1e-4
-BOTH = pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
+# vLLM takes its time to start, and its libraries warn of one another.
+_VLLM = [
+    pytest.mark.skipif(find_spec("vllm") is None, reason="needs vllm: pip install 'memalpha[policy-cpu]'"),
+    pytest.mark.timeout(600),
+    pytest.mark.filterwarnings("ignore"),
+]
+ENGINES = pytest.mark.parametrize("engine", ["transformers", pytest.param("vllm", marks=_VLLM)])
+BOTH = pytest.mark.parametrize(
+    ("engine", "tied"),
+    [
+        pytest.param("transformers", True, id="tied"),
+        pytest.param("transformers", False, id="untied"),
+        pytest.param("vllm", True, id="vllm", marks=_VLLM),
+    ],
+)
 
 
 @pytest.fixture(scope="module")
@@ -120,13 +135,13 @@ def test_a_probe_has_other_ids_for_other_weights_and_says_what_they_may_be_off(
 
 
 @asynccontextmanager
-async def service(folder: Path, root: Path) -> AsyncIterator[AsyncPolicyClient]:
+async def service(engine: str, folder: Path, root: Path) -> AsyncIterator[AsyncPolicyClient]:
     settings = PolicySettings.model_validate(
         {"model": str(folder), "weights_root": root, "threads": 1, "rows": 8}
     )
-    async with opened("transformers", wire_format="lines", settings=settings) as engine:
+    async with opened(engine, wire_format="lines", settings=settings) as policy:
         server = grpc.aio.server()
-        add_PolicyServiceServicer_to_server(PolicyServicer(engine), server)
+        add_PolicyServiceServicer_to_server(PolicyServicer(policy), server)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         async with AsyncPolicyClient.connect(f"127.0.0.1:{port}") as client:
@@ -164,12 +179,12 @@ async def gap(client: AsyncPolicyClient, made: Any, *, temperature: float = 1.0)
 
 @BOTH
 async def test_service_and_trainer_have_the_same_logprobs_before_and_after_new_weights(
-    folders: dict[bool, Path], tmp_path: Path, tied: bool
+    folders: dict[bool, Path], tmp_path: Path, engine: str, tied: bool
 ) -> None:
     config = configured(folders[tied], tmp_path, optim={"lr": 3e-3}, rollouts={"temperature": 0.7})
     source = Made()
     made = trainer(config, source=source, folders=WeightFolders(config.folder / "weights", folders[tied]))
-    async with service(folders[tied], tmp_path) as client:
+    async with service(engine, folders[tied], tmp_path) as client:
         assert await gap(client, made, temperature=0.7) <= PARITY
         made.train()
         assert await gap(client, made, temperature=0.7) > PARITY
@@ -193,7 +208,7 @@ async def test_other_weights_of_the_served_number_are_found_out(
     folders: dict[bool, Path], tmp_path: Path
 ) -> None:
     network = model(folders[True])
-    async with service(folders[True], tmp_path) as client:
+    async with service("transformers", folders[True], tmp_path) as client:
         reply = await client.load_weights(pb.LoadWeightsRequest(policy_version=1, probe=probe(network, 1)))
         assert reply.probe_error <= PARITY
         with torch.no_grad():
@@ -203,8 +218,9 @@ async def test_other_weights_of_the_served_number_are_found_out(
             await client.load_weights(pb.LoadWeightsRequest(policy_version=1, probe=probe(network, 1)))
 
 
+@ENGINES
 async def test_weights_that_are_not_the_probed_ones_are_not_served(
-    folders: dict[bool, Path], tmp_path: Path
+    folders: dict[bool, Path], tmp_path: Path, engine: str
 ) -> None:
     base = folders[True]
     network = model(base)
@@ -215,7 +231,7 @@ async def test_weights_that_are_not_the_probed_ones_are_not_served(
     made = WeightFolders(tmp_path / "weights", base)
     folder = made.write(servable(network.state_dict(), tied=True), 2)
     seal(folder, made.started_from.trained_with, policy_version=2)
-    async with service(base, tmp_path) as client:
+    async with service(engine, base, tmp_path) as client:
         with pytest.raises(ConflictError, match="off the probe"):
             await client.load_weights(pb.LoadWeightsRequest(policy_version=2, path=str(folder), probe=asked))
         assert (await client.describe()).policy.policy_version == 1

@@ -51,8 +51,13 @@ def tables(found: Found) -> str:
     heads = (
         "| mean over steps | `vllm` | `transformers` | difference (95 %) | allowed |\n|---|---|---|---|---|"
     )
-    mismatch = ", ".join(f"{most:.1e} (`{name}`)" for name, most in found.mismatch.items())
-    equal = ", ".join(f"{share:.3%} of {count:,} (`{name}`)" for name, (share, count) in found.equal.items())
+    mismatch = ", ".join(
+        f"{most:.1e} (`{name}`){_missed(most <= MOST_MISMATCH)}" for name, most in found.mismatch.items()
+    )
+    equal = ", ".join(
+        f"{share:.3%} of {count:,} (`{name}`){_missed(share >= LEAST_EQUAL)}"
+        for name, (share, count) in found.equal.items()
+    )
     seconds = ", ".join(
         f"{collect:.1f} + {train:.1f} s (`{name}`)" for name, (collect, train) in found.seconds.items()
     )
@@ -88,4 +93,9 @@ def _row(each: Curve) -> str:
     digits = 3 if abs(each.theirs) < 10 else 0
     mean, other = f"{each.ours:,.{digits}f}", f"{each.theirs:,.{digits}f}"
     interval = f"{each.difference:+,.{digits}f} ({each.low:+,.{digits}f} to {each.high:+,.{digits}f})"
-    return f"| `{each.name}` | {mean} | {other} | {interval} | ±{each.allowed:,.{digits}f} |"
+    allowed = f"±{each.allowed:,.{digits}f}{_missed(each.holds)}"
+    return f"| `{each.name}` | {mean} | {other} | {interval} | {allowed} |"
+
+
+def _missed(holds: bool) -> str:
+    return "" if holds else " MISSED"

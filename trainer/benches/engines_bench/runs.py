@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from engines_bench.plan import Plan
 from memalpha.errors import InternalError, make
+from memalpha_trainer.config import quoted
 from memalpha_trainer.records import Rollout
 from memalpha_trainer.runs import lines
 from memalpha_trainer.runs.reading import RunFiles
@@ -29,27 +29,6 @@ _POLL_SECONDS = 0.2
 _LAST_BYTES = 2000
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What all runs share.
-
-    Attributes:
-        model: The checkpoint that they start from.
-        out: Folder of runs.
-        steps: Optimizer steps.
-        every: Steps between checkpoints.
-        again: Steps that are done again: a run is killed so many after its first checkpoint.
-        more: Settings on top, `table.key=value`.
-    """
-
-    model: Path
-    out: Path
-    steps: int
-    every: int
-    again: int
-    more: tuple[str, ...] = ()
-
-
 def made(plan: Plan, engine: str, say: Say) -> RunFiles:
     """A run over an engine, killed on its way.
 
@@ -57,13 +36,15 @@ def made(plan: Plan, engine: str, say: Say) -> RunFiles:
         InternalError: RUN_FAILED.
     """
     run = RunFiles(plan.out / engine)
-    if run.path.exists() and run.status().state == "done":
+    if run.status_file.exists() and run.status().state == "done":
         return run
     if not _kept(run).exists():
+        # One that was not yet killed is not known to have been left alone.
+        shutil.rmtree(run.path, ignore_errors=True)
         last = plan.every + plan.again
         say(f"{engine}: until step {last} of {plan.steps}, then killed")
         _kill(_started(plan, engine, run), run, last)
-        shutil.copyfile(run.rollouts_file, _kept(run))
+        _keep(run)
     say(f"{engine}: resumed after step {plan.every}")
     _end(_started(plan, engine, run, "--resume"), run)
     return run
@@ -78,12 +59,18 @@ def _kept(run: RunFiles) -> Path:
     return run.path.with_name(f"{run.path.name}.before-kill.jsonl")
 
 
+def _keep(run: RunFiles) -> None:
+    draft = _kept(run).with_suffix(".draft")
+    shutil.copyfile(run.rollouts_file, draft)
+    draft.replace(_kept(run))
+
+
 def _started(plan: Plan, engine: str, run: RunFiles, *more: str) -> subprocess.Popen[bytes]:
     settings = [
-        f"name='{run.path.name}'",
-        f"out='{run.path.parent.resolve()}'",
-        f"policy.model='{plan.model.resolve()}'",
-        f"policy.engine='{engine}'",
+        f"name={quoted(run.path.name)}",
+        f"out={quoted(run.path.parent.resolve())}",
+        f"policy.model={quoted(plan.model.resolve())}",
+        f"policy.engine={quoted(engine)}",
         f"optim.steps={plan.steps}",
         f"save.every={plan.every}",
         # What is compared is training; what is held out is read by neither.
@@ -91,19 +78,20 @@ def _started(plan: Plan, engine: str, run: RunFiles, *more: str) -> subprocess.P
         *plan.more,
     ]
     start = [sys.executable, "-m", "memalpha_trainer", "train", "--quiet", "--config", str(_CONFIG)]
-    plan.out.mkdir(parents=True, exist_ok=True)
     with _log(run).open("ab") as log:
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         return subprocess.Popen([*start, *settings, *more], stdout=log, stderr=log, env=environment)
 
 
 def _kill(process: subprocess.Popen[bytes], run: RunFiles, step: int) -> None:
-    while not run.metrics_file.exists() or len(run.metrics()) < step:
-        if process.poll() is not None:
-            raise _failed(process, run)
-        time.sleep(_POLL_SECONDS)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    try:
+        while len(run.metrics()) < step:
+            if process.poll() is not None:
+                raise _failed(process, run)
+            time.sleep(_POLL_SECONDS)
+    finally:
+        process.kill()
+        process.wait()
 
 
 def _end(process: subprocess.Popen[bytes], run: RunFiles) -> None:

@@ -19,7 +19,7 @@ from memalpha.errors import InternalError, InvalidInputError, make
 from memalpha.tasks.ledger.writers import TEACHER, Teacher
 from memalpha.tasks.writers import Empty, Verbatim
 from memalpha_trainer import heldout
-from memalpha_trainer.config import Config, resolve
+from memalpha_trainer.config import Config, quoted, resolve
 from memalpha_trainer.evaluation import MakeWriter
 from memalpha_trainer.experiment.lines import CellLine
 from memalpha_trainer.heldout import Results
@@ -120,7 +120,11 @@ class Plan:
 
     def settings(self, cell: Cell) -> list[str]:
         """What a cell has on top of the file."""
-        shared = [f"name='{cell.name}'", f"out='{self.out}'", f"policy.model='{cell.warm}'"]
+        shared = [
+            f"name={quoted(cell.name)}",
+            f"out={quoted(self.out)}",
+            f"policy.model={quoted(cell.warm)}",
+        ]
         return [*shared, *self.overrides, f"seed={cell.seed}", *ARMS.get(cell.arm, ())]
 
 

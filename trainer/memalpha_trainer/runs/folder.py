@@ -93,7 +93,7 @@ class RunFolder(RunFiles):
         Raises:
             NotFoundError: NO_RUN.
             InvalidInputError: ANOTHER_CONFIG; it names the first setting that differs. ANOTHER_BASE,
-                ANOTHER_DATA, ANOTHER_REPLAY.
+                ANOTHER_DATA, ANOTHER_REPLAY, ANOTHER_READER, ANOTHER_JUDGE.
             BusyError: RUN_IN_USE.
         """
         files = RunFiles.find(config.folder)

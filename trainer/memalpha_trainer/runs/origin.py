@@ -1,11 +1,12 @@
-"""What a run starts from besides its settings: checkpoint and data, to their bits, and what it replays.
+"""What a run starts from besides its settings: checkpoint and data, to their bits, a replay, whom it asks.
 
-Settings name files, and a file may hold something else tomorrow. A run goes on from what it began with, or
-not at all: half of it would be of one model or one set of streams, half of another.
+Settings name files and addresses, which may hold something else tomorrow. A run goes on from what it began
+with, or not at all: half of it would be of one model or one set of streams, half of another.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import file_digest
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from memalpha.errors import InvalidInputError, make
+
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,8 @@ class Origin:
         data: SHA-256 of the file of instances; empty if there is none.
         evaluation: The setting whose file has the instances for evaluation, which decides what of `data` is
             trained on; empty if there is no file. That file itself may change: no gradient depends on it.
+        reader: What the model that answers says of itself (`asked`); empty if there is none.
+        judge: What the model that judges says of itself; empty if there is none.
     """
 
     base: str = ""
@@ -33,6 +38,8 @@ class Origin:
     replay_digest: str = ""
     data: str = ""
     evaluation: str = ""
+    reader: str = ""
+    judge: str = ""
 
     @classmethod
     def of(cls, base: str, replay: Path | None, data: Path | None = None, *, apart: bool = False) -> Self:
@@ -57,7 +64,7 @@ class Origin:
         """Refuses to go on from anything else than the run's starts had; what was not told is not compared.
 
         Raises:
-            InvalidInputError: ANOTHER_BASE, ANOTHER_DATA or ANOTHER_REPLAY.
+            InvalidInputError: ANOTHER_BASE, ANOTHER_DATA, ANOTHER_REPLAY, ANOTHER_READER or ANOTHER_JUDGE.
         """
         self._compare("base", "ANOTHER_BASE", "checkpoint", starts, run)
         self._compare("data", "ANOTHER_DATA", "instances", starts, run)
@@ -68,6 +75,8 @@ class Origin:
                 f"run {run} was trained on {was}: go on with the same --replay, or train under another name"
             )
             raise make(InvalidInputError, "ANOTHER_REPLAY", message, path=run)
+        self._compare("reader", "ANOTHER_READER", "reader", starts, run)
+        self._compare("judge", "ANOTHER_JUDGE", "judge", starts, run)
 
     def _compare(
         self, field: str, reason: str, what: str, starts: Sequence[Mapping[str, Any]], run: Path
@@ -76,10 +85,15 @@ class Origin:
         begun = next((each[field] for each in starts if each.get(field)), now)
         if begun != now:
             message = (
-                f"run {run} began with {what} {begun[:12]}, and the settings name {now[:12] or 'none'} now:"
-                " put back what was there, or train under another name"
+                f"run {run} began with {what} {_short(begun)}, and the settings name {_short(now) or 'none'}"
+                " now: put back what was there, or train under another name"
             )
             raise make(InvalidInputError, reason, message, path=run, begun=begun)
+
+
+def _short(told: str) -> str:
+    """Of a digest its beginning, which is enough to tell it from another."""
+    return told[:12] if _DIGEST.fullmatch(told) else told
 
 
 def _digest(path: Path) -> str:

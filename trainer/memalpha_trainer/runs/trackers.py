@@ -1,7 +1,7 @@
 """Where the numbers of a run go besides its folder. Optional, and a guest.
 
-A tracker's package is loaded only if the tracker was chosen. The folder has every number, so that a tracker
-that fails in the middle of a run is given up with a note, and the run goes on.
+A tracker's package is loaded only if the tracker was chosen; trackio is tried where none was. The folder has
+every number: a tracker that fails in the middle of a run is given up with a note, and the run goes on.
 """
 
 from __future__ import annotations
@@ -31,21 +31,30 @@ def open_tracker(config: Config, note: Callable[[str], None]) -> Tracker:
 
     Args:
         config: Of the run; its name is the tracker's.
-        note: Told when the tracker fails and is given up.
+        note: Told when the tracker fails and is given up, or when none was chosen and trackio is not there.
 
     Raises:
         UnsupportedError: TRACKER_NOT_INSTALLED; it names what to install.
     """
     if config.log.tracker == "none":
         return NoTracker()
-    kind, module = _KINDS[config.log.tracker]
+    if config.log.tracker != "auto":
+        return _opened(config.log.tracker, config, note)
+    try:
+        return _opened("trackio", config, note)
+    except Exception as error:  # noqa: BLE001 - nobody asked for it, and the folder has the numbers
+        note(f"numbers are in the run's folder alone: {error}")
+        return NoTracker()
+
+
+def _opened(name: str, config: Config, note: Callable[[str], None]) -> Tracker:
+    kind, module = _KINDS[name]
     try:
         loaded = import_module(module)
     except ImportError as error:
-        name = config.log.tracker
-        message = f"log.tracker is {name}, which cannot be loaded ({error}): install memalpha-trainer[{name}]"
+        message = f"log.tracker {name} cannot be loaded ({error}): install memalpha-trainer[{name}]"
         raise make(UnsupportedError, "TRACKER_NOT_INSTALLED", message, tracker=name) from None
-    return _Guest(kind(loaded, config), config.log.tracker, note)
+    return _Guest(kind(loaded, config), name, note)
 
 
 class NoTracker:

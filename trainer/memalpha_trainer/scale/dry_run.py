@@ -6,20 +6,25 @@ finding: the report says so and is printed all the same, and `fits` is False.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from pydantic import ValidationError
 
 from memalpha.errors import InvalidInputError, make
 from memalpha_trainer.config import Config, ScaleTable
+from memalpha_trainer.models import starting_model
 from memalpha_trainer.scale.architecture import Architecture
 from memalpha_trainer.scale.network import Network, bare, build, check_checkpoint, is_tied
 from memalpha_trainer.scale.plan import Assumptions, Plan, plan
 from memalpha_trainer.scale.step import Memory, measure
 
+Say = Callable[[str], None]
+"""Is told what is done next, since each part may take its time."""
 _GIB = 1 << 30
+_TINY = "a tiny untrained model, as the run makes it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +93,18 @@ def dry_run(
     world: int | None = None,
     gpu_gib: float | None = None,
     assumed: Assumptions | None = None,
+    say: Say = lambda sentence: None,
 ) -> Report:
     """Builds, checks, measures and counts; takes a minute or two for four billion parameters.
 
     Args:
         config: The run.
-        model_folder: In place of `policy.model`; a folder named Qwen3-4B need not be there.
+        model_folder: In place of `policy.model`; a folder named Qwen3-4B need not be there. A tiny model is
+            made for it, and thrown away.
         world: In place of `scale.world`.
         gpu_gib: In place of `scale.gpu_gib`.
         assumed: Speeds and lengths for the plan.
+        say: Is told what is done.
 
     Raises:
         InvalidInputError: INVALID_CONFIG, MODEL_NOT_FOUND, UNKNOWN_ARCHITECTURE, CHECKPOINT_UNREADABLE,
@@ -105,19 +113,28 @@ def dry_run(
     """
     config = _sized(config, world, gpu_gib)
     folder = model_folder or config.policy.model
-    if folder is None:
-        message = "policy.model must be given: a tiny model needs no dry run"
-        raise make(InvalidInputError, "MODEL_NOT_FOUND", message)
-    architecture = Architecture.of(folder)
+    if folder is not None:
+        return _run(config, folder, Architecture.of(folder), assumed or Assumptions(), say)
+    say("making the tiny model")
+    with TemporaryDirectory() as scratch:
+        made = starting_model(config, Path(scratch))
+        architecture = replace(Architecture.of(made), origin=_TINY)
+        return _run(config, made, architecture, assumed or Assumptions(), say)
+
+
+def _run(config: Config, folder: Path, architecture: Architecture, assumed: Assumptions, say: Say) -> Report:
+    say("building the network on the meta device, and looking at the checkpoint")
     checked = check_checkpoint(folder, bare(architecture)) if folder.exists() else 0
     model = _found(build(architecture, config), architecture, checked)
+    say("counting the rows of a collection")
     counted = plan(config, architecture, assumed)
+    say("one step under fake tensors, with and without gradient checkpointing")
     first = config.optim.gradient_checkpointing
     memories = [
         measure(architecture, config, counted.micro_rows, checkpointing=each) for each in (first, not first)
     ]
     usable = int((config.scale.gpu_gib - config.scale.reserve_gib) * _GIB)
-    return Report(config, model, counted, assumed or Assumptions(), (memories[0], memories[1]), usable)
+    return Report(config, model, counted, assumed, (memories[0], memories[1]), usable)
 
 
 def _sized(config: Config, world: int | None, gpu_gib: float | None) -> Config:

@@ -44,7 +44,8 @@ def write_page(
     Args:
         run_folder: The run's, finished or at work.
         out: The page.
-        step: Optimizer steps that were done when the rollouts were collected; None: the latest.
+        step: An optimizer step, counted from 1 as on the screen: rollouts that it trained on; None: of the
+            latest collection.
         group: One group of them; None: all, as far as there is room.
         most_bytes: About the size of the page; one rollout is shown in any case.
 
@@ -52,30 +53,42 @@ def write_page(
         NotFoundError: NO_RUN, NO_ROLLOUTS or NO_GROUP.
     """
     run = RunFiles.find(run_folder)
-    step = _step(run, step)
-    groups = _groups(run, step, group)
+    collected = _collected(run, step)
+    groups = _groups(run, collected, group)
     shown, left_out = _fitting(groups, decoder(run), most_bytes)
     numbers = [columns[0].rollout.group for columns in groups[: len(shown)]]
-    about = f"{run_folder.name}, step {step}: {_counted(groups, left_out)}"
+    about = f"{run_folder.name}, {_steps(run, collected)}: {_counted(groups, left_out)}"
     out.parent.mkdir(parents=True, exist_ok=True)
-    replace(out, _page(run, step, about, [_links(numbers), *shown]))
+    replace(out, _page(run, collected, about, [_links(numbers), *shown]))
     return f"{out}: {about}"
 
 
-def _step(run: RunFiles, step: int | None) -> int:
-    """The step to show; the latest whose credit is known, if there is one."""
-    known = lines.steps(run.rollouts_file)
-    if not known or (step is not None and step not in known):
-        there = f"there are those of {min(known)} to {max(known)}" if known else "there are none at all"
-        message = f"there are no rollouts of step {step} in {run.path}: {there}"
+def _collected(run: RunFiles, step: int | None) -> int:
+    """Steps that were done when a step's rollouts were collected, which is how files number them.
+
+    Without a step it is the latest collection whose credit is known, if there is one.
+    """
+    known, updates = lines.steps(run.rollouts_file), run.config.optim.updates
+    if known and step is None:
+        trained = [each for each in lines.steps(run.credit_file) if each in known]
+        return max(trained or known)
+    found = [each for each in known if step is not None and each < step <= each + updates]
+    if not found:
+        there = f"those of {min(known) + 1} to {max(known) + updates}" if known else "none at all"
+        message = f"there are no rollouts of step {step} in {run.path}: there are {there}"
         raise make(NotFoundError, "NO_ROLLOUTS", message, step=step, path=run.path)
-    trained = [each for each in lines.steps(run.credit_file) if each in known]
-    return step if step is not None else max(trained or known)
+    return found[-1]
 
 
-def _groups(run: RunFiles, step: int, group: int | None) -> list[list[Column]]:
-    credits_ = {(each.group, each.index): each for each in run.credits(step)}
-    rollouts = sorted(run.rollouts(step), key=_place)
+def _steps(run: RunFiles, collected: int) -> str:
+    """The steps that are trained on a collection, as the screen counts them."""
+    updates = run.config.optim.updates
+    return f"step {collected + 1}" if updates == 1 else f"steps {collected + 1} to {collected + updates}"
+
+
+def _groups(run: RunFiles, collected: int, group: int | None) -> list[list[Column]]:
+    credits_ = {(each.group, each.index): each for each in run.credits(collected)}
+    rollouts = sorted(run.rollouts(collected), key=_place)
     found = [
         [Column(each, credits_.get(_place(each))) for each in members]
         for number, members in groupby(rollouts, lambda each: each.group)
@@ -83,8 +96,8 @@ def _groups(run: RunFiles, step: int, group: int | None) -> list[list[Column]]:
     ]
     if not found:
         numbers = sorted({each.group for each in rollouts})
-        message = f"step {step} has no group {group}; it has {numbers[0]} to {numbers[-1]}"
-        raise make(NotFoundError, "NO_GROUP", message, step=step, group=group)
+        message = f"{_steps(run, collected)}: no group {group}, but {numbers[0]} to {numbers[-1]}"
+        raise make(NotFoundError, "NO_GROUP", message, step=collected + 1, group=group)
     return found
 
 
@@ -124,7 +137,7 @@ def _counted(groups: Sequence[Sequence[Column]], left_out: Sequence[Column]) -> 
     return f"{said}; left out for want of room: {missing}, of groups {names} (choose a group)"
 
 
-def _page(run: RunFiles, step: int, about: str, tables: Sequence[Html]) -> str:
+def _page(run: RunFiles, collected: int, about: str, tables: Sequence[Html]) -> str:
     style, script = (Html((_HERE / name).read_text("utf-8")) for name in ("page.css", "page.js"))
     policy = (
         f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)};"
@@ -138,13 +151,13 @@ def _page(run: RunFiles, step: int, about: str, tables: Sequence[Html]) -> str:
         tag("style", style),
     ]
     token = tag("div", "Point at a token.", id="token", role="status")
-    body = tag("body", *_top(run, step, about), *tables, token, tag("script", script))
+    body = tag("body", *_top(run, collected, about), *tables, token, tag("script", script))
     return f'<!doctype html>\n<html lang="en">{tag("head", *head)}{body}</html>\n'
 
 
-def _top(run: RunFiles, step: int, about: str) -> Iterator[Html]:
+def _top(run: RunFiles, collected: int, about: str) -> Iterator[Html]:
     yield tag("h1", about)
-    numbers = next((line for line in run.metrics() if line["step"] == step + 1), {})
+    numbers = next((line for line in run.metrics() if line["step"] == collected + 1), {})
     known = [each for each in COLUMNS if numbers.get(each.key) is not None]
     yield tag("p", " · ".join(f"{each.head} {each.cell(numbers[each.key])}" for each in known), cls="dim")
     yield tag("p", *(join([tag("kbd", keys), f" {does}  "]) for keys, does in _KEYS), cls="dim")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from memalpha.client import AsyncPolicyClient
 from memalpha_trainer import tasks
-from memalpha_trainer.config import Config, resolve
-from memalpha_trainer.models import fitted
+from memalpha_trainer.config import Config, quoted, resolve
+from memalpha_trainer.models import digest, fitted
+from memalpha_trainer.runs.files import replace_json
 from memalpha_trainer.served import served
 from memalpha_trainer.warmstart.gates import Gate, entry
 from memalpha_trainer.warmstart.make import Recipe, warm_start
@@ -32,13 +34,24 @@ def run(out: Path, seed: int, *, gates: bool, say: Say) -> bool:
 
 
 def measured(model: Path, say: Say) -> bool:
-    """Measures the entry gates of a checkpoint; whether it passed all."""
-    found = asyncio.run(_measured(fitted(resolve(None, [f"policy.model='{model}'"]), model), model))
+    """Measures the entry gates of a checkpoint, and writes them beside it; whether it passed all."""
+    found = asyncio.run(_measured(fitted(resolve(None, [f"policy.model={quoted(model)}"]), model), model))
     for gate in found:
         bound = "below" if gate.stop else "at least"
         verdict = "passed" if gate.passed else "NOT PASSED"
         say(f"{gate.name}: {gate.value:.3f}, must be {bound} {gate.bar:g}: {verdict}")
+    _keep(model, found, say)
     return all(gate.passed for gate in found)
+
+
+def _keep(model: Path, found: Sequence[Gate], say: Say) -> None:
+    """Writes gates into MODEL.gates.json: a file within would come along to all that is trained from it."""
+    file = model.absolute().with_name(f"{model.absolute().name}.gates.json")
+    gates = [asdict(gate) | {"passed": gate.passed} for gate in found]
+    try:
+        replace_json(file, {"model": digest(model), "gates": gates})
+    except OSError as error:
+        say(f"the gates are not written down: {error}")
 
 
 async def _measured(config: Config, model: Path) -> list[Gate]:

@@ -17,7 +17,7 @@ from typing import Any
 
 import memcore
 from memalpha.agent import AgentSettings
-from memalpha.errors import InternalError, InvalidInputError, make
+from memalpha.errors import CorruptionError, InternalError, InvalidInputError, make
 from memalpha.tasks.instance import Instance
 from memalpha.tasks.ledger import ledger
 from memalpha.tasks.ledger.memory import BANK
@@ -70,10 +70,11 @@ def taught(
         progress: Is told of each stream.
 
     Raises:
+        CorruptionError: DAMAGED_LINE: the file holds something else.
         InvalidInputError: OTHER_LESSONS: the file holds other streams.
     """
     examples = []
-    done = [json.loads(line) for line in lines.read(path)]
+    done = _done(path)
     with closing(JsonLines(path)) as file:
         for number in range(lessons.streams):
             stream = lessons.stream(number)
@@ -104,6 +105,18 @@ def trajectory(stream: Instance, writer: Writer, settings: AgentSettings) -> lis
     return examples
 
 
+def _done(path: Path) -> list[dict[str, Any]]:
+    """Streams that the file has, in order."""
+    try:
+        return [json.loads(line) for line in lines.read(path)]
+    except (CorruptionError, ValueError) as error:
+        raise make(CorruptionError, "DAMAGED_LINE", f"{error}; {_anew(path)}", path=path) from None
+
+
+def _anew(path: Path) -> str:
+    return f"remove {path}, and its lessons are made anew"
+
+
 def _line(number: int, stream: Instance, examples: list[Example]) -> str:
     shown = [asdict(each) for each in examples]
     return json.dumps({"step": number, "stream": stream.instance_id, "examples": shown})
@@ -111,6 +124,8 @@ def _line(number: int, stream: Instance, examples: list[Example]) -> str:
 
 def _read(record: dict[str, Any], stream: Instance, path: Path) -> list[Example]:
     if record["stream"] != stream.instance_id:
-        message = f"{path} holds {record['stream']} where these lessons have {stream.instance_id}"
+        message = (
+            f"{path} holds {record['stream']} where these lessons have {stream.instance_id}; {_anew(path)}"
+        )
         raise make(InvalidInputError, "OTHER_LESSONS", message, path=path)
     return [Example(**each) for each in record["examples"]]
