@@ -12,10 +12,13 @@ from memalpha_evals.commands import (
     bench,
     compare,
     construct,
+    current,
     dose,
     first_look,
     judge,
     ledger,
+    packed,
+    power,
     run,
     seed_table,
     store,
@@ -31,7 +34,22 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
-for commands in (suites, run, compare, seed_table, judge, store, construct, dose, ledger, bench, first_look):
+for commands in (
+    suites,
+    run,
+    compare,
+    power,
+    seed_table,
+    judge,
+    store,
+    current,
+    construct,
+    packed,
+    dose,
+    ledger,
+    bench,
+    first_look,
+):
     commands.register(app)
 
 

@@ -6,6 +6,7 @@ one's own takes no name of ours: what is called `strict` was made by `strict`.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -45,7 +46,7 @@ def rescore(folder: Path, name: str) -> Rescored:
     Args:
         folder: Of a finished run.
         name: `strict`, `paper`, `all`, or `MODULE:FUNCTION`: a function from a row to scores by name, which
-            become `FUNCTION.NAME`.
+            become `FUNCTION.NAME`. The module may be a file of the current folder.
 
     Raises:
         InvalidInputError: SCORER.
@@ -106,6 +107,8 @@ def _named(name: str) -> tuple[str, Scorer]:
 def _own(name: str) -> tuple[str, Callable[[Row], Any]]:
     module, _, function = name.partition(":")
     choices = ", ".join([*scorers.SCORERS, ALL])
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
     try:
         found = getattr(import_module(module), function)
     except (ImportError, AttributeError, ValueError) as error:

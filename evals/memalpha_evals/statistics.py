@@ -1,13 +1,16 @@
 """What a table of scores may claim: intervals, tests, corrections, and how small a difference could be seen.
 
 Questions about one conversation are not independent, so errors of means are clustered (Miller, arXiv
-2411.00640, section 2.2): the sums of deviations of each cluster, with the factor G/(G-1), and Student's t
-with G-1 degrees of freedom. Interval, p and power of a difference are all of this one error. A percentile
+2411.00640, section 2.2): the sums of deviations of each cluster, each made larger by what a large cluster
+hides by pulling the mean its way (CR2; Bell & McCaffrey, Survey Methodology 28, 2002), and Student's t with
+their Satterthwaite degrees of freedom. With G clusters of one size that is the factor G/(G-1) and G-1
+degrees; with unlike ones it is fewer: 20 clusters of which four hold most questions would be called clear
+three times too often by G-1. Interval, p and power of a difference are all of this one error. A percentile
 bootstrap of few clusters would be too sure: of five clusters without a difference it calls one in seven
 clear. With fewer than `FEWEST_CLUSTERS` clusters a number is a number and claims nothing; nor does one of
-more clusters whose sizes are so unlike that they weigh as fewer (Kish's n²/Σn², 1965), as one large cluster
-among small ones hides its own error. Seeds are another source of error than questions, and are never added to
-them. Pure functions.
+more clusters whose sizes are so unlike that they weigh as fewer (Kish's n²/Σn², 1965). Scores and their
+differences have bounds, and no interval leaves them. Seeds are another source of error than questions, and
+are never added to them. Pure functions.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from statistics import NormalDist, stdev
 
@@ -33,9 +36,13 @@ _NOTHING = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class Mean:
-    """A mean with its clustered standard error; both error and interval are None for too few clusters.
+    """A mean with its clustered standard error; error, interval and freedom are None for too few clusters.
 
-    The error is exactly 0 where all clusters have the same mean, whatever floats leave over.
+    The error is exactly 0 where all clusters have the same mean, whatever floats leave over. Nothing is then
+    known of how much clusters differ, and there is no interval (`clustered_share` knows one at 0 and 1).
+
+    Attributes:
+        freedom: Degrees of freedom of its t distribution, at most one less than there are clusters.
     """
 
     value: float
@@ -43,6 +50,7 @@ class Mean:
     interval: Interval | None
     questions: int
     clusters: int
+    freedom: float | None = None
 
 
 def clustered_mean(
@@ -55,18 +63,55 @@ def clustered_mean(
     """
     if not len(values) == len(clusters) > 0:
         raise ValueError(f"each value must have a cluster, but there are {len(values)} and {len(clusters)}")
-    mean = sum(values) / len(values)
-    sums: dict[Hashable, float] = {}
+    mean, weights = sum(values) / len(values), _weights(clusters)
+    if len(weights) < FEWEST_CLUSTERS or effective(clusters) < FEWEST_CLUSTERS - _ROUNDED:
+        return Mean(mean, None, None, len(values), len(weights))
+    sums = dict.fromkeys(weights, 0.0)
     for value, cluster in zip(values, clusters, strict=True):
-        sums[cluster] = sums.get(cluster, 0.0) + value - mean
-    groups = len(sums)
-    if groups < FEWEST_CLUSTERS or effective(clusters) < FEWEST_CLUSTERS - _ROUNDED:
-        return Mean(mean, None, None, len(values), groups)
-    variance = groups / (groups - 1) * sum(each * each for each in sums.values())
-    error = math.sqrt(variance) / len(values)
-    error = error if error > _NOTHING else 0.0
-    reach = student_quantile((1 + confidence) / 2, groups - 1) * error
-    return Mean(mean, error, Interval(mean - reach, mean + reach), len(values), groups)
+        sums[cluster] += (value - mean) / len(values)
+    error = math.sqrt(sum(each**2 / (1 - weights[name]) for name, each in sums.items()))
+    freedom = _freedom(list(weights.values()))
+    if error <= _NOTHING:
+        return Mean(mean, 0.0, None, len(values), len(weights), freedom)
+    reach = student_quantile((1 + confidence) / 2, freedom) * error
+    return Mean(mean, error, Interval(mean - reach, mean + reach), len(values), len(weights), freedom)
+
+
+def clustered_share(
+    values: Sequence[float], clusters: Sequence[Hashable], confidence: float = CONFIDENCE
+) -> Mean:
+    """As `clustered_mean`, of scores from 0 to 1: the interval stays there.
+
+    Where all scores are 0, or all 1, it is Clopper and Pearson's exact one (1934), with each cluster taken as
+    one trial: nothing shows that questions of one cluster tell more than one does.
+    """
+    found = clustered_mean(values, clusters, confidence)
+    if found.interval:
+        return replace(found, interval=_within(found.interval, 0.0, 1.0))
+    if found.error is None or found.value not in (0.0, 1.0):
+        return found
+    reach = 1 - ((1 - confidence) / 2) ** (1 / effective(clusters))
+    return replace(found, interval=Interval(1 - reach, 1.0) if found.value else Interval(0.0, reach))
+
+
+def _weights(clusters: Sequence[Hashable]) -> dict[Hashable, float]:
+    """Each cluster's share of the questions."""
+    return {name: size / len(clusters) for name, size in Counter(clusters).items()}
+
+
+def _freedom(weights: Sequence[float]) -> float:
+    """Bell and McCaffrey's degrees of freedom of a mean's error: (tr P)² / tr P².
+
+    P is the covariance of the clusters' deviations if all questions are independent: weights on its diagonal,
+    and off it minus the root of two pulls' product.
+    """
+    pulls = [weight**2 / (1 - weight) for weight in weights]
+    squares = sum(weight**2 for weight in weights) + sum(pulls) ** 2 - sum(pull**2 for pull in pulls)
+    return round(1 / squares, 9)
+
+
+def _within(interval: Interval, low: float, high: float) -> Interval:
+    return Interval(max(low, interval.low), min(high, interval.high))
 
 
 def effective(clusters: Sequence[Hashable]) -> float:
@@ -74,13 +119,16 @@ def effective(clusters: Sequence[Hashable]) -> float:
     return len(clusters) ** 2 / sum(size * size for size in Counter(clusters).values())
 
 
-def paired(ours: Sequence[float], theirs: Sequence[float], clusters: Sequence[Hashable]) -> Difference:
-    """Compares two systems on the same questions; the interval is that of `clustered_mean`.
+def paired(
+    ours: Sequence[float], theirs: Sequence[float], clusters: Sequence[Hashable], *, reach: float = 1.0
+) -> Difference:
+    """Compares two systems on the same questions; the interval is that of `clustered_mean`, within bounds.
 
     Args:
         ours: One score for each question.
         theirs: The other system's scores, in the same order.
         clusters: The cluster of each question, such as its conversation.
+        reach: The largest difference that there can be; 1 of scores from 0 to 1.
 
     Raises:
         ValueError: The three differ in length, or are empty.
@@ -89,7 +137,7 @@ def paired(ours: Sequence[float], theirs: Sequence[float], clusters: Sequence[Ha
     found = clustered_mean(differences, clusters)
     return Difference(
         mean=found.value,
-        interval=found.interval,
+        interval=found.interval and _within(found.interval, -reach, reach),
         questions=found.questions,
         clusters=found.clusters,
         better=sum(each > 0 for each in differences),
@@ -103,12 +151,12 @@ def p_value(difference: Mean) -> float | None:
     Where all clusters differ by the same there is no error to go by: then it is the chance that so many fall
     on one side, 2 in 2^G.
     """
-    if difference.error is None:
+    if difference.error is None or difference.freedom is None:
         return None
     if not difference.error:
         return 1.0 if abs(difference.value) < _NOTHING else 2.0 ** (1 - difference.clusters)
     t = abs(difference.value) / difference.error
-    return max(0.0, 2 * (1 - student_cdf(t, difference.clusters - 1)))
+    return max(0.0, 2 * (1 - student_cdf(t, difference.freedom)))
 
 
 def detectable_effect(difference: Mean, power: float = 0.8) -> float | None:
@@ -116,9 +164,9 @@ def detectable_effect(difference: Mean, power: float = 0.8) -> float | None:
 
     The error is taken as at least that of one question in disagreement, or nothing could be missed.
     """
-    if difference.error is None:
+    freedom = difference.freedom
+    if difference.error is None or freedom is None:
         return None
-    freedom = difference.clusters - 1
     reach = student_quantile(1 - SIGNIFICANCE / 2, freedom) + student_quantile(power, freedom)
     return min(1.0, reach * max(difference.error, 1 / difference.questions))
 
@@ -170,8 +218,17 @@ def between_seeds(means: Sequence[float]) -> float | None:
     return stdev(means) if len(means) >= 3 else None
 
 
-def student_cdf(t: float, freedom: int) -> float:
-    """Share of Student's t distribution below `t`: finite sums (Abramowitz & Stegun 26.7.3, 26.7.4)."""
+def student_cdf(t: float, freedom: float) -> float:
+    """Share of Student's t distribution below `t`, between whole degrees of freedom by their reciprocals."""
+    whole = int(freedom)
+    if whole == freedom:
+        return _student_cdf(t, whole)
+    share = (whole + 1) * (1 - whole / freedom)
+    return (1 - share) * _student_cdf(t, whole) + share * _student_cdf(t, whole + 1)
+
+
+def _student_cdf(t: float, freedom: int) -> float:
+    """Finite sums (Abramowitz & Stegun 26.7.3, 26.7.4)."""
     angle = math.atan(t / math.sqrt(freedom))
     sine, cosine = math.sin(angle), math.cos(angle)
     if freedom % 2:
@@ -193,7 +250,7 @@ def unpaired(questions: int, *, share: float = 0.5, power: float = 0.8) -> float
 
 
 @cache
-def student_quantile(share: float, freedom: int) -> float:
+def student_quantile(share: float, freedom: float) -> float:
     """Where `student_cdf` is `share`, from 0.5 to below 1, by halving."""
     low, high = 0.0, 1.0
     while student_cdf(high, freedom) < share:

@@ -47,6 +47,18 @@ def test_rulers_own_form_is_cut_into_documents_and_question(behind, tmp_path) ->
     assert conversation.questions[0].text == "Who wrote Emma?"
 
 
+def test_rulers_own_form_in_one_line_is_cut_too(tmp_path) -> None:
+    text = f"{TASK} The following are given documents. {CONTEXT} {TASK} Question: Who wrote Emma?"
+    flat = " ".join(text.split())
+    dataset = ruler.read(lines(tmp_path / "f.jsonl", {"index": 0, "input": flat, "outputs": ["Austen"]}))
+    (conversation,) = dataset.conversations
+    assert [turn.text for turn in conversation.turns] == [
+        "Document 1: Emma Austen wrote it.",
+        "Document 2: Oslo A city. Document it.",
+    ]
+    assert conversation.questions[0].text == "Who wrote Emma?"
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
@@ -119,6 +131,14 @@ def test_a_character_of_perltqa_is_told_event_by_event(tmp_path) -> None:
     }
 
 
+def test_an_event_of_perltqa_under_other_names_is_refused_and_not_left_empty(tmp_path) -> None:
+    memory, asked = tmp_path / "perltmem.json", tmp_path / "perltqa.json"
+    memory.write_text(json.dumps([MEMORY[0] | {"events": {"4_0_0": {"Content": "Xiao went."}}}]))
+    asked.write_text(json.dumps(ASKED))
+    with pytest.raises(DatasetError, match='event 4_0_0 needs a "summary" or a "content"'):
+        perltqa.read(memory, asked)
+
+
 def bench(source, context, answers, **metadata):
     return {
         "context": context,
@@ -182,6 +202,21 @@ def test_recommendations_are_left_out_and_an_unknown_source_is_refused(tmp_path)
     assert [each.id for each in dataset.conversations] == ["Test_Time_Learning-1-icl_trec"]
     with pytest.raises(DatasetError, match="row 1: source must be like"):
         read_bench(tmp_path, bench("other", "c", [["a"]]))
+
+
+@pytest.mark.parametrize(
+    ("questions", "answers"),
+    [
+        (["q0"], ["3", "three"]),
+        (["q0"], [["3", "three"]]),
+        (["q0"], [[["3"], ["three"]]]),
+        ("q0", ["3", "three"]),
+    ],
+)
+def test_all_answers_of_a_row_with_one_question_are_accepted(questions, answers, tmp_path) -> None:
+    row = bench("detective_qa", "One book.", [["3"]]) | {"questions": questions, "answers": answers}
+    ((_, question),) = read_bench(tmp_path, row).questions()
+    assert (question.text, question.answer, question.aliases) == ("q0", "3", ("three",))
 
 
 def test_questions_without_their_answers_are_refused(tmp_path) -> None:

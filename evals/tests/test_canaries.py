@@ -8,9 +8,9 @@ from typer.testing import CliRunner
 
 from memalpha_evals import scorers
 from memalpha_evals.cli import app
-from memalpha_evals.scorers import canaries, strict
-from memalpha_evals.scorers.canaries import CANARIES, CAPS, check, examples
-from memalpha_evals.scorers.words import spans, words
+from memalpha_evals.scorers import canaries, containment, strict
+from memalpha_evals.scorers.canaries import CANARIES, CAPS, LISTS, check, examples
+from memalpha_evals.scorers.words import clauses, spans, words
 
 
 def beaten(score=scorers.score) -> set[tuple[str, str]]:
@@ -51,6 +51,18 @@ def any_words(row):
     return {"strict.contains": float(len(said) <= 5 * len(right) + 20 and spans(right, said))}
 
 
+def marks_of_before(row):
+    """As containment was: `&`, bullets, the calendar and longer items stand for no list."""
+    said, right = row.answer.replace("&", " ").replace("\N{BULLET}", " "), (row.answers or ("",))[0]
+    others = [each for each in clauses(said) if len(each) <= 3 and not spans(words(right), each)]
+    return any_words(row) if len(others) <= 3 else {"strict.contains": 0.0}
+
+
+def no_anywhere(row):
+    """A `no` counts wherever it stands."""
+    return {"strict.contains": float(row.answers == ("no",) and "no" in words(row.answer))}
+
+
 def abstaining_pays(row):
     return {"strict.contains": float("no answer" in row.answer.lower())}
 
@@ -61,6 +73,8 @@ def abstaining_pays(row):
         (both_ways, {"empty", "echo"}),
         (no_length_cap, {"echo"}),
         (any_words, {"denial", "list", "numbers", "yes or no"}),
+        (marks_of_before, {"ampersands", "bullets", "long items", "calendar"}),
+        (no_anywhere, {"nobody knows"}),
         (abstaining_pays, {"abstains"}),
         (lambda row: {"judge.kind": 1.0}, set(CANARIES)),
     ],
@@ -73,6 +87,11 @@ def test_a_right_guess_is_no_fault() -> None:
     # `yes` is the right answer of one of the examples, and all it gets is that one
     found = {(each.canary, each.scorer): each for each in check(examples())}["yes", "strict.contains"]
     assert 0 < found.share == found.cap < 0.1
+
+
+def test_each_form_of_a_list_is_found_by_a_canary_of_its_own(monkeypatch) -> None:
+    monkeypatch.setattr(containment, "MOST_OTHERS", 99)
+    assert {canary for canary, scorer in beaten() if scorer == "strict.contains"} >= {*LISTS, "calendar"}
 
 
 def test_the_command_prints_what_it_found_and_its_exit_code_says_so(monkeypatch, tmp_path) -> None:

@@ -228,9 +228,9 @@ def test_tokens_of_seeds_are_means_and_abstaining_is_left_out(tmp_path) -> None:
     ((group, members),) = by_group(together).items()
     _, header, lines = tables.sides_table(group, members)
     cells = dict(zip(header, lines[0], strict=True))
-    assert (cells["context"], cells["abstains right"], cells["of those due"]) == ("10", "–", "–")
+    assert (cells["context"], cells["abstention precision"], cells["abstention recall"]) == ("10", "–", "–")
     (single,) = by_group(all_sides([opened(folders[0])])).items()
-    assert tables.sides_table(*single)[2][0][header.index("abstains right")] == "100.0"
+    assert tables.sides_table(*single)[2][0][header.index("abstention precision")] == "100.0"
 
 
 def test_the_same_seed_again_and_another_policy_are_no_seeds(tmp_path) -> None:
@@ -324,3 +324,39 @@ def edit(folder, change) -> None:
     content = json.loads((folder / "manifest.json").read_text())
     change(content)
     (folder / "manifest.json").write_text(json.dumps(content))
+
+
+def test_one_comparison_has_nothing_to_correct_for_and_two_have(tmp_path) -> None:
+    right = {"a": often(0.2), "b": often(0.8), "c": often(0.5)}
+    two = write(tmp_path / "two", rows({name: right[name] for name in "ab"}))
+    three = write(tmp_path / "three", rows(right))
+    one, several = (evals("compare", folder).stdout for folder in (two, three))
+    assert "p (Holm)" not in one
+    assert "p (Holm)" in several
+    lines = json.loads(evals("compare", two, "--json").stdout)["comparisons"][0]["lines"]
+    assert lines["answerable"]["p_holm"] is None
+    assert lines["answerable"]["freedom"] == pytest.approx(5)
+
+
+def test_a_comparison_prints_what_has_to_be_said_of_its_data_and_reader_once(tmp_path) -> None:
+    folders = [
+        write(tmp_path / name, rows({"one": often(share)})) for name, share in (("a", 0.2), ("b", 0.8))
+    ]
+    said = evals("compare", *folders).stdout
+    assert said.count("note: Some right answers are wrong.") == 1
+    assert said.count("note: The reader is a rule, not a model") == 1
+    content = json.loads(evals("compare", *folders, "--json").stdout)
+    assert content["caveats"][0] == "Some right answers are wrong."
+
+
+def test_no_score_of_0_and_no_equal_difference_is_given_the_interval_of_a_point(run) -> None:
+    found = run("a", {"never": often(0), "always": often(1)})
+    ((group, members),) = by_group(all_sides([found])).items()
+    _, header, lines = tables.sides_table(group, members)
+    # six conversations: 100 * (1 - 0.025 ** (1 / 6))
+    assert [line[header.index("interval")] for line in lines] == ["0.0 to 45.9", "54.1 to 100.0"]
+    (one,) = compare(matched(members))
+    ((_, header, lines),) = tables.difference_tables([one])
+    assert lines[0][header.index("interval")] == "–"
+    assert any("in 6 clusters, the same in each: clear of zero." in each for each in sentences([one]))
+    assert any("no interval, and p is the sign test's" in each for each in sentences([one]))

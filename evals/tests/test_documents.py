@@ -151,6 +151,20 @@ def test_flashrags_form_is_known_by_its_rows(column, tmp_path) -> None:
     (evidence,) = [turn for turn in conversation.turns if turn.id in question.evidence]
     assert evidence.text.endswith("Emma\nAusten wrote it.")
     assert (question.answer, question.aliases, question.category) == ("Austen", ("J. A.",), "bridge")
+    assert question.text == "Who wrote Emma?"
+
+
+def test_a_question_of_flashrag_without_its_supporting_passages_is_left_out_and_its_passages_are_not(
+    tmp_path,
+) -> None:
+    context = {"title": ["Rome", "Bonn"], "sentences": [["A city."], ["A town."]]}
+    lost = FLASHRAG | {"question": "Lost?", "metadata": FLASHRAG["metadata"] | {"context": context}}
+    (tmp_path / "dev.jsonl").write_text(f"{json.dumps(FLASHRAG)}\n{json.dumps(lost)}")
+    (conversation,) = documents.read(HOTPOTQA, tmp_path / "dev.jsonl", 4).conversations
+    assert [each.text for each in conversation.questions] == ["Who wrote Emma?"]
+    assert {title for title in ("Emma", "Oslo", "Rome", "Bonn") if title in str(conversation.turns)} == {
+        *("Emma", "Oslo", "Rome", "Bonn")
+    }
 
 
 def test_a_row_of_flashrag_without_passages_is_refused(tmp_path) -> None:

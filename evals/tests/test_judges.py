@@ -2,6 +2,7 @@
 
 import json
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 from memalpha.api.policy.v1alpha1.policy_service_pb2 import GetPolicyResponse, PolicyIdentity
 from memalpha.errors import (
     BusyError,
+    CorruptionError,
     InternalError,
     InvalidInputError,
     UnavailableError,
@@ -28,6 +30,7 @@ from memalpha_evals.judges.judge import Case, Judge, vote
 from memalpha_evals.judges.judging import judge_known, judge_rows
 from memalpha_evals.scheduler import Outage
 
+ERRORS = Path(__file__).parents[3] / "shared" / "data" / "locomo" / "locomo_audit_errors.dev.json"
 CASE = Case("Where does Bo swim?", "Lake Orta", "in Lake Orta")
 
 
@@ -213,6 +216,11 @@ def test_lines_of_ones_own_are_read_and_other_forms_are_refused(tmp_path) -> Non
     assert audit.known([own]) == [(("Where?", "Orta", "Como"), False, "own.jsonl", "Where?")]
     for name, content in (
         ("a.jsonl", "{}"),
+        ("f.jsonl", "[1]"),
+        ("g.jsonl", '{"question": {}, "right": "Orta", "answer": "Como", "correct": false}'),
+        ("h.json", '{"detailed_results": {"conv": 1}}'),
+        ("i.json", '{"detailed_results": {"conv": ["q1"]}}'),
+        ("j.json", '{"detailed_results": {"conv": [{"question": "Where?", "golden_answer": "Orta"}]}}'),
         # As words it would be taken for right.
         ("e.jsonl", '{"question": "Where?", "right": "Orta", "answer": "Como", "correct": "false"}'),
         ("b.json", "[]"),
@@ -222,6 +230,32 @@ def test_lines_of_ones_own_are_read_and_other_forms_are_refused(tmp_path) -> Non
         (tmp_path / name).write_text(content)
         with pytest.raises(InvalidInputError, match=name):
             audit.known([tmp_path / name])
+
+
+def test_an_error_names_the_line_or_the_entry_and_the_field(tmp_path) -> None:
+    own, made, errors = (tmp_path / name for name in ("own.jsonl", "v1.json", "errors.json"))
+    good = '{"question": "Where?", "right": "Orta", "answer": "Como", "correct": false}\n'
+    own.write_text(good + "\n" + '{"question": "Where?", "right": "Orta", "correct": true}\n')
+    with pytest.raises(InvalidInputError, match=r"own.jsonl .* in line 3: answer: Field required"):
+        audit.known([own])
+    entry = {"question": "Where?", "golden_answer": "Orta", "generated_answer": ["Como"]}
+    made.write_text(json.dumps({"detailed_results": {"conv": [entry]}}))
+    with pytest.raises(InvalidInputError, match=r"v1.json .*: detailed_results.conv.0.generated_answer: "):
+        audit.known([made])
+    errors.write_text('[{"question_id": ["q1"], "error_type": "HALLUCINATION"}]')
+    with pytest.raises(InvalidInputError, match=r"errors.json .*: 0.question_id: "):
+        audit.known([made], errors)
+
+
+@pytest.mark.skipif(not ERRORS.exists(), reason="the audit of LoCoMo is not at hand")
+def test_the_audits_real_list_of_errors_is_read(tmp_path) -> None:
+    listed = json.loads(ERRORS.read_text())
+    wrong = next(each["question_id"] for each in listed if each["error_type"] != "WRONG_CITATION")
+    entry = {"question": "Where?", "golden_answer": "Orta", "generated_answer": "Como"}
+    made = tmp_path / "v1.json"
+    entries = [{"question_id": wrong, **entry}, {"question_id": "other", **entry, "question": "When?"}]
+    made.write_text(json.dumps({"detailed_results": {"conv": entries}}))
+    assert {each.case.question for each in audit.known([made], ERRORS)} == {"When?"}
 
 
 async def test_a_calibration_runs_from_files_to_rates(files) -> None:
@@ -281,6 +315,54 @@ async def test_what_was_judged_is_kept_and_only_the_rest_is_asked_when_it_goes_o
         assert len(again.asked) - before == 4 * other.votes
 
 
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"usage": None}, "usage: "),
+        ({"votes": "CORRECT"}, "votes: "),
+        ({"score": None}, "score: Field required"),
+        ({"usage": {"calls": "many"}}, "usage.calls: "),
+    ],
+)
+async def test_a_line_that_is_no_verdict_is_named_with_file_line_and_field(change, fault, tmp_path) -> None:
+    kept, strict = tmp_path / "verdicts.jsonl", prompts.load("strict")
+    says = Judge(Scripted(lambda prompt, seed: "CORRECT"), strict)
+    await judge_rows(says, answers(2), lambda count: None, kept, AT_ONCE)
+    first, second = kept.read_text().splitlines()
+    kept.write_text(f"{first}\n{json.dumps(json.loads(second) | change)}\n")
+    with pytest.raises(CorruptionError, match=rf"verdicts.jsonl, line 2 is no verdict: {fault}"):
+        await judge_rows(says, answers(2), lambda count: None, kept, AT_ONCE)
+
+
+async def test_a_verdict_of_before_there_were_grades_is_still_one(tmp_path) -> None:
+    kept = tmp_path / "verdicts.jsonl"
+    says = Judge(Scripted(lambda prompt, seed: "CORRECT"), prompts.load("strict"))
+    await judge_rows(says, answers(1), lambda count: None, kept, AT_ONCE)
+    old = json.loads(kept.read_text())
+    del old["score"], old["case"]
+    kept.write_text(json.dumps(old | {"correct": True}) + "\n")
+    silent = Judge(Failing(lambda prompt, seed: "", [make(InvalidInputError, "X", "no")]), says.prompt)
+    (found,) = await judge_rows(silent, answers(1), lambda count: None, kept, AT_ONCE)
+    assert found.scores["judge.strict"] == 1
+
+
+async def test_a_choice_is_judged_by_the_texts_of_its_options() -> None:
+    policy = Scripted(same_words)
+    options = ("Running", "Wood carving")
+    chosen = [
+        replace(row(question=n, answer=said), answers=("b",), options=options)
+        for n, said in enumerate(("(b)", "a", "hm"))
+    ]
+    found = await judge_rows(Judge(policy, prompts.load("strict")), chosen, lambda count: None)
+    # `b` stands in the answer `hm, b...` of nobody: only the text tells that both are the same
+    assert [one.scores["judge.strict"] for one in found] == [1, 0, 0]
+    asked = "".join(prompt for prompt, *_ in policy.asked)
+    assert asked.count("Right answer: (b) Wood carving") == 3
+    assert "Answer to grade: (b) Wood carving" in asked
+    assert "Answer to grade: (a) Running" in asked
+    assert "Answer to grade: hm" in asked
+
+
 async def test_a_judge_that_is_away_stops_everything() -> None:
     away = Failing(lambda prompt, seed: "", [make(UnavailableError, "UNAVAILABLE", "nobody")] * 99)
     with pytest.raises(Outage, match="nobody"):
@@ -299,7 +381,7 @@ def served(monkeypatch):
     monkeypatch.setattr(commands_judge, "endpoint", endpoint)
 
 
-def test_the_command_prints_a_calibration_and_what_a_score_is_worth(files, served) -> None:
+def test_the_command_prints_a_calibration_and_what_a_score_is_worth(files, served, monkeypatch) -> None:
     answers, errors = map(str, files)
     command = [
         "judge",
@@ -321,6 +403,19 @@ def test_the_command_prints_a_calibration_and_what_a_score_is_worth(files, serve
     assert content["false_positive_rate_by_source"]["v1.json"]["rate"] == 0
     assert content["prompt_sha256"] == prompts.load("strict").sha256
     assert content["accuracy"] == pytest.approx(0.6)
+    # what was asked is kept with its verdicts, and a second call asks for none of them
+    kept = Path(content["verdicts"])
+    assert kept == Path(answers).with_name("v1.verdicts.jsonl")
+    lines = [json.loads(line) for line in kept.read_text().splitlines()]
+    accepted = [each["case"] for each in lines if each["score"] == 1]
+    assert all(case["right"] in case["answer"] for case in accepted)
+    silent = Failing(same_words, [make(InvalidInputError, "X", "asked again")] * 9)
+    monkeypatch.setattr(Scripted, "generate", silent.generate)
+    again = CliRunner().invoke(app, command)
+    assert again.exit_code == 0, again.output
+    assert json.loads(again.stdout) == content
+    elsewhere = CliRunner().invoke(app, [*command, "--verdicts", str(kept.with_name("new.jsonl"))])
+    assert "asked again" in str(elsewhere.exception)
     # all answers are about one conversation, and one conversation gives no interval
     assert content["interval"] is content["false_positive_rate"]["interval"] is None
 

@@ -6,10 +6,13 @@ from dataclasses import replace
 import pytest
 from typer.testing import CliRunner
 
+from memalpha.api.memory.v1alpha1.memory_pb2 import Memory
 from memalpha.errors import InvalidInputError
+from memalpha.tasks.instance import Chunk, Instance, Question
 from memalpha_evals import pages
 from memalpha_evals.cli import app
 from memalpha_evals.ledger import measure, report
+from memalpha_evals.ledger.kept import kept, stale
 from memalpha_evals.ledger.measure import Result, run
 
 STREAMS = 6
@@ -40,6 +43,72 @@ def test_updates_and_deletes_matter(result: Result) -> None:
             interval = result.difference("oracle", name, units, "literal").interval
             assert interval is not None
             assert interval.low > 0
+
+
+def test_writers_that_never_update_or_delete_keep_more_stale_values_than_the_oracle(result: Result) -> None:
+    for units in (1, 4):
+        oracle = result.cell("oracle", units).stale()
+        assert oracle.value == 0
+        for name in ("no updates", "no deletes"):
+            found = result.cell(name, units).stale()
+            assert found.interval is not None
+            assert found.interval.low > oracle.value
+            assert found.questions == oracle.questions
+        # a log keeps all of them, and who stores nothing none
+        assert result.cell("verbatim", units).stale().value == 1
+        assert result.cell("empty", units).stale().value == 0
+
+
+def test_repeats_are_repeated_by_a_log_and_not_by_the_oracle(result: Result) -> None:
+    for units in (1, 4):
+        assert result.cell("oracle", units).repeated == 0
+        assert result.cell("verbatim", units).repeated > 0
+        assert result.cell("verbatim", units).compression == 1
+        assert result.cell("oracle", units).compression < 0.5
+        assert result.cell("empty", units).repeated == result.cell("empty", units).compression == 0
+
+
+CHUNKS = (
+    "The home of Tavo is Oslo. The badge of Tavo was granted. Tavo's exam is on 2024-05-09.",
+    "Tavo's home is now Rome. Kelu's cargo is salt. Some say that Kelu's cargo is tea.",
+    "The badge of Tavo was withdrawn. Tavo's exam moved to 2024-05-12. Kelu's cargo is not salt after all.",
+)
+
+
+def memory(content: str, time: str = "") -> Memory:
+    return Memory(content=content, event_time=time)
+
+
+def test_stale_is_what_held_once_and_holds_no_more() -> None:
+    assert stale(CHUNKS) == [
+        (("Tavo", "home"), "Oslo"),
+        (("Tavo", "badge"), "valid"),
+        (("Tavo", "exam"), "2024-05-09"),
+        (("Kelu", "cargo"), "salt"),  # the rumour never held
+    ]
+    # what comes back is not stale
+    assert stale([*CHUNKS, "Tavo's home is now Oslo."])[0] == (("Tavo", "home"), "Rome")
+
+
+def test_stale_values_are_kept_if_any_memory_states_them_as_if_they_held() -> None:
+    instance = Instance("made", "ledger", tuple(map(Chunk, CHUNKS)), (Question("-", ("-",), "strict"),))
+    old = [
+        memory("Tavo's home is Oslo"),
+        memory("Tavo's badge is valid"),
+        memory("Tavo's exam", "2024-05-09"),
+        memory("Kelu's cargo is salt"),
+    ]
+    assert kept(instance, old).stale == (True,) * 4
+    new = [
+        memory("Tavo's home is Rome, earlier Oslo"),
+        memory("Tavo's badge is revoked"),
+        memory("Tavo's exam", "2024-05-12"),
+        memory("Kelu's cargo is not salt after all"),
+    ]
+    assert kept(instance, new).stale == (False,) * 4
+    twice = kept(instance, [*new, memory("The home of Tavo is Rome. Tavo's home is Rome.")])
+    # home, badge and exam, and the home again
+    assert (twice.statements, twice.repeated) == (4, 1)
 
 
 def test_verbatim_falls_with_length_and_the_newest_memories_are_the_wrong_view(result: Result) -> None:
@@ -93,6 +162,8 @@ def test_the_page_says_what_the_document_says(result: Result, tmp_path, monkeypa
     assert "of last year" not in text
     teacher = next(each for each in content["cells"] if (each["row"], each["units"]) == ("teacher", 4))
     assert f"{teacher['readers']['literal']['normalised']:.2f} (" in text
+    assert f"{teacher['stale']['share']:.2f} (" in text.partition("### Stale values")[2]
+    assert f"of {teacher['stream_tokens']:.0f} ({teacher['compression']:.0%})" in text
     assert "[all numbers](ledger/2026-01-02.json)" in text
 
 

@@ -56,6 +56,12 @@ def test_a_question_sees_the_turns_before_its_end_index(tmp_path) -> None:
     assert "coffee" in "".join(chunk.text for chunk in chunks[: second.after])
 
 
+def test_an_end_index_beyond_the_context_is_its_end_as_for_the_official_loader(tmp_path) -> None:
+    beyond = ROW | {"end_index_in_shared_context": "9"}
+    ((conversation, question),) = personamem.read(*official(tmp_path, beyond)).questions()
+    assert question.until == len(conversation.turns) == 4
+
+
 def test_turns_behind_the_last_question_are_not_kept(tmp_path) -> None:
     (conversation,) = personamem.read(*official(tmp_path, ROW)).conversations
     assert len(conversation.turns) == 3
@@ -86,11 +92,8 @@ def test_only_contexts_that_a_drawn_question_needs_are_kept(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (
-            {"end_index_in_shared_context": "5"},
-            "line 2: end_index_in_shared_context must be a number from 1 to",
-        ),
-        ({"end_index_in_shared_context": "0"}, "must be a number from 1 to the 4 turns"),
+        ({"end_index_in_shared_context": "x"}, "line 2: end_index_in_shared_context must be a number"),
+        ({"end_index_in_shared_context": "0"}, "must be a number of turns of its context, from 1"),
         ({"correct_answer": "(c)"}, "letter of an option, not '\\(c\\)'"),
         ({"all_options": "open('x')"}, "must be a list as Python writes it"),
         ({"all_options": "['(b) x', '(a) y']"}, "must begin with \\(a\\), \\(b\\)"),

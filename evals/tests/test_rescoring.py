@@ -1,6 +1,7 @@
 """Scores are made again from rows alone: nothing else changes, and a run at work is left alone."""
 
 import json
+import sys
 from dataclasses import replace
 
 import pytest
@@ -60,6 +61,16 @@ def test_a_scorer_of_ones_own_is_added_under_its_name_and_failed_rows_score_0(fo
     assert {each.scores["length.words"] for each in answered} <= {0.2, 0.3}
     assert failed.scores["length.words"] == 0
     assert "strict.contains" in failed.scores
+
+
+def test_a_scorer_of_ones_own_may_be_a_file_of_the_current_folder(folder, tmp_path, monkeypatch) -> None:
+    (tmp_path / "scorer_of_this_folder.py").write_text("def half(row):\n    return {'share': 0.5}\n")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    with pytest.raises(InvalidInputError, match="No module named 'scorer_of_this_folder'"):
+        rescore(folder, "scorer_of_this_folder:half")
+    monkeypatch.chdir(tmp_path)
+    rescore(folder, "scorer_of_this_folder:half")
+    assert runs.read(folder).rows[0].scores["half.share"] == 0.5
 
 
 def test_a_scorer_that_leaves_0_to_1_or_is_not_there_changes_nothing(folder) -> None:

@@ -116,7 +116,7 @@ async def test_rows_without_rubrics_and_calibrations_are_refused() -> None:
     judge = Judge(Scripted(always), RUBRIC)
     with pytest.raises(InvalidInputError, match="needs rows with a rubric"):
         await judge_rows(judge, [row()], nothing)
-    with pytest.raises(InvalidInputError, match="grades nuggets"):
+    with pytest.raises(InvalidInputError, match="asks for nuggets"):
         await judge_known(judge, [], nothing)
 
 
@@ -128,6 +128,8 @@ def test_a_prompt_grades_if_it_names_a_nugget(tmp_path) -> None:
     own.write_text("Is $answer to $question $right, and has it the $nugget?")
     with pytest.raises(InvalidInputError, match=r"\$right or \$nugget"):
         prompts.load(str(own))
+    own.write_text("Is $line of $question the $nugget?")
+    assert prompts.load(str(own)).ordered
 
 
 def test_a_row_keeps_the_rubric_of_its_question_and_a_row_of_before_has_none() -> None:

@@ -30,7 +30,8 @@ def evals(*arguments):
 
 
 def run(out, *more):
-    return evals("run", "locomo", "--data", TINY, "--systems", SYSTEMS, "--out", out, "--budget", 256, *more)
+    systems = () if "--systems" in more else ("--systems", SYSTEMS)
+    return evals("run", "locomo", "--data", TINY, *systems, "--out", out, "--budget", 256, *more)
 
 
 def timeless(path: Path) -> list[dict]:
@@ -113,8 +114,8 @@ def test_a_torn_run_is_resumed_from_its_folder_alone(tmp_path):
     assert "is finished" in evals("resume", tmp_path / "torn").output
 
 
-def test_ctrl_c_says_how_to_go_on(tmp_path):
-    """In a process of its own, whose reader takes its time."""
+def started(out):
+    """A run in a process of its own, whose reader takes its time, once it has written a row."""
     script = f"""
 import asyncio, sys
 from memalpha_evals.readers.extract import ExtractReader
@@ -124,15 +125,20 @@ async def slow(self, context, asked):
     return await answer(self, context, asked)
 ExtractReader.answer = slow
 sys.argv = ["evals", "run", "locomo", "--data", {str(TINY)!r}, "--systems", "no-memory,memalpha",
-            "--out", {str(tmp_path / "run")!r}, "--slots", "1"]
+            "--out", {str(out)!r}, "--slots", "1"]
 from memalpha_evals.cli import main
 main()
 """
     process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
-    rows = tmp_path / "run" / "rows.jsonl"
+    rows = out / "rows.jsonl"
     deadline = time.monotonic() + 90
     while not (rows.exists() and rows.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.05)
+    return process
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path):
+    process = started(tmp_path / "run")
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
@@ -141,6 +147,19 @@ main()
     before = len(read(tmp_path / "run").rows)
     assert evals("resume", tmp_path / "run").exit_code == 0
     assert len(read(tmp_path / "run").rows) > before > 0
+
+
+def test_a_killed_run_that_is_resumed_has_the_rows_of_one_that_was_not(tmp_path):
+    process = started(tmp_path / "killed")
+    process.kill()
+    process.communicate(timeout=60)
+    assert not read(tmp_path / "killed").done
+    before = len(timeless(tmp_path / "killed"))
+    assert evals("resume", tmp_path / "killed").exit_code == 0
+    words = ("--data", TINY, "--systems", "no-memory,memalpha", "--slots", 1)
+    assert evals("run", "locomo", *words, "--out", tmp_path / "whole").exit_code == 0
+    assert timeless(tmp_path / "killed") == timeless(tmp_path / "whole")
+    assert len(timeless(tmp_path / "whole")) > before > 0
 
 
 @pytest.mark.parametrize(
@@ -203,5 +222,18 @@ def test_a_run_in_which_every_question_failed_says_so_and_ends_with_1(tmp_path, 
     result = run(tmp_path / "all", "--systems", "no-memory")
     assert result.exit_code == 1
     assert "every question failed: reader: the reader is broken" in result.stderr
+    again = evals("resume", tmp_path / "all")
+    assert again.exit_code == 1
+    assert "every question failed: reader: the reader is broken" in again.stderr
     spared.add(read(tmp_path / "all").rows[0].question)
     assert run(tmp_path / "all but one", "--systems", "no-memory").exit_code == 0
+    assert evals("resume", tmp_path / "all but one").exit_code == 0
+
+
+def test_systems_that_are_named_one_by_one_are_all_run_and_none_twice(tmp_path):
+    words = ("run", "locomo", "--data", TINY, "--budget", 256, "--out", tmp_path / "run")
+    assert evals(*words, "--systems", "no-memory", "--systems", "memalpha,rag-bm25").exit_code == 0
+    names = [each["name"] for each in read(tmp_path / "run").manifest["what"]["systems"]]
+    assert names == ["no-memory", "memalpha", "rag-bm25"]
+    twice = evals(*words[:-1], tmp_path / "twice", "--systems", "memalpha", "--systems", "memalpha")
+    assert "'memalpha' is there 2 times" in str(twice.exception)

@@ -10,7 +10,8 @@ from made_runs import often, row, rows, write
 from memalpha.errors import NotFoundError
 from memalpha_evals import reports
 from memalpha_evals.compare.sides import opened
-from memalpha_evals.reports.content import content
+from memalpha_evals.reports import drawing
+from memalpha_evals.reports.content import Point, content
 from memalpha_evals.reports.page import page
 from memalpha_evals.reports.samples import drawn
 
@@ -139,3 +140,25 @@ def test_samples_take_categories_in_turn_and_keep_the_systems_of_a_question_toge
     assert [each[0].category for each in chosen[:4]] == [each[0].category for each in chosen[4:]]
     assert len({each[0].category for each in chosen}) == 4
     assert drawn(list(reversed(made)), 16)[0][0].question_id == chosen[0][0].question_id
+
+
+def test_names_of_systems_that_score_alike_do_not_cover_one_another() -> None:
+    points = [Point(name, score, 4000, 4000, 0) for name, score in (("a", 0.1), ("b", 0.1), ("c", 0.9))]
+    drawn_ = drawing.scatter(points, "context", "tokens")
+    heights = {
+        name: float(y) for y, name in re.findall(r'y="([0-9.]+)" text-anchor="start">([abc])<', drawn_)
+    }
+    # 8 + (1 - 0.1) * 240, a letter's half below it; the second one a line higher
+    assert heights == {"a": 228.0, "b": 215.0, "c": 36.0}
+
+
+def test_a_report_says_first_what_was_done_and_keeps_what_explains_out_of_the_way(tmp_path) -> None:
+    folder = write(tmp_path / "run", rows(SYSTEMS))
+    reports.write(folder)
+    html = (folder / "report.html").read_text()
+    said = "2 systems read the conversations of locomo-dev; one reader answered the same 72 questions"
+    assert said in html
+    assert said in (folder / "report.md").read_text()
+    assert "<code>could be seen</code>" in html
+    assert "`" not in html.split("<article")[0].split("</style>")[1]
+    assert html.index("clear of zero") < html.index("<details><summary>How to read these numbers")

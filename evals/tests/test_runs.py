@@ -27,7 +27,7 @@ from memalpha.errors import (
 )
 from memalpha_evals.runs import Execution, RunFolder, journal, manifest, read
 from memalpha_evals.runs.evidence import EvidenceRecall
-from memalpha_evals.scheduler import Limits, Outage, Patience
+from memalpha_evals.scheduler import Limits, Outage, Patience, Scheduler
 
 AT_ONCE = Patience(tries=3, busy_tries=3, pause=Backoff(0.0, 0.0))
 
@@ -291,6 +291,27 @@ def test_an_outage_stops_the_run_and_fails_no_row(tmp_path):
     assert not read(tmp_path).done
     go_on(tmp_path, comparison(Hashing(builds=False)))
     assert len(read(tmp_path).rows) == 12
+
+
+def test_two_services_of_one_policy_are_two_endpoints_so_that_one_hides_no_outage_of_the_other(
+    tmp_path, monkeypatch
+):
+    seen: set[tuple[str, str]] = set()
+    run = Scheduler.run
+
+    async def watched(self, chains):
+        seen.update((each.endpoint, each._reader_endpoint) for each in chains)
+        return await run(self, chains)
+
+    monkeypatch.setattr(Scheduler, "run", watched)
+    system, reader = Hashing(), Echo()
+    for each in (system, reader):
+        each.identity = {"policy": {"id": "m"}}
+    made = comparison(system, reader=reader)
+    for name, reader_at in (("apart", "b:1"), ("one", "a:1")):
+        seen.clear()
+        start(tmp_path / name, replace(made, policy_at="a:1", reader_at=reader_at))
+        assert seen == {("a:1", reader_at)}
 
 
 def test_names_that_would_make_rows_alike_are_refused():

@@ -9,7 +9,7 @@ from memalpha_evals.rows import Row
 from memalpha_evals.scorers.abstention import abstains, abstention
 from memalpha_evals.scorers.containment import contains
 from memalpha_evals.scorers.options import chosen
-from memalpha_evals.scorers.paper import PAPERS, paper
+from memalpha_evals.scorers.paper import _BABI, PAPERS, paper
 from memalpha_evals.scorers.words import spans, words
 
 HOBBIES = ("Running", "Wood carving", "Juggling", "Collecting stamps")
@@ -245,6 +245,17 @@ def test_babilong_wants_one_label_and_no_other() -> None:
     assert score("paper.babilong", answer="kitchen or office", **given) == 0
 
 
+def test_babilong_wants_all_of_several_labels_and_knows_those_of_every_task() -> None:
+    given = {"dataset": "babilong", "category": "qa8", "answers": ("apple,milk",), "question": "What has Bo?"}
+    assert score("paper.babilong", answer="milk and an apple", **given) == 1
+    for answer in ("milk", "milk, apple, football", "apple,"):
+        assert score("paper.babilong", answer=answer, **given) == 0
+    path = {"dataset": "babilong", "category": "qa19", "answers": ("e,n",), "question": "How do you go?"}
+    assert score("paper.babilong", answer="e,n", **path) == 1
+    assert score("paper.babilong", answer="e,n or s,w", **path) == 0
+    assert {f"qa{task}" for task in range(1, 21)} == set(_BABI)
+
+
 def test_a_metric_of_the_paper_is_computed_unless_it_needs_a_judge() -> None:
     found = scorers.score(
         row(dataset="memalpha", answer="a compass", answers=("a compass; figs",), metric="parts")
@@ -267,6 +278,32 @@ def test_a_right_yes_or_no_has_to_come_first_and_alone() -> None:
     assert contains("No, she left", "No.") == 1
 
 
+@pytest.mark.parametrize("said", ["Yeah", "Yep, she did", "I think yes", "Well, yes", "It's a yes."])
+def test_a_yes_may_be_said_in_another_form_or_behind_words_that_lead_to_it(said) -> None:
+    assert contains(said, "yes") == 1
+    assert contains(said, "no") == 0
+
+
+def test_a_no_behind_such_words_is_one_only_where_nothing_follows_that_it_belongs_to() -> None:
+    assert contains("I think no, she left", "no") == contains("Nope", "no") == 1
+    for said in ("I think no one knows", "It is no surprise", "I think yes, well, no"):
+        assert contains(said, "no") == contains(said, "yes") == 0
+
+
+MONTHS = "January February March April May June July August September October November December"
+DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday"
+
+
+def test_months_and_weekdays_in_a_row_are_guesses_and_a_date_is_none() -> None:
+    for right in ("May", "December"):
+        assert contains(MONTHS, right) == contains(MONTHS.replace(" ", ", "), right) == 0
+    assert contains(f"It was {DAYS}", "Sunday") == 0
+    years = "May 2023 June 2023 July 2023 August 2023 September 2023"
+    assert contains(years, "July 2023") == 0
+    assert contains("on Monday, 7 May 2023 at 10:30", "7 May 2023") == 1
+    assert contains("Monday and Tuesday", "Monday") == 1
+
+
 @pytest.mark.parametrize(
     "said",
     [
@@ -282,6 +319,12 @@ def test_a_right_yes_or_no_has_to_come_first_and_alone() -> None:
         "London, Paris, Rome, Berlin, Madrid",
         "London and Paris and Rome and Berlin and Madrid",
         "either: London\nParis\nRome\nBerlin\nMadrid",
+        "London & Paris & Rome & Berlin & Madrid",
+        "\N{BULLET} London \N{BULLET} Paris \N{BULLET} Rome \N{BULLET} Berlin \N{BULLET} Madrid",
+        "* London * Paris * Rome * Berlin * Madrid",
+        "it could be Rome, it could be Oslo, it could be Bonn, it could be Bern, it could be Paris",
+        "I would say that it may be Paris, Rome, Oslo, Bonn and Bern",
+        "Rome, Oslo, Bonn, Bern, Paris are the places that I would name",
     ],
 )
 def test_what_is_denied_or_is_one_of_many_guesses_is_not_said(said) -> None:
@@ -300,6 +343,9 @@ def test_what_is_denied_or_is_one_of_many_guesses_is_not_said(said) -> None:
         "not until Paris",
         "Rome and Paris",
         "Ann said that she went to Paris with Bo, Cy, Di and Ed, and that it rained",
+        "She moved from Oslo to Paris, which she loves, with Bo, Cy and Di",
+        "She moved to Paris, since she works there, she said, because of the school, as we saw",
+        "*Paris*",
     ],
 )
 def test_what_is_affirmed_is_said_whatever_else_is_denied_or_told(said) -> None:

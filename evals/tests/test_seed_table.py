@@ -1,14 +1,26 @@
 """The seed table: published figures name their sources, ours come from runs, and plumbing stands apart."""
 
 import json
+import re
+import shutil
 from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
 
-from memalpha.errors import AlreadyExistsError, ConflictError, InvalidInputError, UnavailableError
+from memalpha.agent.backoff import Backoff
+from memalpha.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    InternalError,
+    InvalidInputError,
+    NotFoundError,
+    UnavailableError,
+    make,
+)
 from memalpha_evals import suites
 from memalpha_evals.cli import app
+from memalpha_evals.readers.extract import ExtractReader
 from memalpha_evals.rows import Row
 from memalpha_evals.runs import Run
 from memalpha_evals.seed_table import figures, page, plans, running
@@ -60,6 +72,25 @@ def test_every_published_figure_names_where_it_stands_and_what_was_done() -> Non
             assert figure.setting
             assert 0 < figure.value < 100
         assert cell.best.value >= cell.memalpha.value
+
+
+def test_a_source_has_an_arxiv_number_or_says_that_none_is_known() -> None:
+    for cell in cells():
+        for figure in (cell.memalpha, cell.best, *cell.others):
+            assert re.search(r"arXiv \d{4}\.\d{5}\b|arXiv number is not known", figure.source)
+
+
+def test_the_protocol_says_how_many_questions_are_asked_and_how_small_a_difference_they_show(
+    tmp_path,
+) -> None:
+    whole = page.markdown([HOTPOTQA, AVERAGE], Made(), settings(tmp_path))
+    assert "**HotpotQA 10K**: 128 questions, 50 documents each" in whole
+    assert "With 128 questions, a difference from a published figure" in whole
+    part = page.markdown([HOTPOTQA, AVERAGE], Made(), settings(tmp_path, questions=3))
+    assert "**HotpotQA 10K**: at most 3 questions (128 by the protocol), 50 documents each" in part
+    assert "With 3 questions, a difference from a published figure" in part
+    assert "With 128 questions" not in part
+    assert "{questions}" not in json.dumps(page.document(cells(), Made(), settings(tmp_path)))
 
 
 def test_the_cells_are_those_that_mem_alpha_is_published_for() -> None:
@@ -116,6 +147,15 @@ def test_a_mean_of_cells_needs_all_of_them_and_adds_errors_in_squares(tmp_path) 
     assert figures.of_mean(AVERAGE, {HOTPOTQA.name: half, TWOWIKI.name: none}) == {}
 
 
+def test_the_interval_of_a_mean_is_as_lopsided_as_those_of_its_cells(tmp_path) -> None:
+    none = figures.of_run(HOTPOTQA, run(tmp_path, *(row(n, 0) for n in range(10))))
+    found = {HOTPOTQA.name: none, TWOWIKI.name: none, NQ.name: none}
+    (mean,) = figures.of_mean(AVERAGE, found).values()
+    # none of ten clusters is at most 1 - .025 ** .1 = .3085; of three such, sqrt(3) * .3085 / 3
+    assert mean.paper.interval
+    assert (mean.paper.interval.low, mean.paper.interval.high) == pytest.approx((0, 0.1781), abs=1e-4)
+
+
 def test_a_rule_and_a_model_for_tests_are_plumbing_and_a_large_model_is_not(tmp_path) -> None:
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(b"small")
@@ -165,6 +205,9 @@ def test_the_page_names_a_model_without_the_place_where_it_lies(tmp_path) -> Non
     assert "written by `transformers:a,transformers:b`" in said
     assert "the reader is `choice:transformers:c`" in said
     assert "/home" not in said
+    written = page.document([HOTPOTQA], Made(), words)["settings"]
+    assert (written["reader"], written["data"]) == ("choice:transformers:c", tmp_path.name)
+    assert "/" not in json.dumps(written)
 
 
 def test_a_system_that_sees_the_question_is_marked(tmp_path) -> None:
@@ -283,3 +326,34 @@ def test_a_dry_run_and_a_run_without_a_reader_ask_nobody(tmp_path) -> None:
     unread = evals("--data", data, "--out", out, "--cells", "HotpotQA 10K")
     assert NO_READER in unread.stdout
     assert not (out / "hotpotqa-10k").exists()
+
+
+def test_a_table_is_printed_again_without_its_data_and_without_any_model(tmp_path, monkeypatch) -> None:
+    data, out = hotpotqa(tmp_path / "data"), tmp_path / "out"
+    named = ("--cells", "HotpotQA 10K", "--cells", "NQ 10K")
+    words = ("--out", out, "--reader", "extract", *named, "--questions", 2, "--json")
+    first = evals("--data", data, *words)
+    assert first.exit_code == 0, first.exception
+    shutil.rmtree(data)
+    monkeypatch.setattr(running, "composed", None)
+    again = evals("--reprint", "--out", out, "--json")
+    assert (again.exit_code, again.stdout) == (0, first.stdout)
+    # the control: the command itself finds no data, and its table has no figure
+    assert [each["ours"] for each in json.loads(evals("--data", data, *words).stdout)["cells"]] == [[], []]
+    assert isinstance(evals("--reprint", "--out", tmp_path / "nowhere").exception, NotFoundError)
+
+
+def test_a_cell_in_which_every_question_failed_ends_the_command_with_1(tmp_path, monkeypatch) -> None:
+    async def broken(self, context, asked):
+        raise make(InternalError, "BROKEN", "the reader is broken")
+
+    data = hotpotqa(tmp_path / "data")
+    words = ("--data", data, "--reader", "extract", "--cells", "HotpotQA 10K", "--questions", 2)
+    assert evals(*words, "--out", tmp_path / "whole").exit_code == 0
+    monkeypatch.setattr(ExtractReader, "answer", broken)
+    monkeypatch.setattr(Backoff, "pause", lambda self, failures: 0.0)
+    failed = evals(*words, "--out", tmp_path / "failed")
+    assert failed.exit_code == 1
+    assert "every question failed: HotpotQA 10K (memalpha)" in failed.stderr
+    assert (tmp_path / "failed" / "seed-table.md").exists()
+    assert evals("--reprint", "--out", tmp_path / "failed").exit_code == 1

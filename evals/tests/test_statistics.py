@@ -10,6 +10,7 @@ from memalpha_evals.statistics import (
     SIGNIFICANCE,
     between_seeds,
     clustered_mean,
+    clustered_share,
     detectable,
     detectable_effect,
     effective,
@@ -134,7 +135,10 @@ def test_a_paired_difference_counts_what_is_better_and_worse() -> None:
     found = paired([1, 1, 0, 1, 1], [0, 1, 1, 0, 0], "abcde")
     assert (found.mean, found.questions, found.clusters) == (0.4, 5, 5)
     assert (found.better, found.worse) == (3, 1)
-    assert found.interval == clustered_mean([1, 0, -1, 1, 1], "abcde").interval
+    whole = clustered_mean([1, 0, -1, 1, 1], "abcde").interval
+    assert found.interval is not None
+    assert whole is not None
+    assert (found.interval.low, found.interval.high) == (whole.low, 1.0)  # 0.4 + 1.11
     with pytest.raises(ValueError, match="zip"):
         paired([1.0], [], "a")
 
@@ -197,3 +201,69 @@ def test_figures_of_different_questions_must_lie_further_apart() -> None:
     # (1.95996 + 0.84162) * sqrt(2 * 0.25 / 128)
     assert unpaired(128) == pytest.approx(0.1751, abs=1e-4)
     assert unpaired(128) > detectable(128)
+
+
+def test_large_clusters_take_degrees_of_freedom_away() -> None:
+    # weights 2/7 and five times 1/7: squares sum to 9/49; pulls w² / (1 - w) are 4/35 and 1/42, whose
+    # products of unlike ones sum to (7/30)² - 0.0158957: 1 / (0.1836735 + 0.0385488) = 4.5
+    unlike = clustered_mean([1.0, 0, 0, 1, 0, 1, 0], "aabcdef")
+    assert unlike.freedom == pytest.approx(4.5)
+    assert clustered_mean([1.0, 0, 0, 1, 0, 1], "abcdef").freedom == pytest.approx(5)
+
+
+def test_between_whole_degrees_of_freedom_lie_the_quantiles_between() -> None:
+    # 2.7764 at 4 and 2.5706 at 5; by numerical integration 2.6585 at 4.5
+    assert student_quantile(0.975, 4.5) == pytest.approx(2.6585, abs=5e-3)
+
+
+def unlike_worlds(count: int):
+    """Differences without an effect: four conversations of 120 questions and 16 of five."""
+    draws = random.Random(7)
+    clusters = [name for name, size in enumerate([120] * 4 + [5] * 16) for _ in range(size)]
+    for _ in range(count):
+        shifts = [draws.gauss(0, 0.3) for _ in range(20)]
+        yield [shifts[name] + draws.choice((-0.5, 0.5)) for name in clusters], clusters
+
+
+def test_twenty_clusters_of_unlike_sizes_are_called_clear_about_as_often_as_said() -> None:
+    made = list(unlike_worlds(500))
+    new = [p_value(clustered_mean(*each)) for each in made]
+    # 7 in a hundred; by one degree less than there are clusters and G / (G - 1), 15
+    assert sum(p is not None and p < SIGNIFICANCE for p in new) / len(made) < 0.1
+    assert sum(_clear_by_count(*each) for each in made) / len(made) > 0.12
+
+
+def _clear_by_count(values, clusters) -> bool:
+    mean, groups = sum(values) / len(values), len(set(clusters))
+    sums = [0.0] * groups
+    for value, cluster in zip(values, clusters, strict=True):
+        sums[cluster] += (value - mean) / len(values)
+    error = math.sqrt(groups / (groups - 1) * sum(each * each for each in sums))
+    return abs(mean) / error > student_quantile(0.975, groups - 1)
+
+
+def test_no_interval_of_a_score_leaves_0_to_1() -> None:
+    rare = [1.0] + [0.0] * 59
+    found = clustered_share(rare, [place % 6 for place in range(60)])
+    whole = clustered_mean(rare, [place % 6 for place in range(60)])
+    assert found.interval is not None
+    assert whole.interval is not None
+    assert whole.interval.low < 0  # the control: t alone knows no bounds
+    assert (found.interval.low, found.interval.high) == (0.0, whole.interval.high)
+
+
+def test_no_success_at_all_leaves_room_for_some_by_the_number_of_clusters() -> None:
+    # Clopper and Pearson of 0 in 6: 1 - 0.025 ** (1 / 6)
+    none = clustered_share([0.0] * 60, [place % 6 for place in range(60)])
+    every = clustered_share([1.0] * 60, [place % 6 for place in range(60)])
+    assert none.interval is not None
+    assert every.interval is not None
+    assert (none.interval.low, none.interval.high) == pytest.approx((0, 0.4593), abs=1e-4)
+    assert (every.interval.low, every.interval.high) == pytest.approx((0.5407, 1), abs=1e-4)
+    assert clustered_share([0.0] * 4, "abcd").interval is None
+
+
+def test_clusters_that_are_all_alike_have_no_interval_rather_than_a_point() -> None:
+    alike = clustered_share([0.0, 1.0] * 6, [place // 2 for place in range(12)])
+    assert (alike.value, alike.error, alike.interval) == (0.5, 0.0, None)
+    assert paired([1.0] * 6, [0.0] * 6, range(6)).interval is None

@@ -39,6 +39,7 @@ def test_a_date_of_numbers_alone_is_not_guessed() -> None:
         ("$5", "five dollars"),
         ("20%", "twenty percent"),
         ("the third time", "3rd time"),
+        ("Marks & Spencer", "Marks and Spencer"),
         ("minus five degrees", "-5 degrees"),
         ("\N{MINUS SIGN}5", "-5"),
     ],
@@ -58,6 +59,13 @@ def test_marks_end_clauses_but_not_dates_and_numbers() -> None:
     assert clauses("No, it was May 7, 2023: 1,000.5 people (or so)!") == [
         *(["no"], ["it", "was", "2023", "may", "d7"], ["1000.5", "people"], ["or", "so"])
     ]
+
+
+def test_bullets_are_marks_and_emphasis_is_none() -> None:
+    apart = [["orta"], ["como"]]
+    for said in ("\N{BULLET} Orta \N{BULLET} Como", "* Orta\n* Como", "- Orta - Como", "Orta + Como"):
+        assert clauses(said) == apart
+    assert clauses("*not* Orta") == [["not", "orta"]]
 
 
 def test_numbers_beside_one_another_stay_apart() -> None:

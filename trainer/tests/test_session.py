@@ -16,8 +16,12 @@ import pytest
 
 pytest.importorskip("trl")
 
+import torch
+from transformers import AutoModelForCausalLM
 from typer.testing import CliRunner
 
+from memalpha.api.policy.v1alpha1.policy_service_pb2 import ScoreRequest
+from memalpha.client import PolicyClient
 from memalpha.errors import AlreadyExistsError
 from memalpha.policy.checkpoint import verified
 from memalpha.tasks.data import files
@@ -25,6 +29,7 @@ from memalpha.tasks.ledger import ledger
 from memalpha_trainer import cli, heldout, session
 from memalpha_trainer.config import resolve
 from memalpha_trainer.runs.reading import RunFiles
+from memalpha_trainer.weights import probe
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -217,6 +222,21 @@ def up(folder: Path, model: Path) -> Iterator[str]:
             process.terminate()
 
 
+def off(address: str, folder: Path) -> float:
+    """By how much a served policy's logprobs are off those of a checkpoint, as the trainer has it."""
+    network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    asked = probe(network, version=1)
+    with PolicyClient.connect(address) as client:
+        found = client.score(ScoreRequest(sequences=asked.sequences)).scores
+    pairs = zip(found, asked.scores, strict=True)
+    return max(
+        abs(one - other)
+        for served, ours in pairs
+        for one, other in zip(served.logprobs, ours.logprobs, strict=True)
+    )
+
+
+@pytest.mark.filterwarnings("default")  # libraries' own
 def test_the_trained_policy_that_memalpha_up_serves_is_the_one_that_the_run_evaluated(
     undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,10 +247,10 @@ def test_the_trained_policy_that_memalpha_up_serves_is_the_one_that_the_run_eval
     with up(tmp_path, checkpoint) as address:
         settings = ["--config", str(BANDIT), *SMALL, "--address", address]
         done = CliRunner().invoke(cli.commands, ["evaluate", str(checkpoint), *settings])
+        # The control: the model that the run started from says something else.
+        assert off(address, checkpoint) <= 1e-4 < off(address, undisturbed / "model")
     assert done.exit_code == 0, done.output
     (served,) = (
         json.loads(json.dumps({name: asdict(each) for name, each in rows.items()})) for rows in found
     )
     assert served == results["after"]
-    # The control: the model that it started from, untrained, has other results.
-    assert results["before"] != results["after"]

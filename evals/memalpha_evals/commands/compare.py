@@ -17,7 +17,16 @@ from memalpha_evals.compare import discordant, seeds, tables
 from memalpha_evals.compare.comparable import other_judges, require_comparable, unlike
 from memalpha_evals.compare.measured import HEADLINE, require_score
 from memalpha_evals.compare.paired import Comparison, compare
-from memalpha_evals.compare.sides import Group, Side, all_opened, by_group, matched, require_baseline, sides
+from memalpha_evals.compare.sides import (
+    Group,
+    Side,
+    all_opened,
+    by_group,
+    caveats,
+    matched,
+    require_baseline,
+    sides,
+)
 from memalpha_evals.rescore import ALL, rescore
 from memalpha_evals.rows import Row
 from memalpha_evals.runs import lines
@@ -76,7 +85,7 @@ def compare_runs(
         count = discordant.write(pairs, found, score)
         print(f"{plural(count, 'pair')} of answers: {pairs}", file=sys.stderr)
     if as_json:
-        print(json.dumps(tables.document(found, score, differs), ensure_ascii=False))
+        print(json.dumps(tables.document(found, score, differs, caveats(members)), ensure_ascii=False))
         return
     _show(groups, found, score, differs)
     if seeds_table:
@@ -87,12 +96,14 @@ def _show(groups: dict[Group, list[Side]], found: list[Comparison], score: str, 
     out = _plain()
     for sentence in differs:
         out.print(f"NOT ALIKE: {sentence}")
+    for sentence in caveats([side for members in groups.values() for side in members]):
+        out.print(f"note: {sentence}")
     for group, members in groups.items():
         out.print(group.title)
         pages.show([tables.sides_table(group, members, score), tables.categories_table(members, score)], out)
         if len(members) == 1:
             out.print(f"{members[0].name} stands alone: no other side knows as much and has a like reader.")
-    pages.show([tables.difference_table(each) for each in found if each.lines], out)
+    pages.show(tables.difference_tables(found), out)
     for sentence in tables.sentences(found, score):
         out.print(sentence)
 

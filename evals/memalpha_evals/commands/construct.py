@@ -4,7 +4,9 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +14,10 @@ import typer
 
 from memalpha_evals.commands.options import AsJson, Data, Seed, WriteDocs, numbers, plain, progress
 from memalpha_evals.construct import measure, report
+from memalpha_evals.construct.measure import Probes
+from memalpha_evals.construct.observations import probes
 from memalpha_evals.datasets import Dataset, beam, locomo
+from memalpha_evals.datasets.locomo_observations import observations
 
 Budgets = Annotated[str, typer.Option(help="Most tokens to write, as shares of what is read.")]
 
@@ -47,6 +52,27 @@ def construct_locomo(
     _construct(lambda: locomo.read(data), data.name, budgets, seed, write_docs, as_json)
 
 
+@construct_app.command("locomo-observations")
+def construct_observations(
+    data: Data,
+    budgets: Budgets = DEFAULT_BUDGETS,
+    seed: Seed = 0,
+    write_docs: WriteDocs = False,
+    as_json: AsJson = False,
+) -> None:
+    """How much of LoCoMo's observations is kept, sentences about the speakers, in place of evidence.
+
+    Example: evals construct locomo-observations --data locomo10.json
+    """
+    told = probes(observations(data))
+    read = partial(_renamed, "locomo-observations", data)
+    _construct(read, data.name, budgets, seed, write_docs, as_json, told)
+
+
+def _renamed(name: str, data: Path) -> Dataset:
+    return replace(locomo.read(data), name=name)
+
+
 @construct_app.command("beam")
 def construct_beam(
     data: Annotated[Path, typer.Option(help="The folder of chats as published, such as chats/100K.")],
@@ -65,12 +91,18 @@ def construct_beam(
 
 
 def _construct(
-    read: Callable[[], Dataset], file: str, budgets: str, seed: int, write_docs: bool, as_json: bool
+    read: Callable[[], Dataset],
+    file: str,
+    budgets: str,
+    seed: int,
+    write_docs: bool,
+    as_json: bool,
+    asked: Probes | None = None,
 ) -> None:
     shares = _shares(budgets)
     dataset = read()
-    with progress(measure.chunks(dataset, shares)) as advance:
-        result = measure.run(dataset, shares, seed, advance)
+    with progress(measure.chunks(dataset, shares, asked)) as advance:
+        result = measure.run(dataset, shares, seed, advance, asked)
     content = report.document(result, file, date.today().isoformat())
     if as_json:
         print(json.dumps(content))

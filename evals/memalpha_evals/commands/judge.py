@@ -62,26 +62,37 @@ def calibrate(
     error: Annotated[
         float | None, typer.Option(min=0, help="Its clustered standard error; unset: no interval.")
     ] = None,
+    kept: Annotated[
+        Path | None,
+        typer.Option(
+            "--verdicts",
+            dir_okay=False,
+            help="Where verdicts are kept; unset: beside the first file of answers, as NAME.verdicts.jsonl.",
+        ),
+    ] = None,
 ) -> None:
     """How many right and wrong answers a judge accepts, and what its scores are worth, as JSON.
+
+    Verdicts are kept, each with its case: a second call asks for none that is there, and can be checked.
 
     Example: evals judge calibrate --audit errors.json --answers v1.json --answers v2.json --policy openai:M
     """
     words = prompts.load(prompt)
     known = audit.known(answers, audit_file)
+    kept = kept or answers[0].with_name(f"{answers[0].stem}.{verdicts.FILE}")
 
     async def judged(advance: judging.Progress) -> list[Judged]:
         async with endpoint(policy) as served:
             judge = Judge(served.policy, words, votes, temperature, policy_identity(served.description))
             if run:
                 _require_judge(run, judge)
-            return await judging.judge_known(judge, known, advance)
+            return await judging.judge_known(judge, known, advance, kept)
 
     scored = _scored(run, words) if run else {}
     with _progress(len(known)) as advance:
         found = calibration(_finished(judged(advance)))
     content = {"judge": policy, "prompt": words.name, "prompt_sha256": words.sha256, "votes": votes}
-    content |= _rates(found)
+    content |= {"verdicts": str(kept), **_rates(found)}
     if score is not None:
         content |= _corrected(found, score, error)
     if run:
@@ -107,7 +118,9 @@ def judge_run(
     """Adds a judge's scores, `judge.PROMPT`, to a finished run; no headline ever is one.
 
     Verdicts are kept in the run's folder: stopped or failed, the same command goes on. Prompt `rubric` grades
-    each nugget of BEAM's rubrics with 1, 0.5 or 0, and the score is their mean.
+    each nugget of BEAM's rubrics with 1, 0.5 or 0, and the score is their mean. Prompt `order` scores BEAM's
+    questions about the order of events as its code does, by Kendall's tau-b between lines and nuggets.
+    Options are judged by their texts.
 
     Example: evals judge run runs/a --policy openai:MODEL
     """

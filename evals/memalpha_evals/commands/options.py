@@ -1,7 +1,7 @@
 """What options and output of several commands have in common."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +17,11 @@ WriteDocs = Annotated[bool, typer.Option("--write-docs", help="Tables and number
 
 WIDEST = 240
 """Columns of the output."""
+
+
+def words(options: Sequence[str]) -> tuple[str, ...]:
+    """Reads `a,b` of an option that may be repeated: repeating it adds to what was named before."""
+    return tuple(part.strip() for text in options for part in text.split(",") if part.strip())
 
 
 def numbers(text: str, name: str, low: int, high: int) -> list[int]:

@@ -17,6 +17,7 @@ from memalpha.agent.presets import PRESETS
 from memalpha.cli.style import plural
 from memalpha.errors import InvalidInputError, make
 from memalpha_evals import endpoints, pages, reports, suites, systems
+from memalpha_evals.commands.options import words
 from memalpha_evals.compare import tables
 from memalpha_evals.compare.sides import all_sides, by_group, opened
 from memalpha_evals.runs import Comparison, Execution, RunFolder, folder, manifest
@@ -24,6 +25,7 @@ from memalpha_evals.runs.compose import READER_FORMS, Plan, composed
 from memalpha_evals.runs.progress import duration, shown
 from memalpha_evals.scheduler import LAG_WARNING, Limits, Outage, Report
 
+_DEFAULT = ("no-memory", "full-context", "rag-bm25", "memalpha")
 INTERRUPTED = 130
 _FAILED = 1
 _WIDEST = 240
@@ -47,8 +49,13 @@ def run(
         typer.Option(help=f"Its file or folder; unset: below {suites.VARIABLE}.", show_default=False),
     ] = None,
     names: Annotated[
-        str, typer.Option("--systems", help=f"Of {', '.join(systems.NAMES)}.")
-    ] = "no-memory,full-context,rag-bm25,memalpha",
+        list[str] | None,
+        typer.Option(
+            "--systems",
+            help=f"Of {', '.join(systems.NAMES)}, between commas, or repeat. Unset: {', '.join(_DEFAULT)}.",
+            show_default=False,
+        ),
+    ] = None,
     policy: Annotated[str, typer.Option(help=f"What writes memory: {endpoints.FORMS}.")] = "extractive",
     reader: Annotated[str, typer.Option(help=f"What answers: {READER_FORMS}.")] = "extract",
     preset: Annotated[str, typer.Option(help=f"How memalpha reads: {', '.join(PRESETS)}.")] = "default",
@@ -87,7 +94,7 @@ def run(
     plan = Plan(
         suite=suite,
         data=str(data.resolve()) if data else "",
-        systems=_names(names),
+        systems=_DEFAULT if names is None else _named(names),
         policy=policy,
         reader=reader,
         preset=preset,
@@ -123,6 +130,7 @@ def resume(
     if found.done and not retry_failed:
         _say(f"{run} is finished")
         _show(run)
+        _require_answers(run)
         return
     plan = Plan.from_dict(found.manifest["plan"])
     if data:
@@ -150,6 +158,11 @@ def _carry_out(
         raise typer.Exit(_FAILED) from None
     _say(_summary(report, limits.slots))
     _show(path)
+    _require_answers(path)
+
+
+def _require_answers(path: Path) -> None:
+    """Exit code 1 for a run in which every question failed, however often it is looked at."""
     if failure := _failed_all(path):
         _say(f"every question failed: {failure}; ask again: evals resume {path} --retry-failed")
         raise typer.Exit(_FAILED)
@@ -196,22 +209,22 @@ def _show(path: Path) -> None:
 
 
 def _summary(report: Report, slots: int) -> str:
-    words = [f"{duration(report.seconds)}: {report.calls:,} chunks and answers"]
-    words.append(f"{report.utilisation:.0%} of {slots} slots in use")
+    said = [f"{duration(report.seconds)}: {report.calls:,} chunks and answers"]
+    said.append(f"{report.utilisation:.0%} of {slots} slots in use")
     if report.retried:
-        words.append(f"{report.retried:,} made again")
+        said.append(f"{report.retried:,} made again")
     if report.given_up:
-        words.append(f"{report.given_up:,} given up")
+        said.append(f"{report.given_up:,} given up")
     if report.lag > LAG_WARNING:
-        words.append(
+        said.append(
             f"the event loop was up to {1000 * report.lag:.0f} ms late (99 %): what runs here is slow, "
             "or the machine is busy"
         )
-    return ", ".join(words)
+    return ", ".join(said)
 
 
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(part.strip() for part in text.split(",") if part.strip())
+def _named(options: list[str]) -> tuple[str, ...]:
+    names = words(options)
     if not names:
         message = f"systems must be of {', '.join(systems.NAMES)}, separated by commas"
         raise make(InvalidInputError, "NO_SYSTEM", message)

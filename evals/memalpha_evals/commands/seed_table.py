@@ -13,17 +13,18 @@ from rich.console import Console
 
 from memalpha.agent.presets import PRESETS
 from memalpha_evals import endpoints, pages, suites, systems
+from memalpha_evals.commands.options import words
 from memalpha_evals.runs.compose import READER_FORMS
 from memalpha_evals.runs.files import replace
 from memalpha_evals.scheduler import Limits, Outage
 from memalpha_evals.seed_table import page, plans
 from memalpha_evals.seed_table.plans import Job, Settings, Size
 from memalpha_evals.seed_table.published import Cell, chosen
+from memalpha_evals.seed_table.reprint import reprinted
 from memalpha_evals.seed_table.running import Made, carry_out
 
-MARKDOWN, DOCUMENT = "seed-table.md", "seed-table.json"
 INTERRUPTED, FAILED = 130, 1
-"""Exit codes of a table that was stopped, by a person or by what it needs."""
+"""Exit codes of a table that was stopped by a person; by what it needs, or has a cell without an answer."""
 _WIDEST = 240
 
 _PLAN_HEADER = [
@@ -50,13 +51,23 @@ def seed_table(
             help=f"Folder of all data; unset: the one that {suites.VARIABLE} names.", show_default=False
         ),
     ] = None,
-    names: Annotated[str, typer.Option("--systems", help=f"Of {', '.join(systems.NAMES)}.")] = "memalpha",
+    names: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--systems",
+            help=f"Of {', '.join(systems.NAMES)}, between commas, or repeat. Unset: memalpha.",
+            show_default=False,
+        ),
+    ] = None,
     policy: Annotated[str, typer.Option(help=f"What writes memory: {endpoints.FORMS}.")] = "extractive",
     reader: Annotated[
         str, typer.Option(help=f"What answers: {READER_FORMS}; unset: nobody, and nothing is run.")
     ] = "",
     preset: Annotated[str, typer.Option(help=f"How memalpha reads: {', '.join(PRESETS)}.")] = "default",
-    cells: Annotated[str, typer.Option(help="Names of cells between commas; unset: all.")] = "",
+    cells: Annotated[
+        list[str] | None,
+        typer.Option(help="Names of cells between commas, or repeat; unset: all.", show_default=False),
+    ] = None,
     questions: Annotated[int, typer.Option(min=0, help="Most of each cell; 0: as its protocol says.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Of every call; the draw is the protocol's.")] = 42,
     out: Annotated[Path, typer.Option(help="The table's folder, with one run for each cell.")] = Path(
@@ -68,6 +79,10 @@ def seed_table(
         typer.Option("--plumbing", help="The reader is a model for tests, which an address does not tell."),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would be read and asked.")] = False,
+    reprint: Annotated[
+        bool,
+        typer.Option("--reprint", help="The table of --out again, from its runs; no model and no data."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """The cells that Mem-alpha and its best competitor are published for, with ours beside them.
@@ -77,16 +92,25 @@ def seed_table(
     The same command goes on where it was stopped. Figures of a reader that is no model, or one for tests, are
     plumbing and stand apart.
     """
-    wanted = chosen(cells)
-    chosen_systems = tuple(name.strip() for name in names.split(",") if name.strip())
-    settings = Settings(data, chosen_systems, policy, reader, preset, questions, seed)
+    if reprint:
+        _finish(*reprinted(out), out, as_json)
+        return
+    wanted, named = chosen(",".join(cells or ())), words(names or ["memalpha"])
+    settings = Settings(data, named, policy, reader, preset, questions, seed)
     jobs = plans.jobs(wanted, settings)
     if dry_run:
         _plan(jobs, as_json)
         return
     made = _carried_out(jobs, out, slots)
     made.plumbing |= plumbing
-    _write(wanted, made, settings, out, as_json)
+    _finish(wanted, made, settings, out, as_json)
+
+
+def _finish(cells: tuple[Cell, ...], made: Made, settings: Settings, out: Path, as_json: bool) -> None:
+    _write(cells, made, settings, out, as_json)
+    if made.failed:
+        print(f"every question failed: {', '.join(made.failed)}", file=sys.stderr)
+        raise typer.Exit(FAILED)
 
 
 def _carried_out(jobs: list[Job], out: Path, slots: int) -> Made:
@@ -106,13 +130,13 @@ def _carried_out(jobs: list[Job], out: Path, slots: int) -> Made:
 def _write(cells: tuple[Cell, ...], made: Made, settings: Settings, out: Path, as_json: bool) -> None:
     content = page.document(cells, made, settings)
     out.mkdir(parents=True, exist_ok=True)
-    replace(out / DOCUMENT, [json.dumps(content, indent=1, ensure_ascii=False) + "\n"])
-    replace(out / MARKDOWN, [page.markdown(cells, made, settings)])
+    replace(out / page.DOCUMENT, [json.dumps(content, indent=1, ensure_ascii=False) + "\n"])
+    replace(out / page.MARKDOWN, [page.markdown(cells, made, settings)])
     if as_json:
         print(json.dumps(content))
         return
     pages.show(page.tables(cells, made), _plain())
-    print(f"written: {out / MARKDOWN}")
+    print(f"written: {out / page.MARKDOWN}")
 
 
 def _plan(jobs: list[Job], as_json: bool) -> None:

@@ -7,19 +7,25 @@ from typing import Annotated, Literal
 
 import typer
 
-from memalpha_evals.commands.options import AsJson, Data, numbers, plain, progress
+from memalpha_evals.commands.options import AsJson, Data, numbers, plain, progress, words
 from memalpha_evals.datasets import READERS, Dataset, DatasetError, beam, locomo
 from memalpha_evals.retrieval import fusion
 from memalpha_evals.retrieval.report import Report, document, show
 from memalpha_evals.retrieval.retrievers import DEPTH, SYSTEMS, minilm
 from memalpha_evals.retrieval.store import evaluate
 
+DEFAULT_SYSTEMS = ("words", "vectors", "fused", "hybrid")
+
 Systems = Annotated[
-    str, typer.Option(help=f"Of {', '.join(SYSTEMS)}; the others are compared with the first.")
+    list[str] | None,
+    typer.Option(
+        help=f"Of {', '.join(SYSTEMS)}, between commas, or repeat; the others are compared with the first. "
+        f"Unset: {', '.join(DEFAULT_SYSTEMS)}.",
+        show_default=False,
+    ),
 ]
 Places = Annotated[str, typer.Option("--k", help="Places at which recall is taken.")]
 
-DEFAULT_SYSTEMS = "words,vectors,fused,hybrid"
 DEFAULT_PLACES = "1,5,10,20,50"
 
 store_app = typer.Typer(
@@ -40,7 +46,7 @@ def store_locomo(
     categories: Annotated[
         str, typer.Option(help="Categories of the overall row; 5, adversarial, is shown apart unless named.")
     ] = "1,2,3,4",
-    systems: Systems = DEFAULT_SYSTEMS,
+    systems: Systems = None,
     places: Places = DEFAULT_PLACES,
     as_json: AsJson = False,
 ) -> None:
@@ -57,7 +63,7 @@ def store_locomo(
 def store_beam(
     data: Annotated[Path, typer.Option(help="The folder of chats as published, such as chats/100K.")],
     chats: Annotated[str, typer.Option(help="Numbers of chats, such as 13,14,15,16; all unless given.")] = "",
-    systems: Systems = DEFAULT_SYSTEMS,
+    systems: Systems = None,
     places: Places = DEFAULT_PLACES,
     as_json: AsJson = False,
 ) -> None:
@@ -72,7 +78,7 @@ def store_beam(
 @store_app.command("hotpotqa")
 def store_hotpotqa(
     data: Data,
-    systems: Systems = DEFAULT_SYSTEMS,
+    systems: Systems = None,
     places: Places = DEFAULT_PLACES,
     as_json: AsJson = False,
 ) -> None:
@@ -83,7 +89,7 @@ def store_hotpotqa(
 @store_app.command("2wiki")
 def store_2wiki(
     data: Data,
-    systems: Systems = DEFAULT_SYSTEMS,
+    systems: Systems = None,
     places: Places = DEFAULT_PLACES,
     as_json: AsJson = False,
 ) -> None:
@@ -94,7 +100,7 @@ def store_2wiki(
 @store_app.command("musique")
 def store_musique(
     data: Data,
-    systems: Systems = DEFAULT_SYSTEMS,
+    systems: Systems = None,
     places: Places = DEFAULT_PLACES,
     as_json: AsJson = False,
 ) -> None:
@@ -105,7 +111,7 @@ def store_musique(
 @store_app.command("nq")
 def store_nq(
     data: Data,
-    systems: Systems = DEFAULT_SYSTEMS,
+    systems: Systems = None,
     places: Places = DEFAULT_PLACES,
     as_json: AsJson = False,
 ) -> None:
@@ -142,14 +148,14 @@ def store_fusion(
 def _compare(
     read: Callable[[], Dataset],
     file: str,
-    systems: str,
+    systems: list[str] | None,
     places: str,
     as_json: bool,
     counted: Sequence[str] | None = None,
 ) -> None:
     """Runs the systems on a data set and prints what they found."""
     ks = numbers(places, "k", 1, DEPTH)
-    chosen = [SYSTEMS[name]() for name in _names(systems)]
+    chosen = [SYSTEMS[name]() for name in system_names(systems or DEFAULT_SYSTEMS)]
     dataset = read()
     counted = counted or dataset.categories()
     _check_scorable(dataset, file, counted)
@@ -168,12 +174,12 @@ def _check_scorable(dataset: Dataset, file: str, counted: Sequence[str]) -> None
         raise DatasetError(f"{file} has no question with evidence in the categories {', '.join(counted)}")
 
 
-def _names(text: str) -> list[str]:
+def system_names(options: Sequence[str]) -> list[str]:
     """Reads `words,hybrid`: systems in the given order, each once."""
-    names = list(dict.fromkeys(part.strip() for part in text.split(",")))
-    if not all(name in SYSTEMS for name in names):
+    names = list(dict.fromkeys(words(options)))
+    if not names or not all(name in SYSTEMS for name in names):
         rule = f"must be of {', '.join(SYSTEMS)}, separated by commas"
-        raise typer.BadParameter(f"{rule}, not {text!r}", param_hint="--systems")
+        raise typer.BadParameter(f"{rule}, not {','.join(options)!r}", param_hint="--systems")
     return names
 
 

@@ -6,6 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+RULE_READS = (
+    "The reader is a rule, not a model: figures compare systems with one another here, and stand beside no "
+    "figure of a model."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class SystemFacts:
@@ -56,6 +61,11 @@ class Facts:
     seed: int | None = None
     judges: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     done: bool = True
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What has to be said before any figure."""
+        return (*self.caveats, RULE_READS) if self.model_free else self.caveats
 
     def system(self, name: str) -> SystemFacts:
         """The facts of a system; one that the manifest does not know is taken as it is named."""

@@ -10,7 +10,7 @@ from memalpha.errors import NotFoundError, make
 from memalpha_evals import scorers
 from memalpha_evals.rows import Row
 from memalpha_evals.scorers.abstention import Abstention, abstention
-from memalpha_evals.statistics import Mean, clustered_mean
+from memalpha_evals.statistics import Mean, clustered_share
 
 HEADLINE = "headline"
 """Each row by the score of its kind, `scorers.PRIMARY`."""
@@ -81,7 +81,7 @@ def measured(rows: Sequence[Row], score: str = HEADLINE, *, query_aware: bool = 
     used = [row for row, _ in pairs]
     known = [row.evidence_recall for row in used if row.evidence_recall is not None]
     return Measured(
-        score=clustered_mean([found for _, found in pairs], [row.cluster for row in used]),
+        score=clustered_share([found for _, found in pairs], [row.cluster for row in used]),
         failed=sum(bool(row.failure) for row in used),
         truncated=sum(row.truncated for row in used),
         evidence=fmean(known) if known else None,

@@ -3,7 +3,7 @@
 A difference is taken question by question and averaged; interval, p and the difference that could be seen are
 by Student's t over whole clusters, of one clustered standard error. Holm's correction is over the sides, on
 the first line only: that is the comparison that was named beforehand, over all questions that can be
-answered; the others are for reading.
+answered; the others are for reading. A single comparison has nothing to be corrected for.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ class Line:
         ours: The side's mean.
         baseline: The baseline's, over the same questions.
         difference: Of the two.
-        error: Clustered standard error of the difference; None with few clusters.
+        error: Clustered standard error of the difference; None with few clusters, 0 where all are alike.
+        freedom: Degrees of freedom of its t; None with few clusters.
         p: Of the difference against none; None with few clusters.
-        adjusted: The same after Holm; on the first line only.
+        adjusted: The same after Holm; on the first line only, and only of several comparisons.
         detectable: The smallest difference that would be seen four times in five; None with few clusters.
         by_cluster: Mean difference of each cluster.
     """
@@ -39,6 +40,7 @@ class Line:
     baseline: float
     difference: Difference
     error: float | None
+    freedom: float | None
     p: float | None
     adjusted: float | None
     detectable: float | None
@@ -69,7 +71,7 @@ Pair = tuple[Row, float, float]
 
 
 def compare(pairs: Sequence[tuple[Side, Side]], score: str = HEADLINE) -> list[Comparison]:
-    """Each first side minus its baseline; Holm's correction is over all of them.
+    """Each first side minus its baseline; Holm's correction is over all of them, if there are several.
 
     A side without a question in common with its baseline has no lines.
     """
@@ -77,8 +79,8 @@ def compare(pairs: Sequence[tuple[Side, Side]], score: str = HEADLINE) -> list[C
         Comparison(side, baseline, tuple(_lines(paired(baseline, side, score), baseline.facts.apart)))
         for side, baseline in pairs
     ]
-    first = {place: each.lines[0].p for place, each in enumerate(found) if each.lines}
-    adjusted = holm({str(place): p for place, p in first.items() if p is not None})
+    first = {str(place): each.lines[0].p for place, each in enumerate(found) if each.lines}
+    adjusted = holm({place: p for place, p in first.items() if p is not None}) if len(first) > 1 else {}
     return [_adjusted(each, adjusted.get(str(place))) for place, each in enumerate(found)]
 
 
@@ -109,6 +111,7 @@ def _line(name: str, pairs: Sequence[Pair]) -> Line:
         baseline=sum(theirs) / len(pairs),
         difference=statistics.paired(ours, theirs, clusters),
         error=found.error,
+        freedom=found.freedom,
         p=p_value(found),
         adjusted=None,
         detectable=detectable_effect(found),

@@ -130,6 +130,11 @@ def all_sides(runs: Sequence[Run]) -> list[Side]:
     return [side for run in runs for side in _of(run, several=len(runs) > 1)]
 
 
+def caveats(compared: Sequence[Side]) -> list[str]:
+    """What has to be said before any figure of these sides, each once."""
+    return list(dict.fromkeys(note for side in compared for note in side.facts.notes))
+
+
 def require_baseline(compared: Sequence[Side], baseline: str) -> None:
     """Refuses the name of a baseline that no side has; empty: none was named.
 

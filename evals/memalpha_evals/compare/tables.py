@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from memalpha.cli.style import plural
 from memalpha.tasks.stats import FEWEST_CLUSTERS, Interval
@@ -13,6 +13,8 @@ from memalpha_evals.compare.paired import Comparison, Line
 from memalpha_evals.compare.sides import Group, Side
 from memalpha_evals.pages import Titled
 from memalpha_evals.rows import Row
+
+_CORRECTED = "p (Holm)"
 
 NO_CLAIM = (
     f"Fewer than {FEWEST_CLUSTERS} clusters do not tell how much clusters differ: there is no interval and "
@@ -25,17 +27,25 @@ HOW_TO_READ = (
     "whole-word containment). Failed rows are in every mean, as 0. Where some questions cannot be answered, "
     "claims are about the answerable ones, without categories that the data's paper leaves out of its "
     "overall figure: overall, a system that always says that it does not know gets all "
-    "the others, so read that figure beside how often abstaining was right, and of how many that were due. "
-    "Tokens are for each question: built by model calls while reading, stored by the system, given to the "
-    "reader, and taken by its calls; cut counts contexts that the budget cut off."
+    "the others, so read that figure beside `abstention precision`, how often saying so was right, and "
+    "`abstention recall`, how many of the questions without an answer were met so. `evidence in context` is "
+    "how much of the evidence the reader was shown. Tokens are for each question: `built` by model calls "
+    "while reading, `stored` by the system, given to the reader as `context`, and `read` by its calls; `cut` "
+    "counts contexts that the budget cut off."
 )
 HOW_INTERVALS = (
-    "Intervals are 95 %. A difference is clear (*) if its interval leaves zero out; with many lines some "
-    "will by chance, so only the first line is corrected for the number of comparisons (Holm). Interval, p "
-    "and `could be seen` are by Student's t over clusters, with one degree of freedom less than there are "
-    "clusters, from the clustered standard error `error`; where all clusters differ by the same, p is the "
-    "sign test's. `could be seen` is the smallest difference that shows four times in five. "
-    f"Below {FEWEST_CLUSTERS} clusters there is none of them."
+    "Intervals are 95 %. A difference is clear (*) if its interval leaves zero out. Questions of one cluster,"
+    " such as a conversation, are not independent: interval, p and `could be seen` are by Student's t over "
+    "clusters from the clustered standard error `error`, with one degree of freedom less than there are "
+    "clusters of one size, and fewer where sizes are unlike. Where all clusters differ by the same there is "
+    "no interval, and p is the sign test's; a score that is 0 or 100 in every question has the exact "
+    "interval of as many trials as there are clusters. `could be seen` is the smallest difference that shows "
+    "four times in five, with an error of at least one question's, so that equal answers do not seem to "
+    f"rule every difference out. Below {FEWEST_CLUSTERS} clusters there is none of them."
+)
+HOW_MANY = (
+    "With many lines some are clear by chance: only the first line is corrected for the number of "
+    f"comparisons, `{_CORRECTED}`."
 )
 
 
@@ -53,8 +63,8 @@ def sides_table(group: Group, sides: Sequence[Side], score: str = HEADLINE) -> T
     """What each side of a group scores and takes; the interval is of the first score."""
     main, within = next(iter(_lines(sides).items()))
     whole = [] if main == OVERALL else ["all questions", OVERALL]
-    header = ["system", "questions", main, "interval", *whole, "failed", "cut", "evidence"]
-    header += ["abstains right", "of those due", "built", "stored", "context", "read"]
+    header = ["system", "questions", main, "interval", *whole, "failed", "cut", "evidence in context"]
+    header += ["abstention precision", "abstention recall", "built", "stored", "context", "read"]
     rows = []
     for side in sides:
         every = list(side.rows.values())
@@ -101,15 +111,27 @@ def categories_table(sides: Sequence[Side], score: str = HEADLINE) -> Titled:
         found = [measured([row for row in side.rows.values() if within(row)], score) for side in sides]
         count = max((each.score.questions for each in found if each), default=0)
         rows.append([name, f"{count:,}", *(percent(each.score.value if each else None) for each in found)])
-    return "By category", ["questions", "n", *(side.name for side in sides)], rows
+    return "By category", ["line", "questions", *(side.name for side in sides)], rows
 
 
-def difference_table(comparison: Comparison) -> Titled:
-    """A side minus its baseline, line by line."""
-    header = ["questions", "n", "clusters", "side", "baseline", "difference", "interval", "error"]
-    header += ["better", "worse", "p", "p (Holm)", "could be seen"]
-    rows = [_difference(line) for line in comparison.lines]
-    return comparison.name, header, rows
+def difference_tables(comparisons: Sequence[Comparison]) -> list[Titled]:
+    """Sides minus their baselines, line by line; those without a line have no table."""
+    header = ["line", "questions", "clusters", "side", "baseline", "difference", "interval", "error"]
+    header += ["better", "worse", "p", _CORRECTED, "could be seen"]
+    dropped = set() if _is_corrected(comparisons) else {header.index(_CORRECTED)}
+    return [
+        (each.name, _without(dropped, header), [_without(dropped, _difference(line)) for line in each.lines])
+        for each in comparisons
+        if each.lines
+    ]
+
+
+def _without(places: Collection[int], cells: Sequence[str]) -> list[str]:
+    return [cell for place, cell in enumerate(cells) if place not in places]
+
+
+def _is_corrected(comparisons: Sequence[Comparison]) -> bool:
+    return any(line.adjusted is not None for each in comparisons for line in each.lines)
 
 
 def _difference(line: Line) -> list[str]:
@@ -139,11 +161,28 @@ def _p(value: float | None) -> str:
 
 def sentences(comparisons: Sequence[Comparison], score: str = HEADLINE) -> Iterator[str]:
     """What the first lines say and do not say, how to quote them, and how to read the tables."""
+    yield from verdicts(comparisons)
+    yield from quotes(comparisons, score)
+    yield from reading(comparisons)
+
+
+def verdicts(comparisons: Sequence[Comparison]) -> Iterator[str]:
+    """What the first lines say and do not say."""
     for comparison in comparisons:
         yield from _verdict(comparison)
+
+
+def quotes(comparisons: Sequence[Comparison], score: str = HEADLINE) -> Iterator[str]:
+    """The first lines as they may be published."""
     yield from (_quote(each, score) for each in comparisons if each.lines)
+
+
+def reading(comparisons: Sequence[Comparison]) -> Iterator[str]:
+    """How to read the tables."""
     yield HOW_TO_READ
     yield HOW_INTERVALS
+    if _is_corrected(comparisons):
+        yield HOW_MANY
 
 
 def _quote(comparison: Comparison, score: str) -> str:
@@ -186,10 +225,10 @@ def _reader(facts: Facts) -> str:
 
 def _claim(line: Line) -> str:
     interval = line.difference.interval
+    if line.error == 0:
+        return f"the same in every cluster, p {_p(line.p)}, sign test of clusters"
     if interval is None:
         return "too few clusters for an interval"
-    if interval.low == interval.high:
-        return f"the same in every cluster, p {_p(line.p)}, sign test of clusters"
     return f"95 % {between(interval, signed=True)}, p {_p(line.p)}, t over clusters"
 
 
@@ -208,18 +247,22 @@ def _verdict(comparison: Comparison) -> Iterator[str]:
     found = line.difference
     text = f"{names}: {percent(found.mean, signed=True)} points over {plural(found.questions, 'question')}"
     clusters = plural(found.clusters, "cluster")
-    if found.interval is None:
+    if line.error is None:
         yield f"{text} in {clusters}. {NO_CLAIM}"
         return
     verdict = "clear of zero" if line.clear else f"not clear; {percent(line.detectable)} points could be seen"
-    yield f"{text} in {clusters}, {between(found.interval, signed=True)}: {verdict}."
+    where = between(found.interval, signed=True) if found.interval else "the same in each"
+    yield f"{text} in {clusters}, {where}: {verdict}."
 
 
-def document(comparisons: Sequence[Comparison], score: str, unlike: Sequence[str]) -> dict[str, object]:
+def document(
+    comparisons: Sequence[Comparison], score: str, unlike: Sequence[str], caveats: Sequence[str]
+) -> dict[str, object]:
     """All numbers, as plain values."""
     return {
         "score": score,
         "not_alike": list(unlike),
+        "caveats": list(caveats),
         "comparisons": [
             {
                 "side": each.side.name,
@@ -241,6 +284,7 @@ def _plain(line: Line) -> Mapping[str, object]:
         "difference": found.mean,
         "interval": [interval.low, interval.high] if interval else None,
         "error": line.error,
+        "freedom": line.freedom,
         "better": found.better,
         "worse": found.worse,
         "p": line.p,

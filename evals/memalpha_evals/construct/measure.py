@@ -13,6 +13,7 @@ import asyncio
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import memcore
 from memalpha.agent import Agent, AgentSettings, Policy
@@ -116,7 +117,7 @@ class Result:
         first, second = (
             [each.held[measure] - each.chance[measure] for each in asked] for asked in (ours, theirs)
         )
-        return paired(first, second, [each.cluster for each in ours])
+        return paired(first, second, [each.cluster for each in ours], reach=2.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,10 @@ class Probe:
     evidence: tuple[Content, ...]
     foreign: tuple[Content, ...] = ()
     shuffled: tuple[Content, ...] = ()
+
+
+Probes: TypeAlias = Callable[[Conversation, frozenset[str]], list[Probe]]
+"""What a conversation is asked, given the categories that count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +153,9 @@ class _Written:
     memories: int
 
 
-def run(dataset: Dataset, budgets: Sequence[float], seed: int, progress: Progress) -> Result:
+def run(
+    dataset: Dataset, budgets: Sequence[float], seed: int, progress: Progress, probes: Probes | None = None
+) -> Result:
     """Runs all writers within all budgets.
 
     Args:
@@ -156,26 +163,27 @@ def run(dataset: Dataset, budgets: Sequence[float], seed: int, progress: Progres
         budgets: Most tokens that a writer may write, as shares of what it reads.
         seed: Of what is drawn at random.
         progress: Is told of each memory that is done.
+        probes: What is asked; None: each question, by its evidence.
 
     Raises:
         DatasetError: there are fewer such conversations, so that chance cannot be measured.
     """
-    tasks = _tasks(dataset)
+    tasks = _tasks(dataset, probes)
     cells = [cell for budget in budgets for cell in _cells(tasks, budget, seed, progress)]
     policies = [_scripted("random turns", task, 1, seed) for task in tasks]
     whole = _cell("all turns", 1, tasks, _written_all(tasks, policies, progress))
     return Result(dataset, tuple(budgets), seed, tuple(cells), whole)
 
 
-def chunks(dataset: Dataset, budgets: Sequence[float]) -> int:
+def chunks(dataset: Dataset, budgets: Sequence[float], probes: Probes | None = None) -> int:
     """How many chunks `run` memorizes."""
-    return sum(len(task.chunks) for task in _tasks(dataset)) * (len(budgets) * len(WRITERS) + 1)
+    return sum(len(task.chunks) for task in _tasks(dataset, probes)) * (len(budgets) * len(WRITERS) + 1)
 
 
-def _tasks(dataset: Dataset) -> list[_Task]:
-    counted = frozenset(dataset.categories())
-    conversations = [(each, _probes(each, counted)) for each in dataset.conversations]
-    usable = [(conversation, probes) for conversation, probes in conversations if probes]
+def _tasks(dataset: Dataset, probes: Probes | None = None) -> list[_Task]:
+    counted, asks = frozenset(dataset.categories()), probes or _probes
+    conversations = [(each, asks(each, counted)) for each in dataset.conversations]
+    usable = [(conversation, asked) for conversation, asked in conversations if asked]
     if len(usable) < 2:
         message = (
             f"{dataset.name} must have evidence in at least 2 conversations, but has it in {len(usable)}"
@@ -183,8 +191,8 @@ def _tasks(dataset: Dataset) -> list[_Task]:
         raise DatasetError(message)
     following, preceding = usable[1:] + usable[:1], usable[-1:] + usable[:-1]
     return [
-        _Task(one.id, tuple(_chunks(one)), tuple(_with_foreign(probes, after, before)))
-        for (one, probes), (_, after), (_, before) in zip(usable, following, preceding, strict=True)
+        _Task(one.id, tuple(_chunks(one)), tuple(_with_foreign(asked, after, before)))
+        for (one, asked), (_, after), (_, before) in zip(usable, following, preceding, strict=True)
     ]
 
 

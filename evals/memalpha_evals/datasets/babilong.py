@@ -2,6 +2,10 @@
 
 A file holds one task at one length (`qa1/16k.json`, or the parquet of the larger release), each row a text, a
 question and the word that answers it. The category is the task, by the name of the file or its folder.
+
+Compared with `data/create_tasks.py`, which writes such files, and
+`notebooks/eval_Phi-3-mini-128k-instruct.py`, which reads them, of booydar/babilong @ 7a6efee; not with the
+files themselves.
 """
 
 import re

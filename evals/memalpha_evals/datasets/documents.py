@@ -48,10 +48,11 @@ def read(
     Raises:
         DatasetError: the file is not of the set, or no question of it has an answer.
     """
-    rows = [row for row in which.rows(path) if row.answers and row.passages]
+    found = list(which.rows(path))
+    rows = [row for row in found if row.answers and row.passages]
     if not rows:
         raise DatasetError(f"{path.name} has no question with an answer and passages")
-    pool = _Pool(_passages(rows))
+    pool = _Pool(_passages(found))
     own = len(pool)
     needed = [each.which.name for each in _fill(pool, documents, beyond)]
     mixer = _Mixer(which, documents, draw.seed, pool)

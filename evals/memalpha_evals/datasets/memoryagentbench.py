@@ -2,7 +2,11 @@
 
 A row's source says how its context is cut into turns: labelled examples, documents, facts, dated chat
 sessions, or paragraphs. Sources whose metric is not to be had here (recommendation lists) are left out, which
-a caveat says. Mem-alpha's processed copy of this benchmark has other chunks and questions: see `instances`.
+a caveat says. A row with one question may have all that is accepted in one list, or a bare text for either.
+Mem-alpha's processed copy of this benchmark has other chunks and questions: see `instances`.
+
+Compared with `utils/eval_data_utils.py`, `conversation_creator.py` and `utils/eval_other_utils.py` of
+HUST-AI-HYZ/MemoryAgentBench @ 455306d; not with the files themselves.
 """
 
 import ast
@@ -80,12 +84,14 @@ def _form(source: str, where: str) -> _Form | None:
 def _questions(
     row: dict[str, Any], metadata: dict[str, Any], source: str, form: _Form, where: str
 ) -> Iterator[Question]:
-    texts, answers = list_of(row, "questions", where), list_of(row, "answers", where)
+    texts, answers = _listed(row, "questions", where), _listed(row, "answers", where)
+    if len(texts) == 1:
+        answers = [answers]
     if len(texts) != len(answers):
         raise DatasetError(f"{where} has {len(texts)} questions but {len(answers)} lists of answers")
     kinds, ids, dates = (_aligned(metadata, key, len(texts)) for key in _ALIGNED)
     for place, (text, accepted) in enumerate(zip(texts, answers, strict=True)):
-        right = [str(each) for each in (accepted if isinstance(accepted, list) else [accepted])]
+        right = list(_flat(accepted))
         if not right:
             raise DatasetError(f"{where}, question {place + 1} has no answer")
         yield Question(
@@ -100,6 +106,19 @@ def _questions(
             unanswerable=ids[place].endswith("_abs"),
             metric=form.metric,
         )
+
+
+def _listed(row: dict[str, Any], key: str, where: str) -> list[Any]:
+    return [row[key]] if isinstance(row.get(key), str) else list_of(row, key, where)
+
+
+def _flat(accepted: object) -> Iterator[str]:
+    """All accepted answers, however deep the lists."""
+    if isinstance(accepted, list):
+        for each in accepted:
+            yield from _flat(each)
+    else:
+        yield str(accepted)
 
 
 _ALIGNED = ("question_types", "question_ids", "question_dates")

@@ -2,6 +2,9 @@
 
 Each event with its dialogues is a turn. Two files: `perltmem*.json` and `perltqa*.json`. Questions about the
 profile are left out, since no event tells it. The evidence of a question is the events whose key it names.
+
+Compared with `Dataset/dataset.py` and `Dataset/README.md` of Elvin-Yiming-Du/PerLTQA @ 5a9b117 and, for what
+an event holds, `process_data.py` of wangyu-ustc/Mem-alpha @ 9c0e1f6; not with the files themselves.
 """
 
 from collections.abc import Iterable

@@ -1,8 +1,11 @@
 """PersonaMem (arXiv 2504.14225): one persona's sessions over time, and choices among four replies.
 
 The official form is two files: `questions_32k.csv` and `shared_contexts_32k.jsonl` (also 128k and 1M). A
-question sees the first `end_index_in_shared_context` turns of its context. One line of the contexts is held
-at a time, and only those that a drawn question needs are kept.
+question sees the first `end_index_in_shared_context` turns of its context, all of them if it has fewer. One
+line of the contexts is held at a time, and only those that a drawn question needs are kept.
+
+Compared with `inference_standalone_openai.py` of bowen-upenn/PersonaMem @ 041d82a; not with the files
+themselves.
 """
 
 import ast
@@ -103,8 +106,8 @@ def _turn(turn: object, id_: str, where: str) -> Turn:
 
 def _question(row: Mapping[str, Any], turns: int, where: str) -> Question:
     end = str(row.get("end_index_in_shared_context", ""))
-    if not end.isdecimal() or not 0 < int(end) <= turns:
-        rule = f"must be a number from 1 to the {turns} turns of its context"
+    if not end.isdecimal() or not int(end) or not turns:
+        rule = "must be a number of turns of its context, from 1"
         raise DatasetError(f"{where}: end_index_in_shared_context {rule}, not {end!r}")
     key = "user_question_or_message" if "user_question_or_message" in row else "question"
     options = _literal(text_of(dict(row), "all_options", where), where)
@@ -114,7 +117,7 @@ def _question(row: Mapping[str, Any], turns: int, where: str) -> Question:
         category=text_of(dict(row), "question_type", where),
         options=options,
         right=text_of(dict(row), "correct_answer", where),
-        until=int(end),
+        until=min(int(end), turns),
         where=where,
     )
 

@@ -1,7 +1,12 @@
 """RULER-QA: one question over numbered documents, as files that hold the whole context of each question.
 
 Two forms: MemAgent's `eval_50.json` (arXiv 2507.02259: `input`, `context`, `answers`) and RULER's own lines
-(arXiv 2404.06654: `input` with the documents and the question, `outputs`). A document is a turn.
+(arXiv 2404.06654: `input` with the documents and the question, `outputs`), also where its option
+`--remove_newline_tab` made one line of it. A document is a turn.
+
+Compared with `scripts/data/synthetic/qa.py` and `constants.py` of NVIDIA/RULER @ c3f5e3b, and with
+`taskutils/memory_data/process_test.py` of syr-cn/MemOCR @ 38b8661, which writes MemAgent's form; not with
+files of either.
 """
 
 import re
@@ -14,7 +19,8 @@ from memalpha_evals.datasets.base import Conversation, Dataset, Question, Turn
 from memalpha_evals.datasets.draws import ALL, Draw
 
 _DOCUMENT = re.compile(r"^(?=Document \d+:)", re.MULTILINE)
-_TASK = re.compile(r"\s*^Answer the question based on the given documents\.", re.MULTILINE)
+_IN_A_LINE = re.compile(r"(?<!\S)(?=Document \d+: )")
+_TASK = re.compile(r"\s*(?<!\S)Answer the question based on the given documents\.")
 _QUESTION = re.compile(r"Question:\s*(.*?)\s*(?:Answer:.*)?", re.DOTALL)
 
 
@@ -44,7 +50,7 @@ def documents(text: str, where: str) -> Iterator[Turn]:
     Raises:
         DatasetError: the text has none.
     """
-    _, *parts = _DOCUMENT.split(text)
+    _, *parts = (_DOCUMENT if "\n" in text.strip() else _IN_A_LINE).split(text)
     if not parts:
         raise DatasetError(f"{where}: the context must hold documents under headings such as Document 1:")
     for number, part in enumerate(parts, start=1):

@@ -3,15 +3,17 @@
 Two forms are read. The audit of LoCoMo (dial481/locomo-audit, CC BY-NC 4.0): `errors.json` lists questions
 whose right answer in the data is wrong, and files of deliberately wrong answers to all questions hold
 `detailed_results` by conversation. Or JSON lines of one's own, one object with `question`, `right`, `answer`
-and `correct`, and `cluster` where answers belong together.
+and `correct`, and `cluster` where answers belong together. What is of another shape is refused, and the error
+names its place.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, TypeVar
+
+from pydantic import BaseModel, ConfigDict, StrictBool, TypeAdapter, ValidationError
 
 from memalpha.errors import InvalidInputError, make
 from memalpha_evals.judges.judge import Case
@@ -19,6 +21,8 @@ from memalpha_evals.judges.judge import Case
 _RIGHT = "right answers"
 _ANSWER_STANDS = "WRONG_CITATION"
 """The one kind of error that leaves the right answer as it is."""
+
+T = TypeVar("T")
 
 
 class Known(NamedTuple):
@@ -28,6 +32,45 @@ class Known(NamedTuple):
     correct: bool
     source: str
     cluster: str
+
+
+class _Error(BaseModel):
+    """A question whose key the audit calls wrong."""
+
+    question_id: str
+    error_type: str
+
+
+class _MadeUp(BaseModel):
+    """A wrong answer; keys such as years are numbers in the files."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    question: str
+    golden_answer: str
+    generated_answer: str
+    question_id: str = ""
+
+
+class _Audit(BaseModel):
+    """A file of wrong answers, by conversation."""
+
+    detailed_results: dict[str, list[_MadeUp]]
+
+
+class _Own(BaseModel):
+    """A line of one's own. As a word, `"false"` would be taken for true."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    question: str
+    right: str
+    answer: str
+    correct: StrictBool
+    cluster: str | None = None
+
+
+_ERRORS, _AUDIT, _OWN = TypeAdapter(list[_Error]), TypeAdapter(_Audit), TypeAdapter(_Own)
 
 
 def known(answers: Sequence[Path], audit: Path | None = None) -> list[Known]:
@@ -48,51 +91,46 @@ def known(answers: Sequence[Path], audit: Path | None = None) -> list[Known]:
     ]
 
 
+def shape_fault(error: ValidationError) -> str:
+    """Where the first fault of a shape is, and what is wrong there."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where}: {first['msg']}" if where else first["msg"]
+
+
 def _wrong_keys(path: Path) -> set[str]:
-    content = _json(path)
-    if not isinstance(content, list) or not all(isinstance(each, dict) for each in content):
-        _refuse(path, "must be a list of objects with question_id and error_type")
-    return {each.get("question_id", "") for each in content if each.get("error_type") != _ANSWER_STANDS}
+    found = _parsed(_ERRORS, path, "must be a list of objects with question_id and error_type", _text(path))
+    return {each.question_id for each in found if each.error_type != _ANSWER_STANDS}
 
 
 def _read(path: Path, wrong_keys: set[str]) -> Iterator[Known]:
     if path.suffix == ".jsonl":
-        yield from (_own(path, line) for line in _text(path).splitlines() if line.strip())
+        yield from _own(path)
         return
-    content = _json(path)
-    results = content.get("detailed_results") if isinstance(content, dict) else None
-    if not isinstance(results, dict):
-        _refuse(path, "must be JSON lines (.jsonl), or an object with detailed_results")
-    for cluster, entry in ((name, each) for name, entries in results.items() for each in entries):
-        if entry.get("question_id") not in wrong_keys:
-            yield from _made_up(path, cluster, entry)
+    form = "must be JSON lines (.jsonl), or an object with detailed_results"
+    for cluster, entries in _parsed(_AUDIT, path, form, _text(path)).detailed_results.items():
+        for entry in entries:
+            if entry.question_id not in wrong_keys:
+                right = entry.golden_answer
+                yield Known(Case(entry.question, right, right), True, _RIGHT, cluster)
+                yield Known(Case(entry.question, right, entry.generated_answer), False, path.name, cluster)
 
 
-def _made_up(path: Path, cluster: str, entry: Mapping[str, Any]) -> Iterator[Known]:
+def _own(path: Path) -> Iterator[Known]:
+    for number, line in enumerate(_text(path).splitlines(), 1):
+        if line.strip():
+            form = f"must have question, right, answer and correct, true or false, in line {number}"
+            found = _parsed(_OWN, path, form, line)
+            case = Case(found.question, found.right, found.answer)
+            cluster = found.question if found.cluster is None else found.cluster
+            yield Known(case, found.correct, path.name, cluster)
+
+
+def _parsed(shape: TypeAdapter[T], path: Path, form: str, text: str) -> T:
     try:
-        question, right = entry["question"], str(entry["golden_answer"])
-        yield Known(Case(question, right, right), True, _RIGHT, cluster)
-        yield Known(Case(question, right, entry["generated_answer"]), False, path.name, cluster)
-    except KeyError as error:
-        _refuse(path, f"must have {error} in each of detailed_results")
-
-
-def _own(path: Path, line: str) -> Known:
-    try:
-        raw = json.loads(line)
-        case = Case(str(raw["question"]), str(raw["right"]), str(raw["answer"]))
-        if not isinstance(raw["correct"], bool):
-            raise TypeError("correct")
-        return Known(case, raw["correct"], path.name, str(raw.get("cluster", case.question)))
-    except (ValueError, KeyError, TypeError):
-        _refuse(path, "must have question, right, answer and correct, true or false, in each line")
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(_text(path))
-    except ValueError as error:
-        _refuse(path, f"must be JSON: {error}")
+        return shape.validate_json(text)
+    except ValidationError as error:
+        _refuse(path, f"{form}: {shape_fault(error)}")
 
 
 def _text(path: Path) -> str:

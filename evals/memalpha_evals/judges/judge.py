@@ -35,7 +35,7 @@ _MARKS = re.compile(r"[\s*_`.\"']+")
 
 
 class Case(NamedTuple):
-    """One answer to judge; `right` is the right one, or the nugget that it is to have."""
+    """One answer, or line of one, to judge; `right` is the right one, or the nugget that it is to have."""
 
     question: str
     right: str
@@ -113,7 +113,7 @@ class Judge:
         return Verdict(median(each or 0.0 for each in votes), tuple(votes), usage)
 
     def _request(self, case: Case, seed: int) -> GenerateRequest:
-        content = self.prompt.filled({**case._asdict(), "nugget": case.right})
+        content = self.prompt.filled({**case._asdict(), "nugget": case.right, "line": case.answer})
         return GenerateRequest(
             chat=ChatPrompt(messages=[ChatMessage(role=Role.ROLE_USER, content=content)]),
             sampling=SamplingParams(temperature=self.temperature, seed=seed, max_tokens=MOST_TOKENS),

@@ -2,8 +2,7 @@
 
 All are asks of one scheduler, so that a busy model is asked less, a call that fails is made again, and if
 nobody answers everything stops. Nothing comes of it unless all are judged; verdicts that were given are
-kept. A prompt that grades asks once for each nugget of a row's rubric, and the row's score is the mean; a row
-without a rubric is not judged by it.
+kept. What is asked about a row is in `cases`; a prompt that needs a rubric judges no row without one.
 """
 
 from __future__ import annotations
@@ -13,11 +12,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from statistics import fmean
 
 from memalpha.errors import InvalidInputError, MemalphaError, make
 from memalpha_evals.judges.audit import Known
 from memalpha_evals.judges.calibration import Judged
+from memalpha_evals.judges.cases import ORDERED, cases, score
 from memalpha_evals.judges.judge import MOST_TOKENS, Case, Judge, Verdict
 from memalpha_evals.judges.prompts import JudgePrompt
 from memalpha_evals.judges.verdicts import Verdicts
@@ -31,18 +30,22 @@ Progress = Callable[[int], None]
 
 
 async def judge_known(
-    judge: Judge, known: Sequence[Known], progress: Progress, patience: Patience | None = None
+    judge: Judge,
+    known: Sequence[Known],
+    progress: Progress,
+    kept: Path | None = None,
+    patience: Patience | None = None,
 ) -> list[Judged]:
-    """Verdicts on answers of which the truth is known.
+    """Verdicts on answers of which the truth is known; arguments as of `judge_rows`.
 
     Raises:
-        InvalidInputError: JUDGE_PROMPT; the prompt grades nuggets.
+        InvalidInputError: JUDGE_PROMPT; the prompt needs rubrics.
         MemalphaError: As `judge_rows`.
     """
-    if judge.prompt.graded:
-        message = f"a calibration needs a prompt with $right, and {judge.prompt.name} grades nuggets"
+    if judge.prompt.graded or judge.prompt.ordered:
+        message = f"a calibration needs a prompt with $right, and {judge.prompt.name} asks for nuggets"
         raise make(InvalidInputError, "JUDGE_PROMPT", message, prompt=judge.prompt.name)
-    verdicts = await _verdicts(judge, [each.case for each in known], progress, None, patience)
+    verdicts = await _verdicts(judge, [each.case for each in known], progress, kept, patience)
     return [
         Judged(each.source, each.cluster, each.correct, verdict.score == 1, verdict.unread)
         for each, verdict in zip(known, verdicts, strict=True)
@@ -66,20 +69,21 @@ async def judge_rows(
         patience: With calls that fail.
 
     Raises:
-        InvalidInputError: NO_RUBRIC; the prompt grades nuggets, and no row has one.
+        InvalidInputError: NO_RUBRIC; the prompt asks for nuggets, and no row has one.
         Outage: Nobody answers.
         MemalphaError: What the first answer that could not be judged failed by, when all others are judged.
     """
-    asked = [_cases(judge.prompt, row) for row in rows]
+    asked = [cases(judge.prompt, row) for row in rows]
     if rows and not any(asked):
         message = (
             f"prompt {judge.prompt.name} needs rows with a rubric: BEAM's, of runs made since rows keep it"
+            f"{f', of the category {ORDERED}' if judge.prompt.ordered else ''}"
         )
         raise make(InvalidInputError, "NO_RUBRIC", message, prompt=judge.prompt.name)
     found = iter(await _verdicts(judge, [case for own in asked for case in own], progress, kept, patience))
     name = score_name(judge.prompt)
     return [
-        replace(row, scores={**row.scores, name: fmean(next(found).score for _ in own)}) if own else row
+        _with(row, name, score(judge.prompt, row, [next(found).score for _ in own])) if own else row
         for row, own in zip(rows, asked, strict=True)
     ]
 
@@ -91,28 +95,25 @@ def score_name(prompt: JudgePrompt) -> str:
 
 def count(prompt: JudgePrompt, rows: Sequence[Row]) -> int:
     """How many answers, or nuggets of them, are to be judged."""
-    return sum(len(_cases(prompt, row)) for row in rows)
+    return sum(len(cases(prompt, row)) for row in rows)
 
 
-def _cases(prompt: JudgePrompt, row: Row) -> list[Case]:
-    answer = "" if row.failure else row.answer
-    if prompt.graded:
-        return [Case(row.question, nugget, answer) for nugget in row.rubric]
-    return [Case(row.question, " or ".join(row.answers) or "the conversation does not say", answer)]
+def _with(row: Row, name: str, value: float) -> Row:
+    return replace(row, scores={**row.scores, name: value})
 
 
 async def _verdicts(
-    judge: Judge, cases: Sequence[Case], progress: Progress, kept: Path | None, patience: Patience | None
+    judge: Judge, asked: Sequence[Case], progress: Progress, kept: Path | None, patience: Patience | None
 ) -> list[Verdict]:
     verdicts = Verdicts(judge, kept)
-    left = Counter(case for case in cases if verdicts.get(case) is None)
-    progress(len(cases) - left.total())
+    left = Counter(case for case in asked if verdicts.get(case) is None)
+    progress(len(asked) - left.total())
     failures: list[MemalphaError] = []
     asks = [_Judging(judge, case, verdicts, partial(progress, left[case]), failures.append) for case in left]
     await Scheduler(LIMITS, patience).run([_Together(asks)])
     if failures:
         raise failures[0]
-    return [found for case in cases if (found := verdicts.get(case)) is not None]
+    return [found for case in asked if (found := verdicts.get(case)) is not None]
 
 
 @dataclass(frozen=True, slots=True)

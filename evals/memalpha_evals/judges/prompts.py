@@ -2,7 +2,8 @@
 
 A prompt is known by its digest. `generous` is here to measure what leniency gives, not to be believed; a file
 of another benchmark's words is used by its path. A prompt with `$right` asks whether an answer is right, one
-with `$nugget` how far it has one item of a rubric.
+with `$nugget` how far it has one item of a rubric, one with `$nugget` and `$line` whether a line of it tells
+of the item.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ _HERE = Path(__file__).with_name("prompts")
 BUILT_IN = tuple(sorted(path.stem for path in _HERE.glob("*.txt")))
 FIELDS = frozenset({"question", "right", "answer"})
 GRADED_FIELDS = frozenset({"question", "nugget", "answer"})
+ORDERED_FIELDS = frozenset({"question", "nugget", "line"})
 
 
 @dataclass(frozen=True, slots=True)
 class JudgePrompt:
-    """A template with `$question`, `$answer`, and `$right` or `$nugget`."""
+    """A template with `$question`, and `$answer` with `$right` or `$nugget`, or `$line` with `$nugget`."""
 
     name: str
     template: str
@@ -37,6 +39,11 @@ class JudgePrompt:
     def graded(self) -> bool:
         """It asks for a grade of one nugget, not whether the answer is right."""
         return _fields(Template(self.template)) == GRADED_FIELDS
+
+    @property
+    def ordered(self) -> bool:
+        """It asks whether a line of an answer is the event of a nugget."""
+        return _fields(Template(self.template)) == ORDERED_FIELDS
 
     def filled(self, values: Mapping[str, str]) -> str:
         """The prompt for one answer; what is filled in is not read as a template again."""
@@ -56,8 +63,11 @@ def load(name: str) -> JudgePrompt:
         message = f"prompt {name} must be one of {', '.join(BUILT_IN)} or a text file: {error}"
         raise make(InvalidInputError, "JUDGE_PROMPT", message, prompt=name) from error
     found = Template(template)
-    if not found.is_valid() or _fields(found) not in (FIELDS, GRADED_FIELDS):
-        message = f"prompt {path} must use $question, $answer, and $right or $nugget, and no other $name"
+    if not found.is_valid() or _fields(found) not in (FIELDS, GRADED_FIELDS, ORDERED_FIELDS):
+        message = (
+            f"prompt {path} must use $question, $answer, and $right or $nugget, or $question, $nugget and "
+            "$line, and no other $name"
+        )
         raise make(InvalidInputError, "JUDGE_PROMPT", message, prompt=name)
     return JudgePrompt(path.stem, template)
 

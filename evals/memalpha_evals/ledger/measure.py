@@ -28,6 +28,8 @@ from memalpha.tasks.ledger.writers import (
 from memalpha.tasks.scoring import score
 from memalpha.tasks.stats import Difference, Normalised, normalised, paired_difference
 from memalpha.tasks.writers import Empty, ScriptedPolicy, Verbatim, Writer
+from memalpha_evals.ledger.kept import Kept, kept
+from memalpha_evals.statistics import Mean, clustered_share
 from memcore import count_tokens
 
 BOOTSTRAP_SAMPLES = 2000
@@ -102,7 +104,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A row at one length: the questions of each reader in the same order, and sizes, means over streams."""
+    """A row at one length: the questions of each reader in the same order, and sizes, means over streams.
+
+    `kept` is by stream.
+    """
 
     row: Row
     units: int
@@ -111,6 +116,24 @@ class Cell:
     stream_tokens: float
     operations: float
     applied: float
+    kept: dict[str, Kept]
+
+    @property
+    def compression(self) -> float:
+        """Stored tokens of the streams'."""
+        return self.memory_tokens / self.stream_tokens
+
+    @property
+    def repeated(self) -> float:
+        """Share of the statements of all memories that another memory of the stream made before."""
+        statements = sum(each.statements for each in self.kept.values())
+        return sum(each.repeated for each in self.kept.values()) / statements if statements else 0.0
+
+    def stale(self) -> Mean:
+        """Share of the streams' stale values that are still stored."""
+        values = [float(value) for each in self.kept.values() for value in each.stale]
+        streams = [stream for stream, each in self.kept.items() for _ in each.stale]
+        return clustered_share(values, streams, CONFIDENCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +214,9 @@ def _cell(
 ) -> Cell:
     asked: dict[str, list[Asked]] = {name: [] for name in READERS}
     memories: list[Written] = []
+    held: dict[str, Kept] = {}
     for instance, share in zip(instances, shares, strict=True):
-        written, answers = asyncio.run(_asked(row, instance, share))
+        written, answers, held[instance.instance_id] = asyncio.run(_asked(row, instance, share))
         memories.append(written)
         for name, found in answers.items():
             asked[name] += found
@@ -205,15 +229,17 @@ def _cell(
         stream_tokens=_mean([_tokens(each) for each in instances]),
         operations=_mean([each.calls for each in memories]),
         applied=_mean([each.applied for each in memories]),
+        kept=held,
     )
 
 
-async def _asked(row: Row, instance: Instance, share: float) -> tuple[Written, dict[str, list[Asked]]]:
-    """One memory, written and asked by every reader."""
+async def _asked(row: Row, instance: Instance, share: float) -> tuple[Written, dict[str, list[Asked]], Kept]:
+    """One memory, written and asked by every reader, and what it keeps."""
     with memcore.Store.in_memory() as store:
         policy = ScriptedPolicy(row.name, row.make(share))
         written = await write(store, instance, policy, agent_settings(view=row.view))
         contexts = await written.contexts([question.question for question in instance.questions])
+        held = kept(instance, [memory async for memory in written.client.memories(written.bank.bank_id)])
     asked: dict[str, list[Asked]] = {name: [] for name in READERS}
     for question, context in zip(instance.questions, contexts, strict=True):
         distance = len(instance.chunks) - 1 - max(question.evidence)
@@ -221,7 +247,7 @@ async def _asked(row: Row, instance: Instance, share: float) -> tuple[Written, d
             answer = reader.answer(question.question, context.text).text
             points = score(question.metric, answer, question.answers)
             asked[name].append(Asked(instance.instance_id, question.kind, distance, points))
-    return written, asked
+    return written, asked, held
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -48,6 +48,7 @@ def document(result: Result, date: str) -> dict[str, Any]:
 
 
 def _cell(result: Result, cell: Cell) -> dict[str, Any]:
+    stale = cell.stale()
     return {
         "row": cell.row.name,
         "view": cell.row.view,
@@ -56,6 +57,9 @@ def _cell(result: Result, cell: Cell) -> dict[str, Any]:
         "stream_tokens": cell.stream_tokens,
         "operations": cell.operations,
         "operations_applied": cell.applied,
+        "compression": cell.compression,
+        "stale": {"share": stale.value, "interval": _bounds(stale.interval), "values": stale.questions},
+        "repeated": cell.repeated,
         "readers": {reader: _read(result, cell, reader) for reader in READERS},
     }
 
@@ -167,14 +171,30 @@ def _tables(content: dict[str, Any]) -> list[Titled]:
     tokens = (
         "Stored tokens (of the stream's)",
         ["writer", *(f"{units}x" for units in lengths)],
-        _by_row(content, lambda cell: f"{cell['memory_tokens']:.0f} of {cell['stream_tokens']:.0f}"),
+        _by_row(
+            content, lambda cell: f"{cell['memory_tokens']:.0f} of {cell['stream_tokens']:.0f}{_part(cell)}"
+        ),
+    )
+    stale = (
+        "Stale values still stored, share of all that were superseded, revoked or taken back",
+        ["writer", *(f"{units}x" for units in lengths)],
+        _by_row(content, lambda cell: f"{cell['stale']['share']:.2f}{_range(cell['stale']['interval'])}"),
+    )
+    repeated = (
+        "Statements that another memory makes too, share of all stored",
+        ["writer", *(f"{units}x" for units in lengths)],
+        _by_row(content, lambda cell: f"{cell['repeated']:.2f}"),
     )
     raw = (
         "Accuracy as it is, literal reader",
         ["writer", *(f"{units}x" for units in lengths)],
         _by_row(content, lambda cell: f"{cell['readers']['literal']['accuracy']:.3f}"),
     )
-    return [*scores, _falls(content), raw, kinds, tokens, _differences(content)]
+    return [*scores, _falls(content), raw, kinds, stale, repeated, tokens, _differences(content)]
+
+
+def _part(cell: dict[str, Any]) -> str:
+    return f" ({cell['compression']:.0%})"
 
 
 def _falls(content: dict[str, Any]) -> Titled:

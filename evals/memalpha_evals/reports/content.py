@@ -52,21 +52,26 @@ class Section:
 
     Attributes:
         bars: By line of the report: overall, then categories.
-        sentences: What the first lines of the comparisons say.
+        verdicts: What the first lines of the comparisons say.
+        quotes: The same to be published.
+        reading: How to read the tables.
     """
 
     group: Group
     tables: tuple[Titled, ...]
-    sentences: tuple[str, ...]
+    verdicts: tuple[str, ...]
+    quotes: tuple[str, ...]
+    reading: tuple[str, ...]
     bars: dict[str, tuple[Bar, ...]]
     points: tuple[Point, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A report. `rows` are all rows of the run; `warnings` come before any number."""
+    """A report. `about` says what a run is; `rows` are all its rows; `warnings` come before any number."""
 
     title: str
+    about: str
     settings: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
     sections: tuple[Section, ...]
@@ -83,11 +88,21 @@ def content(run: Run) -> Content:
     sides = all_sides([run])
     return Content(
         title=f"Run {run.name}",
+        about=_about(run.facts, sides),
         settings=(*_settings(run.facts, sides), *_judges(run.facts, run.rows)),
         warnings=tuple(_warnings(run.facts, run.rows)),
         sections=tuple(_section(group, members) for group, members in by_group(sides).items()),
         failures=tuple(_failures(run.rows)),
         rows=tuple(run.rows),
+    )
+
+
+def _about(facts: Facts, sides: Sequence[Side]) -> str:
+    questions = plural(max(len(side.rows) for side in sides), "question")
+    room = f"at most {facts.budget:,} tokens" if facts.budget else "an unknown number of tokens"
+    return (
+        f"{plural(len(sides), 'system')} read the conversations of {facts.dataset or 'a data set'}; one "
+        f"reader answered the same {questions} from {room} of what each system showed it of them."
     )
 
 
@@ -117,12 +132,7 @@ def _judges(facts: Facts, rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
 
 
 def _warnings(facts: Facts, rows: Sequence[Row]) -> Iterator[str]:
-    yield from facts.caveats
-    if facts.model_free:
-        yield (
-            "The reader is a rule, not a model: figures compare systems with one another here, and stand "
-            "beside no figure of a model."
-        )
+    yield from facts.notes
     if not facts.done:
         yield "The run is not finished: rows are missing, and not at random."
     clusters = len({row.cluster for row in rows})
@@ -135,8 +145,12 @@ def _section(group: Group, sides: Sequence[Side]) -> Section:
     shown = [tables.sides_table(group, sides), tables.categories_table(sides), _scorers(sides)]
     return Section(
         group,
-        tables=(*shown, _first_lines(comparisons)) if comparisons else tuple(shown),
-        sentences=tuple(tables.sentences(comparisons)),
+        tables=(*shown, _first_lines(comparisons))
+        if any(each.lines for each in comparisons)
+        else tuple(shown),
+        verdicts=tuple(tables.verdicts(comparisons)),
+        quotes=tuple(tables.quotes(comparisons)),
+        reading=tuple(tables.reading(comparisons)),
         bars=_bars(sides),
         points=tuple(point for side in sides if (point := _point(group, side))),
     )
@@ -144,13 +158,11 @@ def _section(group: Group, sides: Sequence[Side]) -> Section:
 
 def _first_lines(comparisons: Sequence[Comparison]) -> Titled:
     """First lines of all comparisons with one baseline, in one table."""
-    found = [tables.difference_table(each) for each in comparisons]
-    baseline = comparisons[0].baseline.name
-    main = next((each.lines[0].name for each in comparisons if each.lines), "no question in common")
-    rows = [
-        [each.side.name, *table[2][0][1:]] for each, table in zip(comparisons, found, strict=True) if table[2]
-    ]
-    return f"Minus {baseline}, {main}", ["system", *found[0][1][1:]], rows
+    lined = [each for each in comparisons if each.lines]
+    found = tables.difference_tables(lined)
+    main = lined[0].lines[0].name
+    rows = [[each.side.name, *lines[0][1:]] for each, (_, _, lines) in zip(lined, found, strict=True)]
+    return f"Minus {lined[0].baseline.name}, {main}", ["system", *found[0][1][1:]], rows
 
 
 def _scorers(sides: Sequence[Side]) -> Titled:
@@ -161,7 +173,7 @@ def _scorers(sides: Sequence[Side]) -> Titled:
         found = [[row.scores[name] for row in side.rows.values() if name in row.scores] for side in sides]
         shares = (tables.percent(fmean(each) if each else None) for each in found)
         rows.append([name, f"{max(map(len, found)):,}", *shares])
-    return "By scorer, over the rows that have it", ["scorer", "n", *(side.name for side in sides)], rows
+    return "By scorer, over the rows that have it", ["scorer", "rows", *(side.name for side in sides)], rows
 
 
 def _bars(sides: Sequence[Side]) -> dict[str, tuple[Bar, ...]]:

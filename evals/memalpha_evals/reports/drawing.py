@@ -12,6 +12,8 @@ _NAME, _WIDTH, _ROW = 150, 360, 20
 """Room for names, for the axis from 0 to 100, and for one bar, in pixels."""
 
 _LEFT, _HEIGHT = 46, 240
+_LETTERS = 13
+"""Height of a line of text."""
 _TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -61,7 +63,12 @@ def scatter(points: Sequence[Point], tokens: str, about: str) -> Html:
     powers = [
         _text(_x(10.0**power, top), _HEIGHT + 22, f"{10**power:,}", "middle") for power in range(top + 1)
     ]
-    dots = [part for point, count in zip(points, counts, strict=True) for part in _dot(point, _x(count, top))]
+    names = _apart([_y(point.score) for point in points])
+    dots = [
+        part
+        for point, count, name in zip(points, counts, names, strict=True)
+        for part in _dot(point, _x(count, top), name)
+    ]
     title = _text(_LEFT + _WIDTH / 2, _HEIGHT + 40, about, "middle")
     return _svg(_LEFT + _WIDTH + 150, _HEIGHT + 48, [*grid, *labels, *powers, *dots, title])
 
@@ -80,10 +87,17 @@ def _y(share: float) -> float:
     return 8 + (1 - share) * _HEIGHT
 
 
-def _dot(point: Point, x: float) -> list[Html]:
-    y = _y(point.score)
-    circle = tag("circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r="4", cls="dot")
-    return [circle, _text(x + 7, y + 4, point.system, "start")]
+def _dot(point: Point, x: float, name: float) -> list[Html]:
+    circle = tag("circle", cx=f"{x:.1f}", cy=f"{_y(point.score):.1f}", r="4", cls="dot")
+    return [circle, _text(x + 7, name + 4, point.system, "start")]
+
+
+def _apart(heights: Sequence[float]) -> list[float]:
+    """The same in order, each a line of text above the next lower one: names do not cover one another."""
+    found, above = list(heights), float("inf")
+    for place in sorted(range(len(heights)), key=lambda place: -heights[place]):
+        above = found[place] = min(heights[place], above - _LETTERS)
+    return found
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, cls: str) -> Html:

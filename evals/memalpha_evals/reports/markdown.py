@@ -15,6 +15,7 @@ def markdown(content: Content) -> str:
 
 def _parts(content: Content) -> Iterator[str]:
     yield f"# {_line(content.title)}"
+    yield _line(content.about)
     if content.warnings:
         yield "\n".join(f"> {_line(each)}\n>" for each in content.warnings).removesuffix("\n>")
     yield _list([f"{name}: {value}" for name, value in content.settings])
@@ -27,9 +28,15 @@ def _parts(content: Content) -> Iterator[str]:
 
 def _section(section: Section) -> Iterator[str]:
     yield f"## {section.group.title}"
-    for table in section.tables:
+    scores, *others = section.tables
+    yield _table(scores)
+    if section.verdicts:
+        yield _list(section.verdicts)
+    for table in others:
         yield _table(table)
-    yield "### How to read it\n\n" + _list(section.sentences)
+    if section.quotes:
+        yield "### To quote\n\n" + _list(section.quotes)
+    yield "### How to read it\n\n" + _list(section.reading)
 
 
 def _table(table: Titled) -> str:

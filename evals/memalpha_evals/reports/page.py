@@ -49,6 +49,7 @@ def page(content: Content, *, most_rows: int = MOST_ROWS, most_bytes: int = MOST
 
 def _top(content: Content) -> Iterator[Html]:
     yield tag("h1", content.title)
+    yield tag("p", content.about)
     if content.warnings:
         yield tag("ul", *(tag("li", each) for each in content.warnings), cls="warnings")
     rows = (tag("tr", tag("th", name), tag("td", value)) for name, value in content.settings)
@@ -59,12 +60,25 @@ def _section(section: Section) -> Iterator[Html]:
     yield tag("h2", section.group.title)
     scores, *others = section.tables
     yield _table(scores)
-    yield tag("ul", *(tag("li", each) for each in section.sentences))
+    yield tag("ul", *map(_item, section.verdicts))
+    how = tag("ul", *map(_item, section.reading))
+    yield tag("details", tag("summary", "How to read these numbers"), how)
+    if section.quotes:
+        listed = tag("ul", *map(_item, section.quotes))
+        yield tag("details", tag("summary", "Sentences to quote"), listed)
+    yield tag("h3", "Scores in percent; the thin lines are 95 % intervals")
     figures = [_figure(name, drawing.bars(bars)) for name, bars in section.bars.items()]
     yield tag("div", *figures, cls="figures")
+    yield tag("h3", "Scores by the tokens that they take, for each question")
     yield tag("div", *_scatters(section), cls="figures")
     for table in others:
         yield _table(table)
+
+
+def _item(sentence: str) -> Html:
+    """A sentence of a list; names of columns stand between backticks."""
+    parts = enumerate(sentence.split("`"))
+    return tag("li", *(tag("code", part) if place % 2 else part for place, part in parts))
 
 
 def _scatters(section: Section) -> Iterator[Html]:

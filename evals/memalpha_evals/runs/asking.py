@@ -51,10 +51,15 @@ class Asking:
         self._done(failed(self._row, f"reader: {error}"))
 
 
-def endpoint(of: System | Reader) -> str:
-    """Who answers its calls: the policy that it asks, or, if it asks none, itself."""
+def endpoint(of: System | Reader, address: str) -> str:
+    """Who answers its calls: the address of the policy that it asks, or, if it asks none, itself.
+
+    Two services of one policy have one identity, and one may be away while the other answers.
+    """
     policy = of.identity.get("policy")
-    return f"{type(of).__name__} {of.name}" if policy is None else json.dumps(policy, sort_keys=True)
+    if policy is None:
+        return f"{type(of).__name__} {of.name}"
+    return address or json.dumps(policy, sort_keys=True)
 
 
 def clusters(dataset: Dataset) -> dict[tuple[str, str], str]:

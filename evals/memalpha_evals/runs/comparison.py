@@ -24,6 +24,8 @@ class Comparison:
         reader: Answers for all of them.
         budget: o200k tokens of a context.
         chunk_tokens: o200k tokens that are read at once, at most.
+        policy_at: Where the policy that writes memory is, as it was named; it decides no row.
+        reader_at: Likewise the reader's.
     """
 
     dataset: Dataset
@@ -31,6 +33,8 @@ class Comparison:
     reader: Reader
     budget: int
     chunk_tokens: int = CHUNK_TOKENS
+    policy_at: str = ""
+    reader_at: str = ""
 
     def __post_init__(self) -> None:
         """Refuses rows that could not be told apart."""

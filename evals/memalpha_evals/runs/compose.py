@@ -104,7 +104,8 @@ async def composed(plan: Plan) -> AsyncIterator[Comparison]:
         made = tuple(systems.create(name, options) for name in plan.systems)
         reader = await _reader(plan, policy, stack)
         dataset = await asyncio.to_thread(plan.dataset)
-        yield Comparison(dataset, made, reader, plan.budget, plan.chunk_tokens)
+        at = {"policy_at": plan.policy, "reader_at": reader_parts(plan.reader)[1]}
+        yield Comparison(dataset, made, reader, plan.budget, plan.chunk_tokens, **at)
 
 
 async def _opened(spec: str, stack: AsyncExitStack, wire_format: str = "") -> Endpoint | None:

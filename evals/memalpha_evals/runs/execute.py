@@ -123,6 +123,8 @@ class Execution:
             records=self._folder.records(),
             sink=self._sink(journal),
             blank=self._blank,
+            policy_at=self._comparison.policy_at,
+            reader_at=self._comparison.reader_at,
         )
         for system in self._comparison.systems:
             for stream in self._comparison.streams:

@@ -44,7 +44,8 @@ class Sink:
 class Task:
     """What all readings of a run have in common.
 
-    `blank` makes the row of a question, given what was built for it, before anybody is asked.
+    `blank` makes the row of a question, given what was built for it, before anybody is asked. `policy_at` and
+    `reader_at` are as in `Comparison`.
     """
 
     reader: Reader
@@ -52,6 +53,8 @@ class Task:
     records: Records
     sink: Sink
     blank: Callable[[System, Stream, AskedQuestion, Usage], Row]
+    policy_at: str = ""
+    reader_at: str = ""
 
 
 class Reading:
@@ -86,7 +89,8 @@ class Reading:
         self._built = NO_USAGE
         self._session: Session | None = None
         self._rest = _GUESS
-        self._endpoint, self._reader_endpoint = endpoint(system), endpoint(task.reader)
+        self._endpoint = endpoint(system, task.policy_at)
+        self._reader_endpoint = endpoint(task.reader, task.reader_at)
 
     @property
     def key(self) -> str:

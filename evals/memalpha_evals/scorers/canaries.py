@@ -14,11 +14,11 @@ from statistics import fmean
 
 from memalpha_evals import scorers
 from memalpha_evals.rows import Row
+from memalpha_evals.scorers.words import CALENDAR
 
 Score = Callable[[Row], Mapping[str, float]]
 
 ABSTENTION = "No answer: that is not mentioned."
-_LISTED = 8
 _EXAMPLES = Path(__file__).with_name("canary_rows.json")
 
 
@@ -31,26 +31,36 @@ def _another(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _list(rows: Sequence[Row]) -> list[str]:
-    """To each row the right answers to it and to the rows around it, in alphabetical order."""
-    right = [row.answers[0] for row in rows if row.answers and not row.unanswerable and not row.options]
-    return [", ".join(sorted({*row.answers[:1], *_around(right, place)})) for place, row in enumerate(rows)]
+def _list(join: str, form: str = "{}", others: int = 8) -> Callable[[Sequence[Row]], list[str]]:
+    """To each row the right answers to it and to so many rows around it, in alphabetical order."""
 
+    def answers(rows: Sequence[Row]) -> list[str]:
+        right = [row.answers[0] for row in rows if row.answers and not row.unanswerable and not row.options]
+        around = (dict.fromkeys([*row.answers[:1], *right[at:], *right[:at]]) for at, row in enumerate(rows))
+        return [join.join(form.format(each) for each in sorted([*found][: others + 1])) for found in around]
 
-def _around(right: Sequence[str], place: int) -> list[str]:
-    return [right[(place + step) % len(right)] for step in range(_LISTED)] if right else []
+    return answers
 
 
 def _always(answer: str) -> Callable[[Sequence[Row]], list[str]]:
     return lambda rows: [answer for _ in rows]
 
 
+LISTS: dict[str, Callable[[Sequence[Row]], list[str]]] = {
+    "list": _list(", "),
+    "ampersands": _list(" & "),
+    "bullets": lambda rows: [f"\N{BULLET} {each}" for each in _list(" \N{BULLET} ")(rows)],
+    "long items": _list(", ", "it could be {}", others=4),
+    "lead": lambda rows: [f"I would say that it may be {each}" for each in _list(", ", others=6)(rows)],
+}
 CANARIES: dict[str, Callable[[Sequence[Row]], list[str]]] = {
     "abstains": _always(ABSTENTION),
     "yes": _always("yes"),
     "no": _always("no"),
     "yes or no": _always("yes or no"),
-    "list": _list,
+    **LISTS,
+    "calendar": _always(" ".join(name.title() for name in CALENDAR)),
+    "nobody knows": _always("I think no one knows"),
     "numbers": _always(" ".join(map(str, range(1, 21)))),
     "denial": lambda rows: [f"It is not {row.answers[0]}" if row.answers else "no" for row in rows],
     "echo": lambda rows: [row.context for row in rows],
@@ -74,21 +84,35 @@ CAPS: dict[tuple[str, str], tuple[float, str]] = {
     **{
         (scorer, canary): (cap, _BAG)
         for scorer, caps in {
-            "strict.f1": {"yes or no": 0.05, "numbers": 0.05, "list": 0.25, "denial": 0.6},
-            "paper.f1": {"yes or no": 0.1, "list": 0.5, "denial": 0.85},
-            "paper.locomo_f1": {"yes or no": 0.05, "numbers": 0.05, "list": 0.4, "denial": 0.6},
-            "paper.squad_f1": {"list": 0.2, "denial": 0.5},
-            "paper.rouge_l": {"list": 0.6, "denial": 1.0},
+            "strict.f1": {"yes or no": 0.05, "numbers": 0.05, "calendar": 0.05, "denial": 0.6},
+            "paper.f1": {"yes or no": 0.1, "denial": 0.85},
+            "paper.locomo_f1": {"yes or no": 0.05, "numbers": 0.05, "calendar": 0.05, "denial": 0.6},
+            "paper.squad_f1": {"denial": 0.5},
+            "paper.rouge_l": {"denial": 1.0},
         }.items()
         for canary, cap in caps.items()
     },
     **{
+        (scorer, canary): (cap, _BAG)
+        for scorer, cap in {
+            "strict.f1": 0.25,
+            "paper.f1": 0.5,
+            "paper.locomo_f1": 0.4,
+            "paper.squad_f1": 0.2,
+            "paper.rouge_l": 0.6,
+        }.items()
+        for canary in LISTS
+    },
+    **{
         (f"paper.{scorer}", canary): (1.0, _ANYWHERE)
         for scorer in ("sub_em", "substring_exact_match", "substring", "parts", "keywords")
-        for canary in ("list", "denial", "echo")
+        for canary in (*LISTS, "denial", "echo")
     },
-    **{("paper.letter", canary): (1.0, _ANYWHERE) for canary in ("list", "denial")},
+    **{("paper.letter", canary): (1.0, _ANYWHERE) for canary in (*LISTS, "denial")},
     ("paper.babilong", "denial"): (1.0, _ANYWHERE),
+    ("paper.locomo_f1", "nobody knows"): (0.05, _SHARED),
+    ("paper.sub_em", "nobody knows"): (0.2, "letters: `no` stands in `knows`"),
+    ("paper.sub_em", "calendar"): (0.2, "letters: `no` stands in `november`"),
     ("paper.sub_em", "no"): (0.2, "letters: `no` stands in `nowhere`"),
     ("paper.sub_em", "yes or no"): (0.3, "either way: the right answer `yes` stands in it"),
     ("paper.sub_em", "The"): (1.0, "it becomes nothing, and nothing stands in every right answer"),

@@ -24,12 +24,21 @@ _BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
 _BRACKETED = re.compile(r"\(([a-d])\)")
 _ALONE = re.compile(r"\b([a-d])\b")
 _NOT_SAID = ("no information available", "not mentioned")
-_BABI = {
-    **{
-        f"qa{task}": ("bathroom", "bedroom", "garden", "hallway", "kitchen", "office") for task in range(1, 5)
-    },
+_PLACES = ("bathroom", "bedroom", "garden", "hallway", "kitchen", "office")
+_BABI: dict[str, tuple[str, ...]] = {
+    **{f"qa{task}": _PLACES for task in (1, 2, 3, 4, 11, 12, 13)},
+    **{f"qa{task}": ("no", "yes") for task in (6, 9, 17, 18)},
     "qa5": ("bill", "fred", "jeff", "mary", "apple", "football", "milk"),
+    "qa7": ("none", "one", "three", "two"),
+    "qa8": ("apple", "football", "milk", "nothing"),
+    "qa10": ("maybe", "no", "yes"),
+    "qa14": ("bedroom", "cinema", "kitchen", "office", "park", "school"),
+    "qa15": ("cat", "mouse", "sheep", "wolf"),
+    "qa16": ("gray", "green", "white", "yellow"),
+    "qa19": tuple(map(",".join, ("ee", "en", "es", "ne", "nn", "nw", "se", "ss", "sw", "wn", "ws", "ww"))),
+    "qa20": ("bedroom", "bored", "garden", "hungry", "kitchen", "thirsty", "tired"),
 }
+"""Labels of a task, as `babilong/metrics.py` of booydar/babilong @ 7a6efee has them."""
 _stemmer = snowballstemmer.stemmer("porter")
 
 
@@ -110,11 +119,13 @@ def letter(row: Row, said: str) -> float:
 
 
 def babilong(row: Row, said: str) -> float:
-    """1 if the first sentence names the right label and no other one that the question does not name."""
-    labels = _BABI.get(row.category, [row.answers[0].lower()])
+    """1 if the first sentence names the right label or labels, and no other one that the question lacks."""
+    target = row.answers[0].lower()
+    # `apple,milk` is two labels, `e,n` is one
+    right = set(target.split(",")) if len(target) > 3 else {target}
     first = said.lower().split(".")[0].split("<context>")[0].split("<example>")[0]
-    named = {label for label in labels if label in first and label not in row.question.lower()}
-    return float(named == {row.answers[0].lower()})
+    labels = _BABI.get(row.category, tuple(right))
+    return float({label for label in labels if label in first and label not in row.question.lower()} == right)
 
 
 PAPERS: dict[str, Paper] = {
@@ -134,7 +145,7 @@ PAPERS: dict[str, Paper] = {
     "babilong": Paper("BABILong, arXiv 2406.10149", {"babilong": babilong}),
     "longmemeval": Paper("LongMemEval, arXiv 2410.10813: a model judges", {}),
     "beam": Paper(
-        "BEAM, arXiv 2510.27246: a model judges by a rubric, see `evals judge run --prompt rubric`", {}
+        "BEAM, arXiv 2510.27246: a model judges, see `evals judge run` with prompts `rubric` and `order`", {}
     ),
 }
 

@@ -2,7 +2,8 @@
 
 `May 7th, 2023`, `7 May 2023` and `2023-05-07` all become `2023 may d7`; so `7 May` and `2023` are spans of
 them. `eight weeks` and `8 weeks` become `8 week`, `1,000` becomes `1000`, `minus five` becomes `-5`, which is
-not `5`. A date of numbers alone, such as `5/7/2023`, is left as it is: nobody can tell which is the month.
+not `5`, and `&` is `and`. A date of numbers alone, such as `5/7/2023`, is left as it is: nobody can tell
+which is the month.
 Both sides of a comparison go through here, so a change that looks odd alone, `one of them` to `1 of them`,
 changes nothing.
 """
@@ -15,6 +16,9 @@ _MONTHS = (
     *("january", "february", "march", "april", "may", "june", "july", "august", "september"),
     *("october", "november", "december"),
 )
+_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+CALENDAR: dict[str, str] = {**dict.fromkeys(_MONTHS, "month"), **dict.fromkeys(_WEEKDAYS, "weekday")}
+"""Names of which there are rows, and of what they are."""
 # Short forms are three letters, and `sept`.
 _MONTH = "|".join(f"{name}|{name[:3]}" for name in _MONTHS) + "|sept"
 _DAY = r"(?P<day>0?[1-9]|[12]\d|3[01])(?:st|nd|rd|th)?"
@@ -56,7 +60,9 @@ _CURRENCY = {"$": "dollar", "€": "euro", "£": "pound"}
 # A minus is a sign where nothing stands before it that it could be a dash of: in `2-3` it is none.
 _WORD = re.compile(r"(?:(?<![\w.)])-(?=\d))?\d+\.\d+|(?:(?<![\w.)])-(?=\d))?\w+")
 # Of a decimal the point is no mark, nor is a mark between words without a space, such as in `12:30`.
-_MARK = re.compile(r"[.:](?!\w)|[,;!?()/|\n\u2013\u2014]|\s-\s")
+# Bullets are marks; a star that touches a word is emphasis.
+_BULLETS = "\u2022\u2023\u2043\u2219\u25aa\u25cf\u25e6\u00b7"
+_MARK = re.compile(rf"[.:](?!\w)|[,;!?()/|\n\u2013\u2014{_BULLETS}]|(?:^|\s)[-+*]\s")
 _TRAILING_ZEROS = re.compile(r"(\.\d*?)0+$")
 _ARTICLES = frozenset({"a", "an", "the"})
 
@@ -84,7 +90,7 @@ def _plain(text: str) -> str:
     plain = _MONEY.sub(lambda found: f"{found[2]} {_CURRENCY[found[1]]}", _THOUSANDS.sub("", plain))
     for pattern in _DATES:
         plain = pattern.sub(_date, plain)
-    return plain.replace("%", " percent ").replace("_", " ")
+    return plain.replace("%", " percent ").replace("&", " and ").replace("_", " ")
 
 
 def _words(plain: str) -> list[str]:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import NormalDist, fmean
+from statistics import fmean
 
 from memalpha.tasks.stats import Interval
 from memalpha_evals.compare.measured import HEADLINE, measured
@@ -100,13 +100,19 @@ def _mean(system: str, names: tuple[str, ...], parts: Sequence[Ours]) -> Ours:
 
 
 def _mean_of(means: Iterable[Mean]) -> Mean:
-    """The mean of independent means; its error is theirs, added in squares, with the normal's quantile."""
+    """The mean of independent means; its error is theirs, added in squares.
+
+    So are the ends of its interval, which knows then what is asymmetric (MOVER; Zou & Donner, Statistics in
+    Medicine 27, 2008). A mean without an interval leaves it without one.
+    """
     parts = list(means)
     value = fmean(part.value for part in parts)
     questions, clusters = sum(part.questions for part in parts), sum(part.clusters for part in parts)
     errors = [part.error for part in parts if part.error is not None]
-    if len(errors) < len(parts):
-        return Mean(value, None, None, questions, clusters)
-    error = math.sqrt(sum(each * each for each in errors)) / len(parts)
-    reach = NormalDist().inv_cdf(0.975) * error
-    return Mean(value, error, Interval(value - reach, value + reach), questions, clusters)
+    error = math.hypot(*errors) / len(parts) if len(errors) == len(parts) else None
+    known = [(part.value, part.interval) for part in parts if part.interval]
+    if len(known) < len(parts):
+        return Mean(value, error, None, questions, clusters)
+    low = math.hypot(*(mean - each.low for mean, each in known)) / len(parts)
+    high = math.hypot(*(each.high - mean for mean, each in known)) / len(parts)
+    return Mean(value, error, Interval(value - low, value + high), questions, clusters)

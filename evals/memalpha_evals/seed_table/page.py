@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from memalpha.cli.style import plural
 from memalpha_evals.pages import Titled
+from memalpha_evals.seed_table import plans
 from memalpha_evals.seed_table.figures import Ours
 from memalpha_evals.seed_table.plans import Settings
 from memalpha_evals.seed_table.published import Cell, Figure
 from memalpha_evals.seed_table.running import Made
 from memalpha_evals.statistics import Mean, detectable, unpaired
 
+MARKDOWN, DOCUMENT = "seed-table.md", "seed-table.json"
 PLUMBING = "Plumbing: shows that the path works from data to figures, and says nothing about memory"
 """Title of the table of figures that mean nothing."""
 _ELSEWHERE = "plumbing, see below"
 _FOLDER = re.compile(r"transformers:([^,]+)")
-_CELL = 128
-"""Questions of a cell of MemOCR's table."""
 
 _HEADER = ["cell", "Mem-α published", "best published", "system", "ours", "95 %", "strict", "questions"]
 _PLUMBING_HEADER = [
@@ -45,20 +46,29 @@ def tables(cells: Sequence[Cell], made: Made) -> list[Titled]:
     return found
 
 
-def notes(cells: Sequence[Cell]) -> list[str]:
+def notes(cells: Sequence[Cell], settings: Settings) -> list[str]:
     """What has to be known to read the table: protocols, sources, and how small a difference can be seen."""
-    least, apart = 100 * detectable(_CELL), 100 * unpaired(_CELL)
     lines = [
         "`ours` is by the scorer of the published figures, `strict` by the one of this project; failed rows "
         "score 0 in both. Readers, backbones and splits of published figures differ from ours.",
-        f"With {_CELL} questions, a difference from a published figure, of which no answers are known, is "
-        f"mostly not seen below about {apart:.0f} points (both at 50 %), and one between systems of this "
-        f"table below {least:.0f} (a fifth of the questions answered otherwise).",
+        "The 95 % interval is by Student's t over clusters, of a mean of cells from those of its cells; where"
+        " all answers are right, or all wrong, it is the exact one of as many trials as there are clusters.",
     ]
+    counts = sorted({count for cell in cells if (count := plans.questions(cell, settings))})
+    lines += [_seen(count) for count in counts]
     for cell in cells:
-        lines.append(f"**{cell.name}**: {cell.protocol}; scored by `{cell.score}`.")
+        lines.append(f"**{cell.name}**: {plans.protocol(cell, settings)}; scored by `{cell.score}`.")
         lines += [f"{cell.name}, {_cited(each)}" for each in (cell.memalpha, cell.best, *cell.others)]
     return lines
+
+
+def _seen(questions: int) -> str:
+    apart, least = 100 * unpaired(questions), 100 * detectable(questions)
+    return (
+        f"With {plural(questions, 'question')}, a difference from a published figure, of which no answers "
+        f"are known, is mostly not seen below about {apart:.0f} points (both at 50 %), and one between "
+        f"systems of this table below {least:.0f} (a fifth of the questions answered otherwise)."
+    )
 
 
 def markdown(cells: Sequence[Cell], made: Made, settings: Settings) -> str:
@@ -67,18 +77,22 @@ def markdown(cells: Sequence[Cell], made: Made, settings: Settings) -> str:
     for title, header, rows in tables(cells, made):
         lines = [header, ["---"] * len(header), *rows]
         parts.append(f"## {title}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines))
-    parts.append("## Protocols and sources\n\n" + "\n".join(f"- {line}" for line in notes(cells)))
+    parts.append("## Protocols and sources\n\n" + "\n".join(f"- {line}" for line in notes(cells, settings)))
     return "\n\n".join(parts) + "\n"
 
 
 def document(cells: Sequence[Cell], made: Made, settings: Settings) -> dict[str, Any]:
-    """Everything as plain values; shares are from 0 to 1, published figures in percent as they stand."""
+    """Everything as plain values; shares are from 0 to 1, published figures in percent as they stand.
+
+    Of folders only their names: where they lie says nothing to a reader.
+    """
     return {
-        "settings": asdict(settings) | {"data": str(settings.data or "")},
+        "settings": asdict(_placeless(settings)) | {"data": settings.data.name if settings.data else ""},
         "plumbing": made.plumbing,
         "cells": [
             {
                 **asdict(cell),
+                "protocol": plans.protocol(cell, settings),
                 "reason": made.reasons.get(cell.name, ""),
                 "ours": [asdict(ours) for ours in made.ours.get(cell.name, {}).values()],
             }
@@ -88,15 +102,19 @@ def document(cells: Sequence[Cell], made: Made, settings: Settings) -> dict[str,
 
 
 def _said(settings: Settings) -> str:
-    reader = _shown(settings.reader) or "none"
+    placeless = _placeless(settings)
     return (
-        f"Memory is written by `{_shown(settings.policy)}`, preset `{settings.preset}`; "
-        f"the reader is `{reader}`; seed {settings.seed}."
+        f"Memory is written by `{placeless.policy}`, preset `{settings.preset}`; "
+        f"the reader is `{placeless.reader or 'none'}`; seed {settings.seed}."
     )
 
 
+def _placeless(settings: Settings) -> Settings:
+    return replace(settings, policy=_shown(settings.policy), reader=_shown(settings.reader))
+
+
 def _shown(spec: str) -> str:
-    """A model by its folder's name: where that lies says nothing to a reader of the page."""
+    """A model by its folder's name."""
     return _FOLDER.sub(lambda found: f"transformers:{Path(found[1]).name}", spec)
 
 
@@ -160,7 +178,7 @@ def _share(mean: Mean) -> str:
 
 def _interval(mean: Mean) -> str:
     if mean.interval is None:
-        return "none: too few clusters"
+        return "none: all clusters alike" if mean.error == 0 else "none: too few clusters"
     return f"{100 * mean.interval.low:.1f} to {100 * mean.interval.high:.1f}"
 
 

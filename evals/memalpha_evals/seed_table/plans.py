@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from memalpha.cli.style import plural
 from memalpha.tasks.data.readers.files import DatasetError
 from memalpha_evals import suites
 from memalpha_evals.runs.compose import Plan
@@ -49,7 +50,7 @@ class Job:
     @property
     def folder(self) -> str:
         """The name of its run's folder."""
-        return self.cell.name.lower().replace(" ", "-")
+        return folder(self.cell)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,25 @@ class Size:
     chunks: int
     tokens: int
     context_tokens: int
+
+
+def folder(cell: Cell) -> str:
+    """The name of the folder of a cell's run."""
+    return cell.name.lower().replace(" ", "-")
+
+
+def questions(cell: Cell, settings: Settings) -> int:
+    """Most questions of a cell; 0: all, and for a mean of cells."""
+    return settings.questions or (suites.named(cell.suite).protocol.questions if cell.suite else 0)
+
+
+def protocol(cell: Cell, settings: Settings) -> str:
+    """What is done for a cell, with as many questions as are asked and, where that was chosen, are meant."""
+    count, meant = questions(cell, settings), questions(cell, replace(settings, questions=0))
+    asked = plural(count, "question") if count else "all questions"
+    if settings.questions:
+        asked = f"at most {asked} ({meant or 'all'} by the protocol)"
+    return cell.protocol.format(questions=asked)
 
 
 def jobs(cells: Iterable[Cell], settings: Settings) -> list[Job]:
@@ -95,7 +115,7 @@ def _job(cell: Cell, settings: Settings) -> Job:
     except DatasetError:
         wanted = " + ".join(suite.layouts[0].patterns)
         return Job(cell, reason=f"no data file: {suite.folder}/ {wanted}")
-    protocol = suite.protocol
+    own = suite.protocol
     plan = Plan(
         suite=suite.name,
         data=str(place.resolve()) if place else "",
@@ -103,11 +123,11 @@ def _job(cell: Cell, settings: Settings) -> Job:
         policy=settings.policy,
         reader=settings.reader,
         preset=settings.preset,
-        budget=protocol.budget,
-        chunk_tokens=protocol.chunk_tokens,
+        budget=own.budget,
+        chunk_tokens=own.chunk_tokens,
         conversations=0,
-        questions=settings.questions or protocol.questions,
+        questions=questions(cell, settings),
         seed=settings.seed,
-        draw_seed=protocol.seed,
+        draw_seed=own.seed,
     )
     return Job(cell, plan) if settings.reader else replace(Job(cell, plan), reason=NO_READER)

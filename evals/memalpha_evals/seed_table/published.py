@@ -34,7 +34,7 @@ class Cell:
     Attributes:
         name: As the table has it.
         score: Ours that is compared with the published figures; a name of `scorers`.
-        protocol: What is done here.
+        protocol: What is done here; `{questions}` stands for how many are asked.
         memalpha: Published of Mem-alpha.
         best: The best published beside it.
         others: Further ones, mostly of other readers and splits.

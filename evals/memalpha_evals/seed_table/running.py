@@ -27,6 +27,16 @@ class Made:
     reasons: dict[str, str] = field(default_factory=dict)
     plumbing: bool = False
 
+    @property
+    def failed(self) -> list[str]:
+        """Cells, and systems of them, that answered no question."""
+        return [
+            f"{cell} ({name})"
+            for cell, found in self.ours.items()
+            for name, ours in found.items()
+            if ours.failed == ours.paper.questions
+        ]
+
 
 async def carry_out(jobs: Iterable[Job], out: Path, limits: Limits) -> Made:
     """Runs what has a plan and no reason against it.

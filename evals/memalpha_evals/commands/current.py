@@ -1,0 +1,46 @@
+"""The command `evals store current`: rank of current before stale evidence."""
+
+import json
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from memalpha_evals import pages
+from memalpha_evals.commands.options import AsJson, WriteDocs, numbers, plain, progress
+from memalpha_evals.commands.store import DEFAULT_SYSTEMS, Systems, store_app, system_names
+from memalpha_evals.retrieval import current, current_report
+from memalpha_evals.retrieval.retrievers import SYSTEMS
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command to those of `store`, which `app` has already."""
+    store_app.command("current")(store_current)
+
+
+def store_current(
+    data: Annotated[Path, typer.Option(help="The folder of BEAM's chats, such as chats/100K.")],
+    chats: Annotated[str, typer.Option(help="Numbers of chats, such as 13,14,15,16; all unless given.")] = "",
+    systems: Systems = None,
+    write_docs: WriteDocs = False,
+    as_json: AsJson = False,
+) -> None:
+    """Is what was said last ranked above what it replaced? BEAM's updates and contradictions.
+
+    Example: evals store current --data chats/100K
+    """
+    chosen = [SYSTEMS[name]() for name in system_names(systems or DEFAULT_SYSTEMS)]
+    named = numbers(chats, "chats", 1, 10_000) if chats else None
+    with progress(current.questions(data, named) * len(chosen)) as advance:
+        result = current.evaluate(data, named, chosen, advance)
+    content = current_report.document(result, chosen, data.name, date.today().isoformat())
+    if as_json:
+        print(json.dumps(content))
+    else:
+        out = plain()
+        out.print(current_report.head(content))
+        pages.show(current_report.tables(content), out)
+    if write_docs:
+        print(f"written: {current_report.write_docs(content)}", file=sys.stderr)

@@ -1,0 +1,1 @@
+"""Whether the context that recall packs holds the answer; without a reader."""
