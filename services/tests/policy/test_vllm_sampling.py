@@ -84,9 +84,9 @@ def chance_of(found: list[Completion], scores: Any) -> float:
     ("sampling", "other"),
     [
         (Sampling(), Sampling(temperature=0.9)),
-        (Sampling(top_p=0.7), Sampling()),
-        (Sampling(top_k=4), Sampling()),
-        (Sampling(min_p=0.1), Sampling()),
+        pytest.param(Sampling(top_p=0.7), Sampling(), marks=pytest.mark.long),
+        pytest.param(Sampling(top_k=4), Sampling(), marks=pytest.mark.long),
+        pytest.param(Sampling(min_p=0.1), Sampling(), marks=pytest.mark.long),
     ],
     ids=["whole", "top_p", "top_k", "min_p"],
 )
