@@ -111,12 +111,17 @@ def test_another_choice_is_refused_by_name(tmp_path, name, value, said) -> None:
     assert not (tmp_path / "memalpha-data").exists()
 
 
-@pytest.mark.parametrize("engine", ["extractive", "transformers"])
-def test_calls_are_not_guided_where_an_engine_cannot(tmp_path, engine) -> None:
+@pytest.mark.parametrize(
+    ("engine", "why"),
+    [
+        ("extractive", "has no grammars"),
+        ("transformers", "has no grammars"),
+        ("openai", "was tried with no endpoint"),
+    ],
+)
+def test_calls_are_not_guided_where_an_engine_cannot(tmp_path, engine, why) -> None:
     folder = checkpoint(tmp_path / "m", form="hermes", prompt=digest("short", "hermes"))
-    with pytest.raises(
-        UnsupportedError, match=f"guided_calls must be off .* {engine} has no grammars"
-    ) as caught:
+    with pytest.raises(UnsupportedError, match=f"guided_calls must be off .* {engine} {why}") as caught:
         fitted(settings(folder, engine, guided_calls=True))
     assert caught.value.reason == "CALLS_NOT_GUIDED"
     fitted(settings(folder, engine, guided_calls=True), with_agent=False)

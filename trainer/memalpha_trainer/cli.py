@@ -180,12 +180,15 @@ def evaluate(
 
     Example: `memalpha-trainer evaluate runs/ledger-tiny/checkpoint --config trainer/configs/ledger-tiny.toml`
     """
-    from memalpha_trainer import heldout
+    from memalpha_trainer import heldout, running
     from memalpha_trainer.models import fitted
 
     settings = _config(config, [f"policy.model={quoted(model)}", *(overrides or [])])
     if address:
-        found = heldout.of_service(fitted(settings, model), address, temperature=temperature)
+        _prepare()
+        settings = fitted(settings, model)
+        running.check_serves(settings, model, address)
+        found = heldout.of_service(settings, address, temperature=temperature)
     else:
         found = heldout.of_checkpoint(settings, model, temperature=temperature)
     for name, each in found.items():

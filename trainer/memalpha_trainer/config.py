@@ -210,6 +210,10 @@ class ScaleTable(_Table):
     reserve_gib: float = Field(default=6.0, ge=0)
     # Most tokens of a prompt; with `agent.max_new_tokens` more, the longest row that has to fit.
     prompt_tokens: int = Field(default=6144, ge=1, le=1 << 20)
+    # Mean tokens of a prompt and of what is written about it, as they were measured; 0: not known, and a
+    # share of the longest is assumed.
+    mean_prompt_tokens: int = Field(default=0, ge=0, le=1 << 20)
+    mean_completion_tokens: int = Field(default=0, ge=0, le=65_536)
     # Linear layers that get an adapter, by the last part of their names, with `optim.lora_rank`.
     lora_targets: tuple[str, ...] = (
         "q_proj",
@@ -297,8 +301,7 @@ def resolve(file: Path | None, overrides: Sequence[str] = ()) -> Config:
         InvalidInputError: INVALID_CONFIG; it names the key, the rule and the value.
     """
     raw = _read(file) if file else {}
-    if any(each.partition("=")[0].strip() == "policy.model" for each in overrides):
-        _forget_tiny(raw)
+    _forget_model(raw, [each.partition("=")[0].strip() for each in overrides])
     for override in overrides:
         _set(raw, override)
     try:
@@ -323,11 +326,15 @@ def _read(file: Path) -> dict[str, Any]:
         raise _invalid(f"{file}: {error}", str(file)) from None
 
 
-def _forget_tiny(raw: dict[str, Any]) -> None:
-    """Leaves out the model that a file has made, in whose place an override names one."""
+def _forget_model(raw: dict[str, Any], keys: Sequence[str]) -> None:
+    """Leaves out the model that a file has, in whose place an override names another, or has one made."""
     policy = raw.get("policy")
-    if isinstance(policy, dict):
+    if not isinstance(policy, dict):
+        return
+    if "policy.model" in keys:
         policy.pop("tiny", None)
+    if any(f"{key}.".startswith("policy.tiny.") for key in keys):
+        policy.pop("model", None)
 
 
 def _set(raw: dict[str, Any], override: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -12,11 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from memalpha.client import PolicyClient
 from memalpha.config import Settings
-from memalpha.errors import ConflictError, InternalError, MemalphaError, UnavailableError, make
-from memalpha.policy.checkpoint import manifest
+from memalpha.errors import InternalError, MemalphaError, UnavailableError, make
 from memalpha.services.launched import VARIABLE
 from memalpha.up.ports import free_port
 from memalpha_trainer.config import Config
@@ -68,7 +67,7 @@ def served(config: Config, model: Path, weights: Path, log: Path) -> Iterator[Se
         yield Service(config.policy.address)
         return
     address = f"127.0.0.1:{free_port('127.0.0.1')}"
-    process = _start(_settings(config, model, weights, address), log)
+    process = _start(settings_of(config, model, weights, address), log)
     try:
         _wait(process, address, log)
         yield Service(address, process, log)
@@ -76,60 +75,18 @@ def served(config: Config, model: Path, weights: Path, log: Path) -> Iterator[Se
         stop(process)
 
 
-def check_running(config: Config, model: Path, weights: Path, steps: int) -> None:
-    """Whether a running service can write for a run: the checkpoint that it started from, or weights of it.
-
-    What the weights are is asked later, by a probe; this is about services that were started for something
-    else, before anything is spent on them.
-
-    Args:
-        config: The run's, which names the service.
-        model: The checkpoint.
-        weights: Folder below which the run's weights stand, now or later.
-        steps: Optimizer steps that the run has behind it.
-
-    Raises:
-        ConflictError: ANOTHER_POLICY; it says what is served, what should be, and how to start that.
-    """
-    with PolicyClient.connect(config.policy.address) as client:
-        served = client.describe()
-    sealed = manifest(model)
-    assert sealed is not None  # looked at before
-    first, version = sealed.policy_version, served.policy.policy_version
-    wanted = f"version {first}" if not steps else f"versions {first} to {first + steps}"
-    off = not first <= version <= first + steps
-    faults = {
-        f"it serves version {version} of its weights, and the run needs {wanted}": off,
-        "its model has another tokenizer": served.tokenizer_digest != sealed.tokenizer_digest,
-        "its model was trained otherwise": served.trained_with != sealed.trained_with.message(),
-        "it takes no weights, for want of policy.weights_root": not served.loads_weights,
-    }
-    if found := [fault for fault, is_so in faults.items() if is_so]:
-        address = config.policy.address
-        message = (
-            f"the policy service at {address} cannot write for this run: {'; '.join(found)}. Start it by\n"
-            f"{_command(_settings(config, model, weights, address))}"
-        )
-        raise make(ConflictError, "ANOTHER_POLICY", message, address=address, served=version)
-
-
-def _command(settings: Settings) -> str:
-    """How a shell starts a service with settings."""
-    usual = Settings.model_validate({}).environment()
-    words = (
-        f"{name}={shlex.quote(value)}"
-        for name, value in settings.environment().items()
-        if value != usual.get(name)
-    )
-    return " ".join([*words, "memalpha serve policy"])
-
-
 def with_own_service(config: Config) -> Config:
     """The configuration with a service that is started, in the place of one that runs already."""
     return config.model_copy(update={"policy": config.policy.model_copy(update={"address": ""})})
 
 
-def _settings(config: Config, model: Path, weights: Path, address: str) -> Settings:
+def settings_of(config: Config, model: Path, weights: Path, address: str) -> Settings:
+    """Settings of a service that writes for a run at an address; arguments as of `served`."""
+    return Settings.model_validate(decided(config, model, weights, address))
+
+
+def decided(config: Config, model: Path, weights: Path, address: str) -> dict[str, Any]:
+    """Those of its settings that the run decides; the rest is this process's, such as the device."""
     policy = {
         "model": str(model.resolve()),
         "weights_root": weights.resolve(),
@@ -140,15 +97,13 @@ def _settings(config: Config, model: Path, weights: Path, address: str) -> Setti
         "max_tokens": config.agent.max_new_tokens,
         "dtype": config.optim.dtype,
     }
-    return Settings.model_validate(
-        {
-            "policy_engine": config.policy.engine,
-            "policy": policy,
-            "policy_address": address,
-            "wire_format": config.agent.wire_format,
-            "log_format": "json",
-        }
-    )
+    return {
+        "policy_engine": config.policy.engine,
+        "policy": policy,
+        "policy_address": address,
+        "wire_format": config.agent.wire_format,
+        "log_format": "json",
+    }
 
 
 def _rows(config: Config) -> int:

@@ -31,6 +31,7 @@ from memalpha_trainer.rollouts.live import LiveRollouts, Plan
 from memalpha_trainer.rollouts.policy import Sampling
 from memalpha_trainer.rollouts.replay import ReplayRollouts
 from memalpha_trainer.rollouts.source import RolloutSource
+from memalpha_trainer.running import check_reads, check_running
 from memalpha_trainer.runs import report
 from memalpha_trainer.runs.files import replace_json
 from memalpha_trainer.runs.folder import RunFolder
@@ -39,7 +40,7 @@ from memalpha_trainer.runs.observer import RunObserver
 from memalpha_trainer.runs.origin import Origin
 from memalpha_trainer.runs.reading import RunFiles
 from memalpha_trainer.runs.trackers import open_tracker
-from memalpha_trainer.served import Service, check_running, served
+from memalpha_trainer.served import Service, served
 from memalpha_trainer.signals import stopping_signals
 
 RESULTS = "results.json"
@@ -95,12 +96,14 @@ def train(
 
 
 def _look_at(config: Config, replay: Path | None, resume: bool) -> None:
-    """Finds out what is wrong with a run before its folder is made.
+    """Finds out what is wrong with a run before its folder is made, and before any service is asked.
 
     Raises:
+        NotFoundError, AlreadyExistsError: The run.
         InvalidInputError: The model, the task's files, the reward, or what is to be replayed.
         ConflictError, UnavailableError: The policy service, if it is to run already.
     """
+    RunFolder.check(config, resume=resume)
     if config.policy.model is not None:
         fitted(config, starting_model(config, config.folder))
     tasks.task(config)
@@ -112,7 +115,7 @@ def _look_at(config: Config, replay: Path | None, resume: bool) -> None:
         ReplayRollouts.of_file(replay)
     elif config.policy.address and config.policy.model is not None:
         model, done = starting_model(config, config.folder), _done(config, resume)
-        check_running(config, model, RunFiles(config.folder).weights, done)
+        check_running(config, model, RunFiles(config.folder).weights, done, begun=resume)
 
 
 def _done(config: Config, resume: bool) -> int:
@@ -163,6 +166,8 @@ class _Session:
         PartialState().wait_for_everyone()
         with ExitStack() as parts:
             service = None if self._replay else parts.enter_context(self._served(done))
+            if service and done == 0:
+                self._check_reads()
             trainer = self._trainer(parts, service)
             if service and done == 0 and self._config.eval.first:
                 trainer.check_first()
@@ -185,14 +190,21 @@ class _Session:
     def _served(self, done: int) -> AbstractContextManager[Service]:
         if self._config.policy.address and self._config.policy.tiny is not None:
             # Others were looked at before there was a folder; this one was made in it.
-            check_running(self._config, self._base, self._run.weights, done)
+            check_running(self._config, self._base, self._run.weights, done, begun=True)
         self._progress.phase("starting the policy service")
         return served(self._config, self._base, self._run.weights, self._run.path / "policy.log")
+
+    def _check_reads(self) -> None:
+        """Of a service that runs already: that it reads elsewhere would show after the first step."""
+        if self._config.policy.address:
+            weights = self._run.weights
+            first = weight_folders(self._config, self._base, weights).first()
+            check_reads(self._config, self._base, weights, first)
 
     def _trainer(self, parts: ExitStack, service: Service | None) -> ChunkGRPOTrainer:
         source = self._source(service)
         parts.callback(source.close)
-        tracker = open_tracker(self._config, self._progress.note)
+        tracker = open_tracker(self._config, self._run.told, self._progress.note)
         parts.callback(tracker.close)
         observer = RunObserver(self._run, self._progress, tracker)
         return built(self._config, self._base, self._run.weights, source, observer)

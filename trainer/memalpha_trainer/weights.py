@@ -9,6 +9,7 @@ tied head is left out, as libraries do, after it was seen to be its embedding.
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import shutil
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from safetensors.torch import save_file
 
 from memalpha.api.policy.v1alpha1 import policy_service_pb2 as pb
@@ -74,14 +76,23 @@ class WeightFolders:
         paths = self.root.iterdir() if self.root.is_dir() else ()
         return sorted(int(found[1]) for path in paths if (found := _NUMBERED.fullmatch(path.name)))
 
+    def first(self) -> Path:
+        """The folder of the checkpoint itself, under its own number; of the same files, where they can be."""
+        version = self.started_from.policy_version
+        draft, folder = self._draft(version), self.path(version)
+        if not folder.exists():
+            shutil.copytree(self.base, draft, copy_function=_linked)
+            draft.rename(folder)
+            sync(self.root)
+        return folder
+
     def write(self, tensors: Tensors, version: int) -> Path:
         """Writes a folder, durably and at once, and lets old ones go.
 
         Folders of higher numbers go too: a run that was resumed from here wrote them before.
         """
-        draft, folder = self.root / f".v{version:06d}.draft", self.path(version)
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(parents=True)
+        draft, folder = self._draft(version), self.path(version)
+        draft.mkdir()
         if (self.base / PROMPT_PACK).is_dir():
             shutil.copytree(self.base / PROMPT_PACK, draft / PROMPT_PACK)
         for path in self.base.iterdir():
@@ -97,12 +108,26 @@ class WeightFolders:
         self._prune(version)
         return folder
 
+    def _draft(self, version: int) -> Path:
+        """Where a folder is made, which does not exist yet."""
+        draft = self.root / f".v{version:06d}.draft"
+        self.root.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(draft, ignore_errors=True)
+        return draft
+
     def _prune(self, newest: int) -> None:
         versions = self.versions()
         kept = [version for version in versions if version <= newest]
         kept = kept[-self.keep :] if self.keep else kept
         for version in set(versions) - set(kept):
             shutil.rmtree(self.path(version), ignore_errors=True)
+
+
+def _linked(source: str, target: str) -> None:
+    try:
+        os.link(os.path.realpath(source), target)
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(source, target)
 
 
 def servable(state: Tensors, *, tied: bool, scaling: float | None = None) -> dict[str, torch.Tensor]:
@@ -141,6 +166,14 @@ def probe(model: Any, version: int, dtype: torch.dtype = torch.float32) -> pb.We
         scores=[pb.SequenceScore(logprobs=row) for row in _scores(model, ids)],
         tolerance=_TOLERANCE[dtype],
     )
+
+
+def probe_of(folder: Path, dtype: str) -> pb.WeightProbe:
+    """The probe of a checkpoint, as the trainer loads it, for a service that computes with `dtype`."""
+    network = transformers.AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="sdpa", local_files_only=True
+    )
+    return probe(network, 1, getattr(torch, dtype))
 
 
 def _scores(model: Any, ids: list[list[int]]) -> list[list[float]]:

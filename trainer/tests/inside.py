@@ -126,7 +126,7 @@ def written(config: Config, base: Path) -> Iterator[tuple[LiveRollouts, Servicer
 
 
 async def _serving(config: Config, base: Path, address: str) -> tuple[Any, Any, Servicer]:
-    wanted = served._settings(config, base, config.folder / "weights", address)
+    wanted = served.settings_of(config, base, config.folder / "weights", address)
     engine = create("transformers", wire_format=config.agent.wire_format, settings=wanted.policy)
     servicer, server = Servicer(engine), grpc.aio.server()
     add_PolicyServiceServicer_to_server(servicer, server)

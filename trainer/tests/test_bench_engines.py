@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from memalpha.errors import ConflictError, InternalError, InvalidInputError
+from memalpha.errors import BusyError, ConflictError, InternalError, InvalidInputError
 from memalpha.policy.checkpoint import MANIFEST
 from memalpha.tasks.pages import between
 from memalpha_trainer.config import resolve
 from memalpha_trainer.records import ChunkSample, Rollout, Span
+from memalpha_trainer.runs import lock
 from memalpha_trainer.runs.reading import RunFiles
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benches"))
@@ -160,6 +161,38 @@ def test_a_folder_of_runs_is_of_one_plan(tmp_path: Path) -> None:
     (given.model / MANIFEST).write_text("another")
     with pytest.raises(ConflictError, match="holds runs with model"):
         given.claim()
+
+
+def test_a_folder_of_runs_is_of_one_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_plan(tmp_path).claim()
+    file = tmp_path / "ledger-tiny.toml"
+    monkeypatch.setattr(plan, "CONFIG", file)
+    file.write_bytes((Path(__file__).parents[1] / "configs" / "ledger-tiny.toml").read_bytes())
+    a_plan(tmp_path).claim()
+    file.write_text(file.read_text() + "\n[rollouts]\ngroups = 2\n")
+    with pytest.raises(ConflictError, match="holds runs with config "):
+        a_plan(tmp_path).claim()
+
+
+def test_a_run_that_is_in_work_is_neither_removed_nor_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def started(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(runs, "_started", started)
+    given = a_plan(tmp_path)
+    folder = given.out / "vllm"
+    folder.mkdir(parents=True)
+    held = lock.Lock(folder / "lock")
+    with pytest.raises(BusyError, match="is in use"):
+        runs.made(given, "vllm", lambda line: None)
+    assert (folder / "lock").exists()
+    held.release()
+    # The control: without somebody there it is made anew.
+    with pytest.raises(AssertionError):
+        runs.made(given, "vllm", lambda line: None)
+    assert not folder.exists()
 
 
 def test_a_folder_of_unknown_runs_is_refused(tmp_path: Path) -> None:

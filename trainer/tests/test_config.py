@@ -26,6 +26,20 @@ def test_a_model_that_is_named_takes_the_place_of_one_that_the_file_has_made(tmp
     assert (found.model, found.tiny, found.rows) == (Path("warm"), None, 4)
 
 
+@pytest.mark.parametrize("override", ["policy.tiny={layers=3}", "policy.tiny.layers=3"])
+def test_a_model_that_is_made_takes_the_place_of_one_that_the_file_names(
+    tmp_path: Path, override: str
+) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text('[policy]\nmodel = "warm"\nrows = 4\n')
+    found = resolve(file, [override]).policy
+    assert found.tiny is not None
+    assert (found.model, found.tiny.layers, found.rows) == (None, 3, 4)
+    # Who asks for both is told.
+    with pytest.raises(InvalidInputError, match=r"one of policy\.model"):
+        resolve(file, [override, "policy.model=other"])
+
+
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
 def test_every_configuration_that_comes_along_resolves_and_survives_writing(
     file: Path, tmp_path: Path

@@ -1,18 +1,23 @@
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from memalpha.errors import InternalError, InvalidInputError, make
 from memalpha.policy.checkpoint import MANIFEST
-from memalpha_trainer.config import Config
+from memalpha_trainer.config import Config, resolve
 from memalpha_trainer.evaluation import Result, Scores
-from memalpha_trainer.experiment import page
+from memalpha_trainer.experiment import cells, page
 from memalpha_trainer.experiment import run as runner
 from memalpha_trainer.experiment.analysis import Table
 from memalpha_trainer.experiment.cells import GREEDY, REJECTION, Cell, Plan
 from memalpha_trainer.experiment.lines import CellLine, read_lines
+from memalpha_trainer.runs import status
+from memalpha_trainer.runs.folder import RunFolder
+from memalpha_trainer.runs.reading import RunFiles
+from memalpha_trainer.runs.status import Status
 
 STREAMS = tuple(f"s{number}" for number in range(12))
 
@@ -130,8 +135,10 @@ def test_a_line_of_other_settings_is_no_line_of_this_experiment(
     file = tmp_path / "cells.jsonl"
     file.write_text(line("empty", [0.0] * 12).to_json() + "\n")
     monkeypatch.setattr(Plan, "config", lambda plan, cell: None)
-    monkeypatch.setattr(CellLine, "is_of", lambda line, cell, config: False)
-    with pytest.raises(InvalidInputError, match="other settings, or another warm start"):
+    monkeypatch.setattr(CellLine, "differs", lambda line, cell, config: "optim.lr")
+    with pytest.raises(
+        InvalidInputError, match=r"line of empty-w-0 is of another experiment: optim\.lr differs"
+    ):
         runner.run(Plan(Path("c.toml"), (), tmp_path, (Path("w"),), 1), file, 1, lambda sentence: None)
 
 
@@ -155,9 +162,71 @@ def test_a_setting_that_came_later_does_not_make_cells_strangers(tmp_path: Path)
     config = Config.model_validate({"policy": {"model": tmp_path}})
     made = CellLine.made(cell, config, {}, [], 1.0)
     del made.config["policy"]["batch_invariant"]
-    assert made.is_of(cell, config)
+    assert not made.differs(cell, config)
     # The control: with another value it is another cell, as it is where a setting is gone.
     made.config["policy"]["batch_invariant"] = False
-    assert not made.is_of(cell, config)
+    assert made.differs(cell, config) == "policy.batch_invariant"
     made.config["policy"] = {"model": tmp_path.name, "was_once": 1}
-    assert not made.is_of(cell, config)
+    assert made.differs(cell, config) == "policy.was_once"
+
+
+PILOT = Path(__file__).parents[1] / "reports" / "pilot.jsonl"
+TINY = Path(__file__).parents[1] / "configs" / "ledger-tiny.toml"
+# Of the command in pilot.md.
+SETTINGS = (
+    *("optim.steps=40", "save.every=10", "eval.first=false", "optim.micro_batches=4"),
+    *("eval.streams=20", "eval.units=[1,4,13]"),
+)
+
+
+def pilot_plan(out: Path, monkeypatch: pytest.MonkeyPatch, *more: str) -> Plan:
+    """As the pilot's, with a warm start of that name that is another one."""
+    (out / "warm0").mkdir(exist_ok=True)
+    (out / "warm0" / MANIFEST).write_text("{}")
+    pack = f"agent.prompt_pack='{out}/prompt_pack'"
+    monkeypatch.setattr(Plan, "config", lambda plan, cell: resolve(TINY, [*plan.settings(cell), pack]))
+    return Plan(TINY, (*SETTINGS, *more), out, (out / "warm0",), seeds=2)
+
+
+def test_the_pilot_can_be_gone_on_with_though_what_decides_nothing_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = {each.key: each for each in read_lines(PILOT)}
+    plan = pilot_plan(tmp_path, monkeypatch)
+    found = {cell.key: lines[cell.key].differs(cell, plan.config(cell)) for cell in plan.cells()}
+    assert found == dict.fromkeys(lines, "the warm start")
+    # The control: what decides something is named.
+    for setting, key in (("optim.lr=1e-3", "optim.lr"), ("eval.streams=9", "eval.streams")):
+        other = pilot_plan(tmp_path, monkeypatch, setting)
+        cell = next(other.cells())
+        assert lines[cell.key].differs(cell, other.config(cell)) == key
+
+
+def test_a_finished_run_of_a_cell_is_taken_unless_it_was_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = pilot_plan(tmp_path, monkeypatch)
+    cell = next(each for each in plan.cells() if each.arm == "evidence")
+    with RunFolder.create(resolve(TINY, [*plan.settings(cell), "log.tracker='wandb'"])) as run:
+        run.running(40)
+        run.end("done")
+    cells._train(plan, cell, plan.config(cell))
+    other = pilot_plan(tmp_path, monkeypatch, "optim.lr=1e-3")
+    with pytest.raises(InvalidInputError, match=r"had another optim\.lr; choose another --out"):
+        cells._train(other, cell, other.config(cell))
+
+
+def test_a_cell_that_went_on_took_the_time_of_all_its_processes(tmp_path: Path) -> None:
+    run = RunFiles(tmp_path)
+    # Minutes after twelve. The first process leaves step 2 at 5; what it did until 9 is done again.
+    # The second one gets nowhere. The third begins at 30, and ends at 50.
+    starts = [
+        {"time": f"2026-11-27T12:{at}:00+00:00", "step": step} for at, step in (("00", 0), (20, 2), (30, 2))
+    ]
+    (tmp_path / "environment.json").write_text(json.dumps({"starts": starts}))
+    noon = datetime(2026, 11, 27, 12, tzinfo=UTC).timestamp()
+    steps = [{"step": step, "time": noon + 60 * at} for step, at in ((1, 3), (2, 5), (3, 40))]
+    run.metrics_file.write_text("".join(f"{json.dumps(each)}\n" for each in steps))
+    changed = "2026-11-27T12:50:00+00:00"
+    status.write(run.status_file, None, Status("done", 3, 3, 1, starts[-1]["time"], changed))
+    assert run.seconds() == 60 * (5 + 20)

@@ -22,7 +22,7 @@ from memalpha_trainer.rollouts.policy import Sampling
 from .inside import configured
 
 # Libraries' own.
-pytestmark = [pytest.mark.timeout(600), pytest.mark.filterwarnings("default")]
+pytestmark = [pytest.mark.timeout(1800), pytest.mark.filterwarnings("default")]
 
 SMALL = ("policy.tiny={}", "rollouts.groups=2", "rollouts.group_size=2", "agent.max_new_tokens=8")
 # Four rollouts of six chunks, two at once.
@@ -51,7 +51,7 @@ def test_rollouts_of_a_service_that_was_killed_are_those_of_one_that_was_not(
 ) -> None:
     config, base = configured(tmp_path, None, *SMALL)
     address, log = f"127.0.0.1:{free_port('127.0.0.1')}", tmp_path / "policy.log"
-    settings = served._settings(config, base, tmp_path / "weights", address)
+    settings = served.settings_of(config, base, tmp_path / "weights", address)
     monkeypatch.setattr(patience, "_LONGEST_PAUSE", 1.0)
     service = Service(partial(served._start, settings, log))
     plan = Plan(config.seed, 2, AT_ONCE, Sampling(max_tokens=8))

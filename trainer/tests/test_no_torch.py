@@ -5,9 +5,10 @@ import subprocess
 import sys
 
 LIGHT = (
-    *("cli", "config", "credit.rows", "evaluation", "experiment.page", "experiment.run", "heldout", "models"),
-    *("records", "rollouts.live", "rollouts.replay", "runs.observer", "runs.report", "scale.plan", "served"),
-    *("service", "signals", "tasks", "view.page", "warmstart.gates", "warmstart.trajectories"),
+    *("asked", "cli", "config", "credit.rows", "evaluation", "experiment.page", "experiment.run", "heldout"),
+    *("models", "records", "rollouts.live", "rollouts.replay", "running", "runs.observer", "runs.report"),
+    *("runs.trackers", "scale.plan", "served", "service", "signals", "tasks", "view.page", "warmstart.gates"),
+    *("warmstart.trajectories",),
 )
 HEAVY = ("session", "weights", "grpo.trainer")
 LIBRARIES = {"torch", "transformers", "trl", "accelerate", "peft", "datasets"}

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -16,6 +17,7 @@ from memalpha.errors import (
     InvalidInputError,
     NotFoundError,
 )
+from memalpha_trainer.asked import Asked
 from memalpha_trainer.config import Config, PolicyTable, TinyTable, resolve
 from memalpha_trainer.records import ChunkSample, Operation, Rollout, Span
 from memalpha_trainer.runs import lines, lock, status
@@ -182,6 +184,22 @@ def test_what_no_gradient_depends_on_may_change(tmp_path):
     assert run.config == later
 
 
+def test_trackers_know_a_run_by_an_id_of_its_own_and_are_told_each_step_once(tmp_path):
+    with RunFolder.create(config(tmp_path)) as run:
+        run.cut(0)
+        trained(run, range(5))
+        first = run.told
+    assert (first.name.rpartition("-")[0], first.step) == ("a", 0)
+    # Its checkpoint is of step 3, and it is killed again before it is where it was.
+    for done_again in (1, 0):
+        with RunFolder.resume(config(tmp_path)) as run:
+            run.cut(3)
+            assert run.told == replace(first, step=5)
+            trained(run, range(3, 3 + done_again))
+    with RunFolder.create(config(tmp_path / "elsewhere")) as other:
+        assert other.told.name != first.name
+
+
 def test_a_reader_may_move_but_not_come_or_go(tmp_path):
     RunFolder.create(config(tmp_path, "task.reader_address=a:1")).close()
     RunFolder.resume(config(tmp_path, "task.reader_address=b:2")).close()
@@ -202,20 +220,41 @@ def test_a_run_goes_on_from_the_checkpoint_that_it_began_with_and_from_no_other(
     assert [each["base"] for each in run.starts] == ["a" * 64] * 2
 
 
+def asking(who, whom):
+    return Origin(reader=whom) if who == "reader" else Origin(judge=whom)
+
+
 @pytest.mark.parametrize("who", ["reader", "judge"])
 def test_a_run_goes_on_with_the_reader_and_the_judge_that_it_began_with(tmp_path, who):
-    first, second = Origin(**{who: "Qwen3-32B, version 1"}), Origin(**{who: "Qwen3-14B, version 1"})
-    with RunFolder.create(config(tmp_path), first) as run:
+    first = Asked("Qwen3-32B, version 1", "b:1", (-1.0, -2.0))
+    with RunFolder.create(config(tmp_path), asking(who, first)) as run:
         run.cut(0)
-    assert run.starts[0][who] == "Qwen3-32B, version 1"
-    for other in (second, Origin()):
-        named = getattr(other, who) or "none"
+    assert run.starts[0][who]["said"] == "Qwen3-32B, version 1"
+    others = [
+        (
+            Asked("Qwen3-14B", "b:2"),
+            r"name Qwen3-14B \(at b:2\) now, which differs in what it says of itself:",
+        ),
+        (replace(first, logprobs=(-1.0, -3.0)), r"\(at b:1\) now, which differs in its logprobs .*, by 1:"),
+        (None, "name none now:"),
+    ]
+    for other, named in others:
         with pytest.raises(
-            InvalidInputError, match=f"began with {who} Qwen3-32B, version 1, .* name {named} now"
+            InvalidInputError, match=rf"began with {who} Qwen3-32B, version 1 \(at b:1\), .*{named}"
         ) as error:
-            RunFolder.resume(config(tmp_path), other)
+            RunFolder.resume(config(tmp_path), asking(who, other))
         assert error.value.reason == f"ANOTHER_{who.upper()}"
-    RunFolder.resume(config(tmp_path), first).close()
+    # It may have moved, and rounds a little otherwise.
+    moved = replace(first, at="b:3", logprobs=(-1.1, -2.0))
+    RunFolder.resume(config(tmp_path), asking(who, moved)).close()
+
+
+def test_a_reader_that_was_written_down_as_words_is_not_compared(tmp_path):
+    with RunFolder.create(config(tmp_path)) as run:
+        (start,) = run.starts
+    file = run.path / "environment.json"
+    file.write_text(json.dumps({"starts": [start | {"reader": "checkpoint, version 1"}]}))
+    RunFolder.resume(config(tmp_path), asking("reader", Asked("version 1", "b:1"))).close()
 
 
 def test_a_run_of_before_checkpoints_were_written_down_is_bound_from_now_on(tmp_path):

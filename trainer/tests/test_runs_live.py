@@ -5,6 +5,7 @@ import json
 import sqlite3
 import sys
 from contextlib import closing
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -18,7 +19,7 @@ from memalpha_trainer.runs import columns, live
 from memalpha_trainer.runs.folder import RunFolder
 from memalpha_trainer.runs.live import Progress
 from memalpha_trainer.runs.observer import RunObserver
-from memalpha_trainer.runs.trackers import NoTracker, open_tracker
+from memalpha_trainer.runs.trackers import NoTracker, Told, open_tracker
 
 
 def config(tmp_path, *overrides):
@@ -132,6 +133,9 @@ def test_durations_have_two_units_at_most(seconds, words):
 # trackers
 
 
+TOLD = Told("a-0123abcd")
+
+
 def notes():
     said = []
     return said, said.append
@@ -139,7 +143,7 @@ def notes():
 
 def test_no_tracker_loads_nothing(tmp_path):
     said, note = notes()
-    tracker = open_tracker(config(tmp_path, "log.tracker=none"), note)
+    tracker = open_tracker(config(tmp_path, "log.tracker=none"), TOLD, note)
     tracker.log(1, {"a": 1.0})
     tracker.close()
     assert not said
@@ -150,25 +154,71 @@ def test_no_tracker_loads_nothing(tmp_path):
 def test_a_tracker_that_is_not_installed_says_what_to_install(tmp_path, monkeypatch, name):
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(UnsupportedError, match=rf"install memalpha-trainer\[{name}\]") as caught:
-        open_tracker(config(tmp_path, f"log.tracker={name}"), lambda sentence: None)
+        open_tracker(config(tmp_path, f"log.tracker={name}"), TOLD, lambda sentence: None)
     assert caught.value.reason == "TRACKER_NOT_INSTALLED"
 
 
+def a_trackio(calls):
+    """Keeps what it is asked, and prints as trackio does."""
+
+    def call(name, *given):
+        calls.append((name, *given))
+        print(f"* {name}")
+
+    return SimpleNamespace(
+        init=lambda **options: call("init", *(options[each] for each in ("project", "name", "auto_log_cpu"))),
+        log=lambda numbers, step: calls.append(("log", step, numbers)),
+        finish=lambda: call("finish"),
+    )
+
+
 @pytest.mark.parametrize("chosen", ["trackio", "auto"])
-def test_numbers_reach_the_tracker_that_was_chosen_and_trackio_if_none_was(tmp_path, monkeypatch, chosen):
+def test_numbers_reach_the_tracker_that_was_chosen_and_trackio_if_none_was(
+    tmp_path, monkeypatch, capsys, chosen
+):
     assert config(tmp_path).log.tracker == "auto"
     calls = []
-    trackio = SimpleNamespace(
-        init=lambda **options: calls.append(("init", options["project"], options["name"])),
-        log=lambda numbers, step: calls.append(("log", step, numbers)),
-        finish=lambda: calls.append(("finish",)),
-    )
-    monkeypatch.setitem(sys.modules, "trackio", trackio)
+    monkeypatch.setitem(sys.modules, "trackio", a_trackio(calls))
     settings = config(tmp_path, f"log.tracker={chosen}", "log.project=p")
-    tracker = open_tracker(settings, lambda sentence: None)
+    tracker = open_tracker(settings, TOLD, lambda sentence: None)
     tracker.log(3, {"reward/total": 0.5})
     tracker.close()
-    assert calls == [("init", "p", "a"), ("log", 3, {"reward/total": 0.5}), ("finish",)]
+    assert calls == [("init", "p", "a-0123abcd", False), ("log", 3, {"reward/total": 0.5}), ("finish",)]
+    assert not capsys.readouterr().out
+
+
+def test_a_step_that_is_done_again_is_not_told_again(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setitem(sys.modules, "trackio", a_trackio(calls))
+    tracker = open_tracker(config(tmp_path), Told("a-0123abcd", 3), pytest.fail)
+    for step in (2, 3, 4):
+        tracker.log(step, {})
+    assert [step for name, step, *_ in calls if name == "log"] == [4]
+
+
+@pytest.mark.parametrize("name", ["TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL"])
+def test_numbers_leave_the_machine_only_where_trackio_was_chosen(tmp_path, monkeypatch, name):
+    calls = []
+    monkeypatch.setitem(sys.modules, "trackio", a_trackio(calls))
+    monkeypatch.setenv(name, "somebody/somewhere")
+    said, note = notes()
+    open_tracker(config(tmp_path), TOLD, note).log(1, {})
+    assert not calls
+    assert said == [
+        f"numbers are in the run's folder alone: {name} is set, and they leave this machine with"
+        " log.tracker=trackio alone"
+    ]
+    # The control: who chose it gets it.
+    open_tracker(config(tmp_path, "log.tracker=trackio"), TOLD, pytest.fail).log(1, {})
+    assert [call for call, *_ in calls] == ["init", "log"]
+
+
+def test_wandb_knows_a_run_by_its_id_and_shows_its_name(tmp_path, monkeypatch):
+    asked = []
+    wandb = SimpleNamespace(init=lambda **options: asked.append((options["name"], options["id"])))
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    open_tracker(config(tmp_path, "log.tracker=wandb"), TOLD, pytest.fail)
+    assert asked == [("a", "a-0123abcd")]
 
 
 def broken_init(**options):
@@ -185,7 +235,7 @@ def broken_init(**options):
 def test_a_run_goes_on_without_a_tracker_that_nobody_chose(tmp_path, monkeypatch, trackio, why):
     monkeypatch.setitem(sys.modules, "trackio", trackio)
     said, note = notes()
-    tracker = open_tracker(config(tmp_path), note)
+    tracker = open_tracker(config(tmp_path), TOLD, note)
     tracker.log(1, {"a": 1.0})
     tracker.close()
     (sentence,) = said
@@ -193,7 +243,7 @@ def test_a_run_goes_on_without_a_tracker_that_nobody_chose(tmp_path, monkeypatch
     assert why in sentence
     # The control: one that was chosen has to be there.
     with pytest.raises((UnsupportedError, OSError)):
-        open_tracker(config(tmp_path, "log.tracker=trackio"), note)
+        open_tracker(config(tmp_path, "log.tracker=trackio"), TOLD, note)
 
 
 def test_tensorboard_reads_the_numbers_that_were_logged(tmp_path):
@@ -202,7 +252,7 @@ def test_tensorboard_reads_the_numbers_that_were_logged(tmp_path):
     from tensorboard.util.tensor_util import make_ndarray
 
     settings = config(tmp_path, "log.tracker=tensorboard")
-    tracker = open_tracker(settings, pytest.fail)
+    tracker = open_tracker(settings, TOLD, pytest.fail)
     for step, reward in ((1, 0.25), (2, 0.5)):
         tracker.log(step, {"reward/total": reward})
     tracker.close()
@@ -211,17 +261,24 @@ def test_tensorboard_reads_the_numbers_that_were_logged(tmp_path):
     assert read == [(1, 0.25), (2, 0.5)]
 
 
-def test_trackio_keeps_the_numbers_that_were_logged_on_this_machine(tmp_path, monkeypatch):
+def test_trackio_keeps_the_numbers_that_were_logged_on_this_machine(tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
     pytest.importorskip("trackio", reason="needs memalpha-trainer[trackio]")
-    tracker = open_tracker(config(tmp_path, "log.project=p"), pytest.fail)
-    tracker.log(3, {"reward/total": 0.5})
-    tracker.close()
+    # A run that was killed after step 3, and goes on from step 2.
+    for told, steps in ((TOLD, (3,)), (replace(TOLD, step=3), (3, 4))):
+        tracker = open_tracker(config(tmp_path, "log.project=p"), told, pytest.fail)
+        for step in steps:
+            tracker.log(step, {"reward/total": step / 10})
+        tracker.close()
     with closing(sqlite3.connect(tmp_path / "trackio" / "p.db")) as kept:
-        rows = kept.execute("select run_name, step, metrics from metrics").fetchall()
+        rows = kept.execute("select run_name, step, metrics from metrics order by step").fetchall()
+        system = kept.execute("select count(*) from system_metrics").fetchone()
     assert [(name, step, json.loads(numbers)) for name, step, numbers in rows] == [
-        ("a", 3, {"reward/total": 0.5})
+        ("a-0123abcd", 3, {"reward/total": 0.3}),
+        ("a-0123abcd", 4, {"reward/total": 0.4}),
     ]
+    assert system == (0,)
+    assert not capfd.readouterr().out
 
 
 def test_a_tracker_that_fails_is_given_up_with_a_note_and_the_run_goes_on(tmp_path, monkeypatch):
@@ -234,7 +291,7 @@ def test_a_tracker_that_fails_is_given_up_with_a_note_and_the_run_goes_on(tmp_pa
     broken = SimpleNamespace(init=lambda **options: SimpleNamespace(log=log, finish=lambda: None))
     monkeypatch.setitem(sys.modules, "wandb", broken)
     said, note = notes()
-    tracker = open_tracker(config(tmp_path, "log.tracker=wandb"), note)
+    tracker = open_tracker(config(tmp_path, "log.tracker=wandb"), TOLD, note)
     for step in (1, 2):
         tracker.log(step, {"a": 1.0})
     tracker.close()

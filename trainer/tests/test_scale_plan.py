@@ -49,6 +49,23 @@ def test_a_deterministic_reader_and_a_reward_without_content_cost_no_calls() -> 
     assert found.gpu_hours["answering"] == found.gpu_hours["judging"] == 0
 
 
+def test_what_was_measured_of_prompts_stands_for_what_is_assumed() -> None:
+    # 4 * 8 rollouts of one chunk, of 139 and 16 tokens; 6 * 8 of six, of 148 and 27.
+    for name, prompts, completions in (
+        ("bandit", 32 * 139, 32 * 16),
+        ("ledger-tiny", 288 * 148, 288 * 27),
+    ):
+        found = plan(_config(name), PUBLISHED)
+        assert (found.prompt_tokens, found.completion_tokens) == (prompts, completions)
+        assert found.stream.origin == "a generated stream of 1 unit"
+    # No mean is above the longest, and without one a share of it is assumed: half, and a fifth.
+    shorter = plan(_config("bandit", "agent.max_new_tokens=8", "scale.mean_prompt_tokens=0"), PUBLISHED)
+    assert (shorter.prompt_tokens, shorter.completion_tokens) == (32 * 70, 32 * 8)
+    assert plan(_config("bandit", "scale.mean_completion_tokens=0"), PUBLISHED).completion_tokens == round(
+        32 * 16 * 0.2
+    )
+
+
 def test_instances_that_are_there_are_counted(tmp_path: Path) -> None:
     file = tmp_path / "two.jsonl"
     files.write(file, [_instance(2), _instance(5)])

@@ -19,7 +19,7 @@ from memalpha.errors import InvalidInputError, UnsupportedError  # noqa: E402
 from memalpha_trainer import cli  # noqa: E402
 from memalpha_trainer.config import Config, resolve  # noqa: E402
 from memalpha_trainer.scale.architecture import QWEN3_4B, Architecture  # noqa: E402
-from memalpha_trainer.scale.dry_run import dry_run  # noqa: E402
+from memalpha_trainer.scale.dry_run import _two_digits, dry_run  # noqa: E402
 from memalpha_trainer.scale.meter import Meter  # noqa: E402
 from memalpha_trainer.scale.network import build  # noqa: E402
 from memalpha_trainer.scale.step import Memory, fake_ranks, measure, shard  # noqa: E402
@@ -214,11 +214,24 @@ def test_a_model_that_a_run_makes_itself_is_made_for_the_dry_run_and_costed(
     assert "Model       a tiny untrained model, as the run makes it" in said
     # 4 groups of 8, one chunk each.
     assert "32 rollouts x 1.0 chunks = 32 rows" in said
+    # As they are in fact, which is what the file has.
+    assert "4,448 prompt and 512 completion tokens" in said
+    assert "mean prompt 139 tokens (as configured), mean completion 16 tokens (as configured);" in said
+    # What is small is not shown as nothing.
+    assert "training 0.00," not in said
     assert "rows of 156 tokens" in said  # 140 of the prompt, 16 that are written
     assert "Fits: a rank needs" in said
     first, *others = told.splitlines()
     assert first == "loading torch …"
     assert "making the tiny model …" in others
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0, "0"), (0.00001234, "0.000012"), (0.099, "0.099"), (1.26, "1.3"), (26.4, "26"), (1234.5, "1234")],
+)
+def test_hours_have_two_digits_at_least(value: float, shown: str) -> None:
+    assert _two_digits(value) == shown
 
 
 def test_a_rank_that_does_not_fit_is_said_not_to_and_what_would_help(model: Path) -> None:

@@ -272,7 +272,7 @@ REAL = {
 
 
 @pytest.mark.skipif(find_spec("trl") is None, reason="needs the trainer's libraries")
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_a_job_that_really_trains_tells_the_numbers_that_its_run_wrote_down(tmp_path: Path) -> None:
     service = Service(tmp_path / "runs", COMMAND)
     try:

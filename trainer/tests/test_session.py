@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 
 from memalpha.api.policy.v1alpha1.policy_service_pb2 import ScoreRequest
 from memalpha.client import PolicyClient
-from memalpha.errors import AlreadyExistsError
+from memalpha.errors import AlreadyExistsError, ConflictError
 from memalpha.policy.checkpoint import verified
 from memalpha.tasks.data import files
 from memalpha.tasks.ledger import ledger
@@ -31,7 +31,7 @@ from memalpha_trainer.config import resolve
 from memalpha_trainer.runs.reading import RunFiles
 from memalpha_trainer.weights import probe
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 
 BANDIT = Path(__file__).parents[1] / "configs" / "bandit.toml"
 # Three rollouts of six at once: which completions share a batch is up to the machine, and differs each time.
@@ -249,7 +249,11 @@ def test_the_trained_policy_that_memalpha_up_serves_is_the_one_that_the_run_eval
         done = CliRunner().invoke(cli.commands, ["evaluate", str(checkpoint), *settings])
         # The control: the model that the run started from says something else.
         assert off(address, checkpoint) <= 1e-4 < off(address, undisturbed / "model")
+        # Nor is that model evaluated by its words.
+        other = CliRunner().invoke(cli.commands, ["evaluate", str(undisturbed / "model"), *settings])
     assert done.exit_code == 0, done.output
+    assert isinstance(other.exception, ConflictError)
+    assert other.exception.reason == "ANOTHER_POLICY"
     (served,) = (
         json.loads(json.dumps({name: asdict(each) for name, each in rows.items()})) for rows in found
     )

@@ -113,7 +113,13 @@ def test_lessons_that_were_cut_in_the_middle_of_a_line_go_on_there(tmp_path) -> 
 
 def test_lessons_of_another_shape_are_refused_and_what_to_do_is_said(tmp_path) -> None:
     file = tmp_path / "lessons.jsonl"
-    for line in ('{"stream": "before lines had steps"}', '{"step": 0, not JSON}'):
+    for line in (
+        '{"stream": "before lines had steps"}',
+        '{"step": 0, not JSON}',
+        '{"step": 0}',
+        '{"step": 0, "stream": "s", "examples": 3}',
+        '{"step": 0, "stream": "s", "examples": [{"prompt": "of other words"}]}',
+    ):
         file.write_text(f"{line}\n")
         with pytest.raises(CorruptionError, match=r"remove .*lessons\.jsonl, and its lessons are made anew"):
             taught(FEW, agent_settings(prompt_pack="short"), file)

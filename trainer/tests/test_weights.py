@@ -27,7 +27,7 @@ from memalpha.policy.checkpoint import MANIFEST, seal, verified
 from memalpha.policy.engine import opened
 from memalpha.services.policy import PolicyServicer
 from memalpha_trainer.grpo.collate import collate, weigh
-from memalpha_trainer.weights import WeightFolders, probe, servable
+from memalpha_trainer.weights import WeightFolders, probe, probe_of, servable
 
 from .grpo_support import VOCABULARY, Made, checkpoint, configured, row
 from .grpo_trainers import model, trainer
@@ -104,6 +104,28 @@ def test_a_folder_is_written_over_one_of_the_same_number(folders: dict[bool, Pat
     made = written(tmp_path, folders[True], 2)
     (made.path(2) / "config.json").write_text("{}")
     assert verified(written(tmp_path, folders[True], 2).path(2)) is not None
+
+
+def test_the_checkpoint_itself_stands_under_its_number_and_takes_no_room(
+    folders: dict[bool, Path], tmp_path: Path
+) -> None:
+    made = WeightFolders(tmp_path / "weights", folders[True], keep=1)
+    first = made.first()
+    assert (made.first(), made.versions()) == (first, [1])
+    assert verified(first) == verified(folders[True])
+    assert (first / "model.safetensors").samefile(folders[True] / "model.safetensors")
+    # It goes as any other does, and what it stands for stays.
+    written(made.root, folders[True], 2, keep=1)
+    assert made.versions() == [2]
+    assert verified(folders[True]) is not None
+
+
+def test_the_probe_of_a_folder_is_what_its_model_says(folders: dict[bool, Path]) -> None:
+    found = probe_of(folders[True], "float32")
+    assert found == probe(model(folders[True]), 1)
+    assert probe_of(folders[True], "bfloat16").tolerance > found.tolerance
+    # The control: another model says something else.
+    assert probe_of(folders[False], "float32").scores != found.scores
 
 
 def test_a_head_that_is_not_its_embedding_is_refused(folders: dict[bool, Path]) -> None:

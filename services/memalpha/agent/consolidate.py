@@ -185,7 +185,9 @@ class Consolidator:
             return _Decision(seen, prompt, None, [])
         can_halve = len(ids) >= _LEAST_TO_HALVE
         try:
-            schema = call_list(view, prompt.aliases) if self._settings.guided_calls else ""
+            schema = ""
+            if self._settings.guided_calls:
+                schema = call_list(view, prompt.aliases, form, may_empty_core=False)
             completion = await self._generate(prompt, description, schema, can_halve=can_halve)
         except OutOfRangeError as too_long:
             if can_halve:

@@ -15,8 +15,13 @@ from memalpha.api.memory.v1alpha1.memory_pb2 import Bank
 from memalpha.api.policy.v1alpha1.policy_service_pb2 import GetPolicyResponse
 from memalpha.errors import UnsupportedError, make
 
-# Engines that answer UNIMPLEMENTED to a schema; of others the model or its endpoint decides.
-_WITHOUT_GRAMMARS = ("extractive", "transformers")
+# Why an engine's calls are not guided; one that is not named keeps to a schema.
+_UNGUIDED = {
+    "extractive": "has no grammars",
+    "transformers": "has no grammars",
+    # Strict schemas of endpoints begin with an object, and calls go their own way besides.
+    "openai": "was tried with no endpoint that takes a list of calls for a schema",
+}
 
 
 def check_policy(description: GetPolicyResponse, settings: AgentSettings, pack: PromptPack) -> None:
@@ -89,10 +94,8 @@ def check_bank(description: GetPolicyResponse, bank: Bank) -> None:
 def _check_guided(description: GetPolicyResponse, form: WireFormat) -> None:
     """Refuses a policy that would not keep to a schema, or whose calls would not be read from its list."""
     policy = description.policy.policy_id
-    if description.engine in _WITHOUT_GRAMMARS:
-        message = (
-            f"guided_calls must be off with policy {policy}: engine {description.engine} has no grammars"
-        )
+    if why := _UNGUIDED.get(description.engine):
+        message = f"guided_calls must be off with policy {policy}: engine {description.engine} {why}"
         raise _unfit("CALLS_NOT_GUIDED", message, policy, engine=description.engine)
     if not form.reads_lists:
         message = f"guided_calls must be off with wire format {form.name}, which reads no list of calls"

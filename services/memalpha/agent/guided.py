@@ -1,8 +1,10 @@
-"""A grammar for a policy's calls: the JSON schema of a list of calls, each of which can be carried out.
+"""A grammar for a policy's calls: the JSON schema of a list of calls, each of which alone can be carried out.
 
 An engine that samples under it leaves a model nothing but its choices and its words. It offers the tools, and
 of the memories those that the prompt shows, in the types that the bank keeps; texts and lists have bounds, so
-that a model that was never taught to end one ends it all the same. The list may always be empty.
+that a model that was never taught to end one ends it all the same. The list may always be empty. A schema
+cannot bar that two calls name the same memory: after a deletion, the second one fails. Nor does it count
+tokens: core memory that is longer than its limit, as in scripts of a token or more a character, is cut.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import Any
 
 from memalpha.agent.prompts import Aliases, core_limit
 from memalpha.agent.tools import TOOLS, TYPE_NAMES
+from memalpha.agent.wire import WireFormat
 from memalpha.api.memory.v1alpha1.memory_pb2 import MemoryType
 from memalpha.api.memory.v1alpha1.memory_service_pb2 import GetWriterViewResponse
 
@@ -24,9 +27,12 @@ _CORE = MemoryType.MEMORY_TYPE_CORE
 _STORES = (MemoryType.MEMORY_TYPE_SEMANTIC, MemoryType.MEMORY_TYPE_EPISODIC)
 # A token of English; core memory has its limit in tokens.
 _CORE_CHARACTERS_PER_TOKEN = 4
-# No control characters; and no tags, by which a wire format would find another call within a text.
-_TEXT = r"^[^\x00-\x20\x7f<][^\x00-\x1f\x7f<]{0,%d}$"
-_DAY = r"[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+# Control characters and line breaks, which no text holds; and Unicode's White_Space, with which none begins.
+_CONTROLS = r"\u0000-\u001f\u007f-\u009f\u2028\u2029"
+_BLANKS = r"\u0020\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
+_LEAP_YEAR = r"([12][0-9](0[48]|[2468][048]|[13579][26])|(12|16|20|24|28)00)"
+_MONTH_DAY = r"((0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])|(0[13-9]|1[0-2])-(29|30)|(0[13578]|1[02])-31)"
+_DAY = rf"([12][0-9]{{3}}-{_MONTH_DAY}|{_LEAP_YEAR}-02-29)"
 _TIME = rf"^{_DAY}(T([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?)?$"
 
 Schema = dict[str, Any]
@@ -35,7 +41,9 @@ Schema = dict[str, Any]
 def call_list(
     view: GetWriterViewResponse,
     aliases: Aliases,
+    form: WireFormat,
     *,
+    may_empty_core: bool = True,
     most_calls: int = MOST_CALLS,
     most_characters: int = MOST_CHARACTERS,
 ) -> str:
@@ -44,20 +52,27 @@ def call_list(
     Args:
         view: What its prompt shows.
         aliases: What the prompt calls the memories in it.
+        form: How the list will be read.
+        may_empty_core: Whether core memory may be deleted.
         most_calls: Of the list.
         most_characters: Of a memory's text.
     """
-    calls = [*_core_calls(view), *_store_calls(view, aliases, _text(most_characters))]
+    barred = "<" if form.has_tags else ""
+    core = _text(_CORE_CHARACTERS_PER_TOKEN * core_limit(view.bank), barred)
+    may_delete = bool(view.core.content) and may_empty_core
+    calls = [
+        *_core_calls(view, core, may_delete=may_delete),
+        *_store_calls(view, aliases, _text(most_characters, barred)),
+    ]
     return json.dumps({"type": "array", "items": {"anyOf": calls}, "maxItems": most_calls})
 
 
-def _core_calls(view: GetWriterViewResponse) -> Iterator[Schema]:
+def _core_calls(view: GetWriterViewResponse, text: Schema, *, may_delete: bool) -> Iterator[Schema]:
     if _CORE in view.bank.settings.disabled_types:
         return
     kind = _one_of(TYPE_NAMES[_CORE])
-    text = _text(_CORE_CHARACTERS_PER_TOKEN * core_limit(view.bank))
     yield _call("memory_update", memory_type=kind, new_content=text)
-    if view.core.content:
+    if may_delete:
         yield _call("memory_delete", memory_type=kind)
 
 
@@ -91,5 +106,7 @@ def _one_of(*values: str) -> Schema:
     return {"type": "string", "enum": list(values)}
 
 
-def _text(most_characters: int) -> Schema:
-    return {"type": "string", "pattern": _TEXT % (most_characters - 1)}
+def _text(most_characters: int, barred: str) -> Schema:
+    """A text's schema; `barred` are further characters that it does not hold."""
+    first, others = f"[^{_CONTROLS}{_BLANKS}{barred}]", f"[^{_CONTROLS}{barred}]"
+    return {"type": "string", "pattern": f"^{first}{others}{{0,{most_characters - 1}}}$"}

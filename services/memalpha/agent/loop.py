@@ -208,7 +208,8 @@ class Memorizer:
         require_fit(attempt.prompt.messages, most_prompt_tokens(context, most, ours))
         sampling = SamplingParams(max_tokens=most, temperature=self._settings.temperature)
         if self._settings.guided_calls:
-            sampling.json_schema = call_list(attempt.view, attempt.prompt.aliases)
+            form = wire.get(description.wire_format)
+            sampling.json_schema = call_list(attempt.view, attempt.prompt.aliases, form)
         request = GenerateRequest(
             request_id=uuid4().hex,
             chat=ChatPrompt(messages=attempt.prompt.messages, tools_json=attempt.prompt.tools_json),

@@ -42,6 +42,21 @@ def read(path: Path) -> dict[str, Part]:
     return {name: part for name, part in found.items() if isinstance(part, Part)}
 
 
+def is_whole(path: Path) -> bool:
+    """Whether a file is as long as it says itself; one that is no such file is not.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    try:
+        parts = read(path).values()
+    except ValueError:
+        return False
+    with path.open("rb") as file:
+        begin = 8 + int.from_bytes(file.read(8), "little")
+    return path.stat().st_size == begin + max((part.data_offsets[1] for part in parts), default=0)
+
+
 def shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     """Shapes of all tensors in a folder's files; empty if there are none.
 

@@ -1,7 +1,8 @@
 """What tells weights from any others: the digests of the files that decide them.
 
-A number of weights stands for the same weights forever, whatever was restarted, moved or sealed since. No
-library is needed.
+A number of weights stands for the same weights forever, whatever was restarted, moved or sealed since. The
+same are the same files of tensors: equal tensors in other files count as others. Digests are of what was
+read; stamps tell whether files were touched between that and the end of a load. No library is needed.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from hashlib import file_digest
 from pathlib import Path
 
-from memalpha.errors import ConflictError, make
+from memalpha.errors import ConflictError, InternalError, make
 from memalpha.policy.architecture import CONFIG
 from memalpha.policy.checkpoint import Manifest, verified
 
@@ -17,6 +18,9 @@ _TENSORS = ".safetensors"
 
 Mark = dict[str, str]
 """SHA-256 by name of file: of the configuration, if there is one, and of all files of tensors."""
+
+Stamps = dict[Path, tuple[int, int, int]]
+"""Inode, size and time of the last change (nanoseconds) of each file of a folder."""
 
 
 def mark(folder: Path) -> Mark:
@@ -51,15 +55,44 @@ def digests(*paths: Path) -> Mark:
 def check_same(folder: Path, version: int, found: Mark, served: Mark) -> None:
     """Refuses weights that are not the served ones of that number.
 
+    Their configurations are not compared by their bytes: see `architecture.check_alike`.
+
     Raises:
         ConflictError: WEIGHTS_DIFFER.
     """
-    # Weights may come alone: a network that is not told is the served one.
-    names = (found.keys() | served.keys()) - ({CONFIG} - (found.keys() & served.keys()))
+    names = (found.keys() | served.keys()) - {CONFIG}
     if any(found.get(name) != served.get(name) for name in names):
         rule = "holds other weights than are served under that number; load them under a higher one"
         message = f"policy_version {version}: folder {folder} {rule}"
         raise make(ConflictError, "WEIGHTS_DIFFER", message, policy_version=version, path=folder)
+
+
+def stamps(folder: Path) -> Stamps:
+    """Those of a folder's files as they are now; reads none of them.
+
+    Raises:
+        OSError: There is no such folder, or a file of it was just taken away.
+    """
+    found = {path: path.stat() for path in folder.iterdir() if path.is_file()}
+    return {path: (each.st_ino, each.st_size, each.st_mtime_ns) for path, each in found.items()}
+
+
+def check_untouched(folder: Path, version: int, before: Stamps, now: Stamps) -> None:
+    """Refuses weights whose files were touched since they were checked.
+
+    Raises:
+        InternalError: LOAD_FAILED.
+    """
+    if _decisive(before) != _decisive(now):
+        message = f"weights of version {version}: files of {folder} were changed while they were loaded"
+        raise make(InternalError, "LOAD_FAILED", message, policy_version=version, path=folder)
+
+
+def _decisive(found: Stamps) -> Stamps:
+    """Those of tensors and configurations."""
+    return {
+        path: each for path, each in found.items() if path.suffix == _TENSORS or path.name.endswith(CONFIG)
+    }
 
 
 def _digest(path: Path) -> str:

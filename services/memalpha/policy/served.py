@@ -22,10 +22,12 @@ from memalpha.errors import (
     make,
 )
 from memalpha.policy import checks
+from memalpha.policy.architecture import not_loaded
 from memalpha.policy.checkpoint import Manifest, tokenizer_digest, verified
 from memalpha.policy.local.job import Job, Piece
 from memalpha.policy.local.sampling import Sampling
 from memalpha.policy.local.tokens import Tokenizer
+from memalpha.policy.marks import Stamps, stamps
 
 # What a probe may be off where it does not say; float32 on other hardware stays a tenth of it below.
 _TOLERANCE = 1e-3
@@ -34,7 +36,10 @@ _SHOWN_PATH = 200
 
 
 class Served:
-    """A checkpoint's folder and what is known of it; `version` and `manifest` change with the weights."""
+    """A checkpoint's folder and what is known of it; `version` and `manifest` change with the weights.
+
+    `stamps` are of its files before any was read.
+    """
 
     def __init__(self, settings: PolicySettings, wire_format: str) -> None:
         """Checks the folder and loads its tokenizer.
@@ -44,6 +49,7 @@ class Served:
             CorruptionError, UnsupportedError: The folder is no checkpoint that can be served.
         """
         folder = model_folder(settings)
+        self.stamps = self.seen(folder.resolve())
         self.manifest = verified(folder)
         _check_wire_format(folder, self.manifest, wire_format)
         self.folder = folder.resolve()
@@ -203,6 +209,17 @@ class Served:
             if not request.probe.sequences:
                 raise
             return None
+
+    def seen(self, folder: Path) -> Stamps:
+        """Stamps of a folder's files, to be taken before it is checked; see `marks.check_untouched`.
+
+        Raises:
+            UnsupportedError: MODEL_NOT_LOADED.
+        """
+        try:
+            return stamps(folder)
+        except OSError as error:
+            raise not_loaded(folder, str(error)) from None
 
     def successor(self, folder: Path) -> Manifest:
         """What a folder of other weights says of itself, if they may be served in this one's place.

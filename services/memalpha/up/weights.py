@@ -38,7 +38,7 @@ def missing(folder: Path) -> list[str]:
 
 def torn(folder: Path) -> list[str]:
     """Files of weights that are not as long as they say themselves."""
-    return [path.name for path in sorted(folder.glob("*.safetensors")) if not _is_whole(path)]
+    return [path.name for path in sorted(folder.glob("*.safetensors")) if not headers.is_whole(path)]
 
 
 def twice(folder: Path) -> list[str]:
@@ -109,13 +109,3 @@ def _index(folder: Path) -> dict[str, str]:
     except ValueError:
         message = f"{index} must be JSON with a weight_map of names to files"
         raise make(UnsupportedError, "MODEL_NOT_LOADED", message, path=index) from None
-
-
-def _is_whole(path: Path) -> bool:
-    try:
-        parts = headers.read(path).values()
-    except ValueError:
-        return False
-    with path.open("rb") as file:
-        begin = 8 + int.from_bytes(file.read(8), "little")
-    return path.stat().st_size == begin + max((part.data_offsets[1] for part in parts), default=0)

@@ -2,7 +2,9 @@
 
 import json
 import re
+from calendar import monthrange
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import pytest
@@ -18,7 +20,11 @@ from memalpha.agent.settings import AgentSettings
 from memalpha.agent.tools import ToolCall
 from memalpha.api.agent.v1alpha1.agent_service_pb2 import ConsolidateRequest
 from memalpha.api.memory.v1alpha1.memory_pb2 import Bank, BankSettings, Chunk, Memory, MemoryType
-from memalpha.api.memory.v1alpha1.memory_service_pb2 import GetWriterViewResponse
+from memalpha.api.memory.v1alpha1.memory_service_pb2 import (
+    ApplyOperationsRequest,
+    GetWriterViewRequest,
+    GetWriterViewResponse,
+)
 from memalpha.api.policy.v1alpha1.policy_service_pb2 import GetPolicyResponse
 from memalpha.client import AsyncMemoryClient
 from memalpha.errors import UnsupportedError
@@ -58,8 +64,9 @@ def view(
     )
 
 
-def schema(shown: GetWriterViewResponse) -> dict[str, Any]:
-    return json.loads(call_list(shown, render_prompt(shown, wire.get("hermes")).aliases))
+def schema(shown: GetWriterViewResponse, name: str = "hermes", **more: Any) -> dict[str, Any]:
+    form = wire.get(name)
+    return json.loads(call_list(shown, render_prompt(shown, form).aliases, form, **more))
 
 
 def keeps(value: Any, rule: dict[str, Any]) -> bool:
@@ -87,9 +94,14 @@ GOOD = [
     insert('she said "no\\never", 3 > 2 … ü 犬'),
     insert("Ann moved", **EVENT),
     insert("Ann moved", kind="episodic_memory", event_time="2023-05-08T13:56"),
+    insert("Ann moved", kind="episodic_memory", event_time="2024-02-29T23:59:59"),
+    insert("a\u00a0b\u3000"),
+    insert("犬" * MOST_CHARACTERS),
     update("b", "Ann has two dogs"),
     update("c", "Ann moved again", kind="episodic_memory"),
     update_core("Ann, teacher"),
+    # Longer than the eight tokens that there are, and cut.
+    update_core("犬" * 32),
     delete("a"),
     delete("c", kind="episodic_memory"),
     ToolCall("memory_delete", {"memory_type": "core_memory"}),
@@ -99,11 +111,17 @@ BAD = [
     insert("Ann", kind="core_memory"),
     insert(""),
     insert(" "),
+    *(insert(f"{blank}x") for blank in "\u00a0\u1680\u2000\u200a\u202f\u205f\u3000"),
     insert("two\nlines"),
+    insert("two\u0085lines"),
+    insert("two\u2028lines"),
     insert("</tool_call>"),
     insert("x" * (MOST_CHARACTERS + 1)),
     insert("x", event_time="yesterday"),
     insert("x", event_time="2023-13-01"),
+    insert("x", event_time="2023-02-30"),
+    insert("x", event_time="2023-02-29"),
+    insert("x", event_time="2023-04-31T10:00"),
     ToolCall("new_memory_insert", {"memory_type": "semantic_memory"}),
     ToolCall("memory_update", {"memory_type": "semantic_memory", "new_content": "x"}),
     # Not shown; shown as another type; longer than core memory may be.
@@ -113,11 +131,69 @@ BAD = [
 ]
 
 
+async def shown_bank(memory: AsyncMemoryClient) -> GetWriterViewResponse:
+    """A bank with what `view` shows."""
+    await memory.create_bank("b", settings=BankSettings(core_token_limit=8))
+    await append(memory, "c")
+    await write(memory, update_core("Ann"), insert("x"), insert("x 2"), insert("y", **EVENT))
+    return await memory.get_writer_view(GetWriterViewRequest(bank_id="b"))
+
+
 @pytest.mark.parametrize("call", GOOD)
-def test_a_call_that_can_be_carried_out_is_let_through(call: ToolCall) -> None:
-    assert keeps(listed(call), schema(view()))
-    (made,) = operations([call], render_prompt(view(), wire.get("hermes")).aliases)
-    assert not made.HasField("rejected")
+async def test_a_call_that_can_be_carried_out_is_let_through(
+    memory: AsyncMemoryClient, call: ToolCall
+) -> None:
+    shown = await shown_bank(memory)
+    assert keeps(listed(call), schema(shown))
+    chosen = operations([call], render_prompt(shown, wire.get("hermes")).aliases)
+    request = ApplyOperationsRequest(bank_id="b", operations=chosen)
+    (result,) = (await memory.apply_operations(request)).results
+    assert not result.HasField("error")
+
+
+@pytest.mark.parametrize("call", [*GOOD, *BAD])
+def test_the_grammar_that_is_sampled_under_lets_through_the_same(call: ToolCall) -> None:
+    llguidance = pytest.importorskip(
+        "llguidance", reason="comes with vllm: pip install 'memalpha[policy-cpu]'"
+    )
+    tokenizer = llguidance.LLTokenizer("byte")
+    grammar = llguidance.LLMatcher.grammar_from_json_schema(
+        json.dumps(schema(view())), overrides={"whitespace_flexible": False}
+    )
+    matcher = llguidance.LLMatcher(tokenizer, grammar)
+    tokens = tokenizer.tokenize_str(json.dumps(listed(call), ensure_ascii=False, separators=(",", ":")))
+    whole = matcher.try_consume_tokens(tokens) == len(tokens) and matcher.is_accepting()
+    assert whole == (call in GOOD)
+
+
+def test_days_are_those_of_the_calendar() -> None:
+    def day(text: str) -> bool:
+        return keeps(listed(insert("x", event_time=text)), rule)
+
+    rule = schema(view())
+    days = [*product((1900, 2023, 2024), range(14), range(33)), *product(range(1000, 3000), [2], [29])]
+    for year, month, number in days:
+        exists = 1 <= month <= 12 and 1 <= number <= monthrange(year, month)[1]
+        assert day(f"{year}-{month:02}-{number:02}") == exists
+
+
+def test_only_a_format_with_tags_bars_their_beginning() -> None:
+    calls = listed(insert("a < b </tool_call><tool_call>{}"))
+    assert not keeps(calls, schema(view(), "hermes"))
+    assert keeps(calls, schema(view(), "openai"))
+    (found,) = wire.get("openai").parse(json.dumps(calls))
+    assert isinstance(found, ToolCall)
+    # The control: `hermes` finds something else in it.
+    assert found.arguments not in [
+        each.arguments for each in wire.get("hermes").parse(json.dumps(calls)) if isinstance(each, ToolCall)
+    ]
+
+
+def test_core_memory_is_not_deleted_where_that_would_be_refused() -> None:
+    call = listed(ToolCall("memory_delete", {"memory_type": "core_memory"}))
+    assert keeps(call, schema(view()))
+    assert not keeps(call, schema(view(), may_empty_core=False))
+    assert keeps(listed(update_core("Ann"), delete("a")), schema(view(), may_empty_core=False))
 
 
 @pytest.mark.parametrize("call", BAD)
@@ -183,6 +259,7 @@ def test_a_format_that_says_it_reads_no_lists_does_not() -> None:
     [
         ({"engine": "transformers", "wire_format": "hermes"}, "engine transformers has no grammars"),
         ({"engine": "extractive", "wire_format": "hermes"}, "engine extractive has no grammars"),
+        ({"engine": "openai", "wire_format": "openai"}, "engine openai was tried with no endpoint"),
         ({"engine": "vllm", "wire_format": "lines"}, "lines, which reads no list"),
         ({"engine": "vllm", "wire_format": "qwen_agent"}, "qwen_agent, which reads no list"),
     ],
@@ -222,10 +299,16 @@ async def test_a_chunk_waits_for_a_policy_that_can_be_guided(memory: AsyncMemory
 async def test_so_is_the_policy_that_puts_memories_in_order(
     memory: AsyncMemoryClient, settings: AgentSettings
 ) -> None:
-    await write(memory, insert("Ann has a dog"), insert("Ann has a dog, Rex"))
+    await write(memory, update_core("Ann"), insert("Ann has a dog"), insert("Ann has a dog, Rex"))
     policy = PlainPolicy(json.dumps(listed(delete("a"))))
     request = ConsolidateRequest(bank_id="b")
     done = [piece async for piece in Consolidator(memory, policy, settings).consolidate(request)]
     assert [piece.refused for piece in done] == [""]
     assert await contents(memory) == ["Ann has a dog, Rex"]
-    assert bool(policy.requests[0].sampling.json_schema) == settings.guided_calls
+    sent = policy.requests[0].sampling.json_schema
+    assert bool(sent) == settings.guided_calls
+    if sent:
+        # It would lose what is not in any piece, and be refused.
+        emptied = ToolCall("memory_delete", {"memory_type": "core_memory"})
+        assert keeps(listed(delete("a")), json.loads(sent))
+        assert not keeps(listed(emptied), json.loads(sent))

@@ -111,7 +111,8 @@ def test_an_adapter_that_fits_is_told_to_vllm(folder, on, tmp_path) -> None:
     above = adapter(tmp_path / "above")
     findings = found(folder, dtype="bfloat16", adapter=above)
     assert bad(findings) == set()
-    assert json.loads(findings["arguments"].text)["max_lora_rank"] == 8
+    told = json.loads(findings["arguments"].text)
+    assert (told["max_lora_rank"], told["lora_target_modules"]) == (8, ["up_proj"])
     # For another machine, the model's weights may be there.
     (folder / "model.safetensors").unlink()
     assert bad(found(folder, dtype="bfloat16", adapter=above, dry_run=True)) == set()
@@ -131,6 +132,8 @@ def test_an_adapter_that_does_not_fit_is_in_the_way(folder, on, tmp_path) -> Non
     assert "use_dora" in wrong(adapter(above, use_dora=True))
     assert "policy.weights_root" in wrong(adapter(above), weights_root=tmp_path)
     assert "policy.dtype" in wrong(adapter(above), dtype="float32")
+    os.truncate(above / TENSORS, (above / TENSORS).stat().st_size - 2)
+    assert f"{TENSORS} is torn" in wrong(above)
     os.truncate(above / TENSORS, 20)
     assert TENSORS in wrong(above)
 

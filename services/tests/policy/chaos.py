@@ -27,6 +27,8 @@ ALLOWED = (Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED, Code.CANCELLED)
 CLIENTS, LONGEST = 8, 120
 # A call that takes longer than this hangs: an exchange waits for completions of `LONGEST` tokens at most.
 CALL_SECONDS = 240
+# Rounds of everything that may follow when the time is over, until enough has been seen.
+MOST_ROUNDS = 20
 
 
 @dataclass
@@ -105,9 +107,12 @@ def _unlike_its_request(stream: Stream) -> Iterator[str]:
 
 
 class Killer(Protocol):
-    """Kills the engine, and returns when it is back; given an exchange, in the midst of that."""
+    """Kills the engine, and returns when it is back; given an exchange, in the midst of that.
 
-    async def __call__(self, exchange: asyncio.Task[None] | None = None) -> None: ...
+    Returns whether it was in the midst: the exchange may be over when the kill comes.
+    """
+
+    async def __call__(self, exchange: asyncio.Task[None] | None = None) -> bool: ...
 
 
 class Chaos:
@@ -153,16 +158,23 @@ class Chaos:
     async def run(self, seconds: float, enough: Callable[[list[Stream]], bool]) -> None:
         """Until the time is over, everything has been done at least once, and enough has been seen.
 
-        A kill that comes too late for its exchange has not been done.
+        A kill that comes too late for its exchange has not been done. What has not been seen after many
+        rounds is missed aloud.
         """
         clients = [
             asyncio.create_task(self._client(random.Random(self._chance.random()))) for _ in range(CLIENTS)
         ]
-        begin, rounds = time.monotonic(), 0
+        begin, left = time.monotonic(), MOST_ROUNDS
         try:
-            while time.monotonic() - begin < seconds or not rounds or not enough(self.streams):
+            while True:
                 await self._round()
-                rounds += self._kill is None or self.cut_off > 0
+                if time.monotonic() - begin < seconds:
+                    continue
+                if (self._kill is None or self.cut_off) and enough(self.streams):
+                    break
+                left -= 1
+                if not left:
+                    pytest.fail(f"not all was seen in {MOST_ROUNDS} more rounds: {self}")
         finally:
             self._over = True
             await asyncio.gather(*clients)
@@ -243,11 +255,12 @@ class Chaos:
         """The engine is killed while it takes weights: it is back with those, or with those of before."""
         assert self._kill
         swap = asyncio.create_task(self._swap())
-        await self._kill(swap)
+        in_the_midst = await self._kill(swap)
         try:
             await swap
         except grpc.aio.AioRpcError as error:
-            if error.code() is not Code.UNAVAILABLE:
+            # Whatever cuts it off before the kill is no deed of the kill's.
+            if error.code() is not Code.UNAVAILABLE or not in_the_midst:
                 raise
             self.cut_off += 1
         await self._check()

@@ -34,7 +34,7 @@ class Killer:
 
         monkeypatch.setattr(Process, "take", counted)
 
-    async def __call__(self, exchange: asyncio.Task[None] | None = None) -> None:
+    async def __call__(self, exchange: asyncio.Task[None] | None = None) -> bool:
         """See `chaos.Killer`."""
         name, delay = NAMES[self._kills % len(NAMES)], DELAYS[self._kills % len(DELAYS)]
         self._kills += 1
@@ -44,6 +44,7 @@ class Killer:
             while not self._takes and not exchange.done():
                 await asyncio.sleep(0.001)
             await asyncio.sleep(delay)
+        in_the_midst = exchange is not None and not exchange.done()
         os.kill(victim, signal.SIGKILL)
         try:
             async with asyncio.timeout(BACK_SECONDS):
@@ -52,6 +53,7 @@ class Killer:
             pytest.fail(
                 f"{BACK_SECONDS} s after {name} was killed: {self._engine._core.down or 'not noticed'}"
             )
+        return in_the_midst
 
     async def _back(self) -> None:
         while self._engine.serving:
@@ -64,8 +66,10 @@ def running(name: str) -> int:
     """The process of that name below this one."""
     import psutil  # pyright: ignore[reportMissingModuleSource]
 
-    found = psutil.Process().children(recursive=True)
-    (one,) = [
-        each for each in found if each.name().startswith(name) and each.status() != psutil.STATUS_ZOMBIE
-    ]
-    return one.pid
+    below = psutil.Process().children(recursive=True)
+    alive = [(each.name(), each.pid) for each in below if each.status() != psutil.STATUS_ZOMBIE]
+    found = [process for each, process in alive if each.startswith(name)]
+    if len(found) != 1:
+        names = sorted(each for each, _ in alive)
+        pytest.fail(f"one process below this one must be called {name}; there are {names}")
+    return found[0]

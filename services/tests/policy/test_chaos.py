@@ -6,12 +6,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import grpc
 import pytest
 
 from memalpha.api.policy.v1alpha1 import policy_service_pb2 as pb
 
-from . import killer
-from .chaos import Code, Stream, Weights, faults
+from . import chaos, killer
+from .chaos import Chaos, Code, Stream, Weights, faults
 
 WEIGHTS = Weights({1: Path("one"), 2: Path("two"), 4: Path("one")}, served=4, coming=4)
 ONE, TWO = (pb.PolicyIdentity(policy_id="tiny", policy_version=number) for number in (1, 2))
@@ -124,13 +125,13 @@ async def test_a_kill_waits_for_the_take_of_its_exchange_and_for_the_end_of_the_
     monkeypatch.setattr(killer.Process, "take", take)
     killing = killer.Killer(Engine(True, False, False), monkeypatch)
     running = asyncio.create_task(exchange())
-    await killing(running)
+    assert await killing(running)
     assert (takes, kills, running.done()) == ([(2, [])], [0], False)
     ended.set()
     await running
     # The worker is next; an exchange that is over is not waited for.
     monkeypatch.setattr(killing, "_engine", Engine(False))
-    await killing(running)
+    assert not await killing(running)
     assert kills == [0, 1]
 
 
@@ -142,3 +143,64 @@ async def test_an_engine_that_does_not_come_back_in_time_is_told(kills, monkeypa
     with pytest.raises(pytest.fail.Exception, match=said):
         await killer.Killer(engine, monkeypatch)()
     assert kills == [0]
+
+
+def test_a_process_that_is_not_there_to_be_killed_is_told_with_those_that_are() -> None:
+    pytest.importorskip("psutil")
+    with pytest.raises(pytest.fail.Exception, match="must be called no such process; there are"):
+        killer.running("no such process")
+
+
+class Unavailable(grpc.aio.AioRpcError):
+    """As a service that is down refuses."""
+
+    def __init__(self) -> None:
+        super().__init__(Code.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata())
+
+
+def loading(monkeypatch: pytest.MonkeyPatch, *, in_the_midst: bool) -> Chaos:
+    """Chaos whose exchanges are refused, and whose kills come while they last, or later."""
+
+    async def kill(exchange: asyncio.Task[None] | None = None) -> bool:
+        assert exchange is not None
+        await asyncio.wait({exchange})
+        return in_the_midst
+
+    async def refused(_self: Chaos) -> None:
+        raise Unavailable
+
+    async def checked(_self: Chaos) -> None:
+        pass
+
+    monkeypatch.setattr(Chaos, "_swap", refused)
+    monkeypatch.setattr(Chaos, "_check", checked)
+    return Chaos(None, [], WEIGHTS, seed=1, most=4, kill=kill)
+
+
+async def test_only_an_exchange_that_a_kill_met_is_cut_off_by_it(monkeypatch) -> None:
+    met = loading(monkeypatch, in_the_midst=True)
+    await met._die_loading()
+    assert met.cut_off == 1
+    missed = loading(monkeypatch, in_the_midst=False)
+    with pytest.raises(grpc.aio.AioRpcError):
+        await missed._die_loading()
+    assert missed.cut_off == 0
+
+
+async def test_chaos_ends_when_enough_is_seen_and_says_if_that_is_never(monkeypatch) -> None:
+    rounds: list[int] = []
+
+    async def done(_self: Chaos, *_: object) -> None:
+        rounds.append(1)
+
+    async def idle(_self: Chaos, *_: object) -> None:
+        pass
+
+    monkeypatch.setattr(Chaos, "_round", done)
+    monkeypatch.setattr(Chaos, "_client", idle)
+    made = Chaos(None, [], WEIGHTS, seed=1, most=4)
+    await made.run(0, lambda _: len(rounds) == 3)
+    assert len(rounds) == 3
+    with pytest.raises(pytest.fail.Exception, match="not all was seen in 20 more rounds: 0 completions"):
+        await made.run(0, lambda _: False)
+    assert len(rounds) == 3 + chaos.MOST_ROUNDS

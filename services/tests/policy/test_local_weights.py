@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from memalpha.errors import (
     UnsupportedError,
 )
 from memalpha.policy.checkpoint import MANIFEST, Training, seal
+from memalpha.policy.local.model import Model
 
 from .conftest import TRAINING
 from .engines import Service, local
@@ -102,7 +104,37 @@ async def test_weights_for_another_network_are_refused(tiny_folder, tmp_path) ->
             seal(folder, TRAINING, policy_version=2)
             if reason:
                 assert (await refused(service, load())).reason == reason
-        # The control: what is a note alone is no difference.
+        # The control: what is a note alone is no difference, nor is it for the number that is served.
+        await service.client.load_weights(load())
+        for config, reason in (
+            ({"rms_norm_eps": 0.5}, "CONFIG_DIFFERS"),
+            ({"transformers_version": "4"}, ""),
+        ):
+            (folder / "config.json").write_text(json.dumps(found | config))
+            seal(folder, TRAINING, policy_version=2)
+            if reason:
+                with pytest.raises(UnsupportedError) as caught:
+                    await service.client.load_weights(load())
+                assert caught.value.reason == reason
+        await service.client.load_weights(load())
+
+
+async def test_weights_that_are_touched_while_they_are_read_are_refused(
+    tiny_folder, tmp_path, monkeypatch
+) -> None:
+    folder, read = copied(tiny_folder(seed=1), tmp_path / "new"), Model.with_weights
+
+    def touched(self: Model, path: Path) -> Model:
+        made = read(self, path)
+        os.utime(folder / "model.safetensors", (1, 1))
+        return made
+
+    async with local(tiny_folder(), weights_root=tmp_path) as service:
+        with monkeypatch.context() as patch:
+            patch.setattr(Model, "with_weights", touched)
+            error = await refused(service, load())
+        assert error.reason == "LOAD_FAILED"
+        # The control.
         await service.client.load_weights(load())
 
 

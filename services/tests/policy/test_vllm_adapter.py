@@ -1,6 +1,8 @@
 """Adapters that the vllm engine serves, and those that it refuses before anything is started."""
 
+import asyncio
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from memalpha.policy.vllm import adapter, files, refusals
 from memalpha.policy.vllm.refusals import Case
 
 from .engines import PLACE, serving
-from .test_local_parity import PARITY, full_pass, generated, largest_gap, reference, requests
+from .test_local_parity import BOTH, PARITY, full_pass, generated, largest_gap, reference, requests
 
 torch: Any = pytest.importorskip("torch", reason="needs torch: pip install 'memalpha[transformers]'")
 safetensors: Any = pytest.importorskip("safetensors.torch")
@@ -70,7 +72,10 @@ def test_an_adapter_that_fits_is_taken_with_the_least_room_that_there_is(tiny_fo
     above = made(tiny_folder(), tmp_path / "above")
     refuse(tiny_folder(), above)
     adapter.check_finite(above)
-    assert adapter.arguments(above)["max_lora_rank"] == 8
+    told = adapter.arguments(above)
+    assert told["max_lora_rank"] == 8
+    # Neither the other layers nor an untied head.
+    assert told["lora_target_modules"] == ["down_proj", "q_proj", "v_proj"]
 
 
 @pytest.mark.parametrize(
@@ -117,6 +122,25 @@ def test_a_file_of_tensors_that_is_none_is_refused_by_name(tiny_folder, tmp_path
     assert f"{adapter.TENSORS} is no safetensors file" in str(error)
 
 
+def test_a_torn_file_of_tensors_is_refused_as_the_adapters(tiny_folder, tmp_path) -> None:
+    above = made(tiny_folder(), tmp_path / "above")
+    os.truncate(above / adapter.TENSORS, (above / adapter.TENSORS).stat().st_size - 50)
+    error = refusal(tiny_folder(), above)
+    assert (error.reason, error.metadata["path"]) == ("ADAPTER_NOT_LOADED", str(above))
+    assert f"{adapter.TENSORS} is torn" in str(error)
+    # What only reading it all tells is the adapter's as well.
+    with pytest.raises(UnsupportedError, match=f"adapter {above} .* {adapter.TENSORS}: ") as caught:
+        adapter.check_finite(above)
+    assert caught.value.reason == "ADAPTER_NOT_LOADED"
+
+
+def test_other_files_beside_an_adapter_are_left_alone(tiny_folder, tmp_path) -> None:
+    above = made(tiny_folder(), tmp_path / "above")
+    (above / "training.safetensors").write_bytes(b"no tensors at all")
+    refuse(tiny_folder(), above)
+    adapter.check_finite(above)
+
+
 def test_an_adapter_with_a_number_that_is_none_is_refused(tiny_folder, tmp_path) -> None:
     above = made(tiny_folder(), tmp_path / "above")
     tensors = safetensors.load_file(above / adapter.TENSORS)
@@ -144,22 +168,29 @@ def test_an_engine_that_would_leave_an_adapter_out_refuses_it(tmp_path, engine) 
     assert caught.value.reason == "INVALID_SETTING"
 
 
+@BOTH
 @pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.filterwarnings("ignore")
-async def test_all_that_is_written_and_scored_is_by_the_adapter(tiny_folder, tmp_path, vllm_core) -> None:
+async def test_all_that_is_written_and_scored_is_by_the_adapter(
+    tiny_folder, tmp_path, vllm_core, tied
+) -> None:
     if PLACE["device"] != "cpu":
         pytest.skip("on a GPU vLLM has adapters in bfloat16 alone, which rounds more than parity allows")
-    folder, above = tiny_folder(), made(tiny_folder(), tmp_path / "above")
-    model, row = merged(folder, above), (5, 9, 77, 300, 8)
+    folder = tiny_folder(tied=tied)
+    above = made(folder, tmp_path / "above")
+    model, rows = merged(folder, above), [(5, 9, 77, 300, 8, n) for n in range(7, 11)]
     small = {**PLACE, "cache_gib": 0.25, "gpu_memory": 0.1}
     async with serving("vllm", model=str(folder), adapter=above, **small) as service:
-        cold, warm = [await generated(service, requests(12)) for _ in range(2)]
-        sequences = [pb.TokenizedPrompt(token_ids=row)]
-        scores = (await service.client.score(pb.ScoreRequest(sequences=sequences))).scores
+        cold = await generated(service, requests(12))
+        # More sequences than one, and completions beside: they go through the head together.
+        sequences = [pb.TokenizedPrompt(token_ids=row) for row in rows]
+        scored = service.client.score(pb.ScoreRequest(sequences=sequences))
+        warm, found = await asyncio.gather(generated(service, requests(12)), scored)
         assert service.described.policy.policy_id == f"{folder.name}+above"
     assert largest_gap(model, cold) <= PARITY
     assert largest_gap(model, warm) <= PARITY
-    assert list(scores[0].logprobs) == pytest.approx(full_pass(model, row[:1], row[1:], 1.0), abs=PARITY)
+    for row, score in zip(rows, found.scores, strict=True):
+        assert list(score.logprobs) == pytest.approx(full_pass(model, row[:1], row[1:], 1.0), abs=PARITY)
     # The control: the model alone says something else.
     assert largest_gap(reference(folder), cold) > 100 * PARITY

@@ -3,187 +3,28 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from memalpha.api.policy.v1alpha1 import policy_service_pb2 as pb
 from memalpha.errors import BusyError, ConflictError, InternalError, UnavailableError, UnsupportedError, make
-from memalpha.policy.local.job import Piece
-from memalpha.policy.local.sampling import Sampling
-from memalpha.policy.local.tokens import Decoder
-from memalpha.policy.stops import StopWatch
-from memalpha.policy.vllm import core as core_module
-from memalpha.policy.vllm.core import Core, Weights
-from memalpha.policy.vllm.process import ProcessDied, Step
-from memalpha.policy.vllm.request import Request
+from memalpha.policy.vllm.core import Core
 
-BASE, NEW, NEWER = Path("base"), Path("new"), Path("newer")
-# Weights, as a stand-in has them: what its tokens are.
-SAYS = {BASE: 1, NEW: 2, NEWER: 3}
-END = 0
-
-
-class Letters:
-    """A tokenizer of letters: 1 is a, 2 is b."""
-
-    def text(self, ids: list[int]) -> str:
-        return "".join(chr(96 + each) for each in ids)
-
-
-@dataclass
-class Model:
-    """What all stand-ins for vLLM share: how they behave, and what they were asked to do."""
-
-    pause: float = 0.001
-    starts: int = 0
-    missing: set[Path] = field(default_factory=set)
-    # Folders that break off in the middle.
-    torn: set[Path] = field(default_factory=set)
-    # Folders that were changed, and what they hold now.
-    changed: dict[Path, str] = field(default_factory=dict)
-    running: list["Stand"] = field(default_factory=list)
-    legs: list[tuple[int, list[int], int]] = field(default_factory=list)
-    open_legs: int = 0
-    fails: bool = False
-    # Why nothing is ready once it has started.
-    unready: Exception | None = None
-    scoring: list[int] = field(default_factory=lambda: [0, 0])
-    may_start: threading.Event = field(default_factory=threading.Event)
-
-    def start(self) -> "Stand":
-        self.may_start.wait(20)
-        self.starts += 1
-        self.running.append(Stand(self))
-        return self.running[-1]
-
-    def start_empty(self) -> "Stand":
-        started = self.start()
-        started.weights = Path("nothing")
-        return started
-
-    def marked(self, folder: Path) -> dict[str, str]:
-        if folder in self.missing:
-            raise FileNotFoundError(folder)
-        return {"model.safetensors": self.changed.get(folder, folder.name)}
-
-    @property
-    def now(self) -> "Stand":
-        return self.running[-1]
-
-
-class Stand:
-    """A stand-in for one run of vLLM: writes the number of its weights, over and over."""
-
-    def __init__(self, model: Model) -> None:
-        self.model = model
-        self.dead = False
-        self.weights = BASE
-        self.taken: list[tuple[Path, int]] = []
-
-    async def ready(self) -> None:
-        if self.model.unready is not None:
-            raise self.model.unready
-
-    async def complete(self, request: Request, name: str) -> AsyncGenerator[Step]:
-        self.model.legs.append((int(name), list(request.prompt + request.new), request.seed))
-        self.model.open_legs += 1
-        try:
-            if self.model.fails:
-                raise RuntimeError("out of memory")
-            for _ in range(request.left):
-                await asyncio.sleep(self.model.pause)
-                self._check()
-                yield Step([SAYS[self.weights]], [-float(SAYS[self.weights])], cached=3)
-        finally:
-            self.model.open_legs -= 1
-
-    async def score(self, sequence: list[int], name: str) -> list[float]:
-        now, most = self.model.scoring
-        self.model.scoring = [now + 1, max(most, now + 1)]
-        try:
-            await asyncio.sleep(self.model.pause)
-        finally:
-            self.model.scoring[0] -= 1
-        self._check()
-        return [float(SAYS[self.weights])] * (len(sequence) - 1)
-
-    async def take(self, folder: Path, version: int) -> None:
-        self._check()
-        if folder in self.model.torn:
-            self.weights = Path("mixed")
-            raise ValueError("a tensor is missing")
-        assert self.model.open_legs == 0
-        await asyncio.sleep(self.model.pause)
-        self._check()
-        self.weights = folder
-        self.taken.append((folder, version))
-
-    def stop(self) -> None:
-        self.dead = True
-
-    def _check(self) -> None:
-        if self.dead:
-            raise ProcessDied
-
-
-def weights(folder: Path, version: int) -> Weights:
-    return Weights(folder, version, {"model.safetensors": folder.name})
-
-
-@asynccontextmanager
-async def opened(*, empty: bool = False, rows: int = 2, **model: Any) -> AsyncIterator[tuple[Core, Model]]:
-    """A core over stand-ins that start at once, without weights too if `empty`."""
-    made = Model(**model)
-    made.may_start.set()
-    without: Any = made.start_empty if empty else None
-    core = Core(made.start, weights(BASE, 1), made.marked, without, rows=rows)  # pyright: ignore[reportArgumentType]
-    try:
-        yield core, made
-    finally:
-        made.may_start.set()
-        await asyncio.to_thread(core.close)
-
-
-@pytest.fixture(autouse=True)
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(core_module, "_LOOK_SECONDS", 0.005)
-    monkeypatch.setattr(core_module, "_FIRST_PAUSE", 0.005)
-
-
-def request(*, most: int = 5, seed: int = 7, schema: str = "", stop: str = "") -> Request:
-    return Request(
-        [9, 9],
-        Sampling(),
-        seed=seed,
-        most=most,
-        ends=frozenset([END]),
-        schema=schema,
-        decoder=Decoder(Letters()),  # pyright: ignore[reportArgumentType]
-        stops=StopWatch([stop] if stop else []),
-    )
-
-
-async def written(core: Core, made: Request, most: int = 100) -> list[Piece]:
-    core.submit(made, most)
-    try:
-        return [piece async for piece in made.pieces()]
-    finally:
-        made.cancel()
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.002)
-
-
-def no_probe(_scores: list[list[float]]) -> float:
-    return 0.0
+from .stands import (
+    BASE,
+    NEW,
+    NEWER,
+    SAYS,
+    Model,
+    Stand,
+    no_probe,
+    opened,
+    request,
+    until,
+    weights,
+    written,
+)
 
 
 async def test_a_completion_is_written_to_its_limit() -> None:
@@ -418,7 +259,7 @@ async def test_weights_that_are_gone_come_back_under_their_number_if_they_are_th
             await core.exchange(weights(NEWER, 2), [], no_probe)
         assert caught.value.reason == "WEIGHTS_DIFFER"
         assert core.bare
-        await core.exchange(Weights(Path("newer"), 2, weights(NEW, 2).mark), [], no_probe)
+        await core.exchange(weights(NEWER, 2, like=NEW), [], no_probe)
         assert {piece.version for piece in await written(core, request())} == {2}
 
 
@@ -522,7 +363,8 @@ async def test_after_a_probe_that_failed_old_weights_that_have_changed_are_not_s
         assert caught.value.reason == "WEIGHTS_GONE"
         assert SAYS[NEWER] not in made.new
         assert model.now.taken[-1] == (NEWER, 3)
-        await core.exchange(Weights(old, version, weights(old, version).mark), [], no_probe)
+        model.changed.clear()
+        await core.exchange(weights(old, version), [], no_probe)
         assert {piece.version for piece in await written(core, request())} == {version}
 
 

@@ -1,9 +1,12 @@
 """What the vllm engine does before and around vLLM, over a stand-in for the core; see test_vllm_weights."""
 
 import json
+import os
 import shutil
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -11,6 +14,7 @@ from memalpha.api.policy.v1alpha1 import policy_service_pb2 as pb
 from memalpha.config import PolicySettings
 from memalpha.errors import (
     ConflictError,
+    InternalError,
     InvalidInputError,
     MemalphaError,
     UnavailableError,
@@ -19,9 +23,12 @@ from memalpha.errors import (
 )
 from memalpha.policy.checkpoint import MANIFEST, seal
 from memalpha.policy.marks import check_same
+from memalpha.policy.served import Served
 from memalpha.policy.vllm import engine as engine_module
-from memalpha.policy.vllm.core import Probe, Weights
+from memalpha.policy.vllm.core import Probe
 from memalpha.policy.vllm.engine import VLLMEngine
+from memalpha.policy.vllm.process import Process
+from memalpha.policy.vllm.weights import Weights
 
 from .conftest import TRAINING
 from .engines import Service, served
@@ -43,6 +50,9 @@ class Stand:
     def compare(self, weights: Weights) -> None:
         if weights.version == self.version:
             check_same(weights.folder, weights.version, weights.mark, self.taken[-1].mark)
+
+    async def probe(self, sequences: list[list[int]]) -> list[list[float]]:
+        return (await self.score(sequences))[0]
 
     async def score(self, sequences: list[list[int]]) -> tuple[list[list[float]], int]:
         if self.down is not None:
@@ -154,6 +164,105 @@ async def test_weights_for_another_network_are_refused(tiny_folder, tmp_path) ->
             await service.client.load_weights(load(2))
     assert caught.value.reason == "CONFIG_DIFFERS"
     assert core.taken == []
+
+
+async def test_a_number_that_is_served_is_for_its_network_alone_whatever_notes_say(
+    tiny_folder, tmp_path
+) -> None:
+    changed(tiny_folder(), tmp_path / "new")
+    core = Stand()
+    async with over(tiny_folder(), core, tmp_path) as service:
+        await service.client.load_weights(load(2))
+        shutil.rmtree(tmp_path / "new")
+        changed(tiny_folder(), tmp_path / "new", transformers_version="4.0")
+        await service.client.load_weights(load(2))
+        shutil.rmtree(tmp_path / "new")
+        changed(tiny_folder(), tmp_path / "new", rms_norm_eps=0.5)
+        with pytest.raises(UnsupportedError, match=r"rms_norm_eps is 0\.5") as caught:
+            await service.client.load_weights(load(2))
+    assert caught.value.reason == "CONFIG_DIFFERS"
+    assert [each.version for each in core.taken] == [2]
+
+
+@pytest.fixture
+def starts(monkeypatch) -> list[tuple[Path, set[str], bool]]:
+    """Folders that vLLM is started on, with what is in them, and whether weights are read."""
+    found: list[tuple[Path, set[str], bool]] = []
+
+    def start(folder: Path, _settings: object, _context: int, *, weights: bool = True) -> None:
+        found.append((folder, {path.name for path in folder.iterdir()}, weights))
+
+    monkeypatch.setattr(Process, "start", start)
+    return found
+
+
+def without_weights(folder: Path) -> Any:
+    settings: Any = None
+    return engine_module._without_weights(settings, SimpleNamespace(folder=folder, context=8))  # pyright: ignore[reportArgumentType]
+
+
+def test_a_start_without_weights_needs_no_folder_and_leaves_none(tiny_folder, tmp_path, starts) -> None:
+    folder = Path(shutil.copytree(tiny_folder(), tmp_path / "model"))
+    words = {path.name for path in folder.iterdir()} - {"model.safetensors"}
+    start = without_weights(folder)
+    shutil.rmtree(folder)
+    start()
+    start()
+    assert [names for _, names, _ in starts] == [words] * 2
+    assert "config.json" in words
+    assert not any(weights or path.exists() for path, _, weights in starts)
+
+
+def test_a_start_without_weights_that_finds_no_room_says_so(
+    tiny_folder, tmp_path, starts, monkeypatch
+) -> None:
+    start = without_weights(tiny_folder())
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with pytest.raises(UnsupportedError, match="no copy of its configuration") as caught:
+        start()
+    assert caught.value.reason == "MODEL_NOT_LOADED"
+    assert starts == []
+    with pytest.raises(UnsupportedError) as caught:
+        without_weights(tmp_path / "gone")
+    assert caught.value.reason == "MODEL_NOT_LOADED"
+
+
+class Started:
+    """A start of vLLM that does nothing."""
+
+    dead = False
+
+    async def ready(self) -> None:
+        pass
+
+    def stop(self) -> None:
+        self.dead = True
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_vllm_is_not_served_on_files_that_were_touched_since_they_were_checked(
+    tiny_folder, tmp_path, monkeypatch, sealed
+) -> None:
+    made: list[Started] = []
+
+    def start(*_: object, **__: object) -> Started:
+        made.append(Started())
+        return made[-1]
+
+    monkeypatch.setattr(Process, "start", start)
+    monkeypatch.setattr(engine_module, "device", lambda _settings: "cpu")
+    folder = Path(shutil.copytree(tiny_folder(), tmp_path / "model"))
+    if not sealed:
+        (folder / MANIFEST).unlink()
+    settings = PolicySettings.model_validate({"model": str(folder), "weights_root": tmp_path})
+    checked = Served(settings, "lines")
+    # The control: nothing was touched.
+    engine_module.started(settings, checked).close()
+    os.utime(folder / "model.safetensors", (1, 1))
+    with pytest.raises(InternalError, match="were changed while they were loaded") as caught:
+        engine_module.started(settings, checked)
+    assert caught.value.reason == "LOAD_FAILED"
+    assert [each.dead for each in made] == [True, True]
 
 
 async def test_notes_of_a_library_in_the_configuration_are_no_difference(tiny_folder, tmp_path) -> None:

@@ -194,3 +194,40 @@ async def test_a_tied_head_left_as_it_was_packed_is_seen(
     found = [table[token].logprob for token, table in zip(ids, output.logprobs, strict=True)]
     gaps = [abs(a - b) for a, b in zip(found, full_pass(model, tuple(prompt), ids, 1.0), strict=True)]
     assert (max(gaps) <= PARITY) == repacked
+
+
+@pytest.mark.long
+def test_scores_of_several_sequences_are_exact_by_parts(tiny_folder, monkeypatch) -> None:
+    chance, model = random.Random(2), reference(tiny_folder())
+    rows = [tuple(chance.choices(range(3, 500), k=k)) for k in (300, 17, 2, 64, 63, 65)]
+    expected = [full_pass(model, row[:1], row[1:], 1.0) for row in rows]
+    params = vllm.SamplingParams(max_tokens=1, prompt_logprobs=0, ignore_eos=True)
+
+    def gap(llm: Any) -> float:
+        outputs = llm.generate([{"prompt_token_ids": list(row)} for row in rows], params, use_tqdm=False)
+        found = [
+            [table[token].logprob for token, table in zip(row[1:], output.prompt_logprobs[1:], strict=True)]
+            for row, output in zip(rows, outputs, strict=True)
+        ]
+        pairs = [zip(*each, strict=True) for each in zip(found, expected, strict=True)]
+        return max(abs(one - other) for pair in pairs for one, other in pair)
+
+    with in_this_process(tiny_folder(), monkeypatch) as llm:
+        from memalpha.policy.vllm import worker
+
+        part, sizes = worker.Scorer._part, []
+
+        def counted(scorer: Any, states: Any, ids: Any) -> Any:
+            sizes.append(len(states))
+            return part(scorer, states, ids)
+
+        # 64 tokens by 512 words: of some sequences one part, of others several, or one that is just full.
+        monkeypatch.setattr(worker, "_HEAD_LOGITS", 64 * 512)
+        monkeypatch.setattr(worker.Scorer, "_part", counted)
+        assert gap(llm) <= PARITY
+        assert sorted(sizes) == sorted([64, 64, 64, 64, 43, 16, 1, 63, 62, 64])
+        # The control: parts of other tokens.
+        monkeypatch.setattr(
+            worker.Scorer, "_part", lambda scorer, states, ids: part(scorer, states, ids.roll(1, 0))
+        )
+        assert gap(llm) > 100 * PARITY

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from memalpha_trainer.runs.files import replace_json
 
 LEAST_STEPS = 5
 """An interval needs as many."""
+CONFIG = Path(__file__).parents[2] / "configs" / "ledger-tiny.toml"
+"""What all runs have, but for the settings on top."""
 _FILE = "plan.json"
 
 
@@ -76,7 +79,8 @@ class Plan:
             message = f"--model must be a sealed checkpoint, with a {MANIFEST}; it is {self.model}"
             raise make(InvalidInputError, "CHECKPOINT_NOT_SEALED", message, path=self.model)
         numbers = {"steps": self.steps, "every": self.every, "again": self.again}
-        return {"model": digest(self.model), **numbers, "more": list(self.more)}
+        config = sha256(CONFIG.read_bytes()).hexdigest()
+        return {"model": digest(self.model), "config": config, **numbers, "more": list(self.more)}
 
     def _compare(self, kept: dict[str, Any], mine: dict[str, Any]) -> None:
         for name, value in mine.items():

@@ -15,16 +15,15 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from engines_bench.plan import Plan
-from memalpha.errors import InternalError, make
+from engines_bench.plan import CONFIG, Plan
+from memalpha.errors import BusyError, InternalError, make
 from memalpha_trainer.config import quoted
 from memalpha_trainer.records import Rollout
-from memalpha_trainer.runs import lines
+from memalpha_trainer.runs import lines, lock
 from memalpha_trainer.runs.reading import RunFiles
 
 Say = Callable[[str], None]
 
-_CONFIG = Path(__file__).parents[2] / "configs" / "ledger-tiny.toml"
 _POLL_SECONDS = 0.2
 _LAST_BYTES = 2000
 
@@ -33,9 +32,13 @@ def made(plan: Plan, engine: str, say: Say) -> RunFiles:
     """A run over an engine, killed on its way.
 
     Raises:
+        BusyError: RUN_IN_USE: another process works on it.
         InternalError: RUN_FAILED.
     """
     run = RunFiles(plan.out / engine)
+    if lock.held(run.lock_file):
+        message = f"run {run.path} is in use: wait until it has ended, or choose another --out"
+        raise make(BusyError, "RUN_IN_USE", message, path=run.path)
     if run.status_file.exists() and run.status().state == "done":
         return run
     if not _kept(run).exists():
@@ -77,7 +80,7 @@ def _started(plan: Plan, engine: str, run: RunFiles, *more: str) -> subprocess.P
         *("eval.first=false", "eval.streams=1", "eval.units=[1]"),
         *plan.more,
     ]
-    start = [sys.executable, "-m", "memalpha_trainer", "train", "--quiet", "--config", str(_CONFIG)]
+    start = [sys.executable, "-m", "memalpha_trainer", "train", "--quiet", "--config", str(CONFIG)]
     with _log(run).open("ab") as log:
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         return subprocess.Popen([*start, *settings, *more], stdout=log, stderr=log, env=environment)

@@ -21,9 +21,10 @@ from memalpha.tasks.writers import Empty, Verbatim
 from memalpha_trainer import heldout
 from memalpha_trainer.config import Config, quoted, resolve
 from memalpha_trainer.evaluation import MakeWriter
-from memalpha_trainer.experiment.lines import CellLine
+from memalpha_trainer.experiment.lines import COMPARED_FREE, CellLine
 from memalpha_trainer.heldout import Results
 from memalpha_trainer.models import fitted
+from memalpha_trainer.runs.free import differing
 from memalpha_trainer.runs.reading import RunFiles
 
 ARMS: dict[str, tuple[str, ...]] = {
@@ -134,15 +135,15 @@ def run_cell(plan: Plan, cell: Cell, note: Callable[[str], None]) -> CellLine:
     Raises:
         InternalError: CELL_FAILED, with the last lines of its process.
     """
-    begin = time.monotonic()
     config = plan.config(cell)
     note(cell.name)
     if cell.arm in ARMS:
         _train(plan, cell, config)
         results, curve = _trained(config)
-    else:
-        results, curve = _untrained(config, cell), []
-    return CellLine.made(cell, config, results, curve, time.monotonic() - begin)
+        return CellLine.made(cell, config, results, curve, RunFiles.find(config.folder).seconds())
+    begin = time.monotonic()
+    results = _untrained(config, cell)
+    return CellLine.made(cell, config, results, [], time.monotonic() - begin)
 
 
 def _refuse(message: str) -> NoReturn:
@@ -178,9 +179,9 @@ def _train(plan: Plan, cell: Cell, config: Config) -> None:
 
 
 def _require_same(made: Config, asked: Config, cell: Cell) -> None:
-    """Refuses a finished run of other settings, but for where it stands."""
-    if made.model_dump(exclude={"out"}) != asked.model_dump(exclude={"out"}):
-        _refuse(f"run {made.folder} of cell {cell.name} had other settings; choose another --out")
+    """Refuses a finished run of other settings."""
+    if found := differing(made, asked, COMPARED_FREE):
+        _refuse(f"run {made.folder} of cell {cell.name} had another {found}; choose another --out")
 
 
 def _trained(config: Config) -> tuple[Results, list[float]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,9 +15,13 @@ from memalpha_trainer.config import Config
 from memalpha_trainer.evaluation import Result
 from memalpha_trainer.heldout import Results
 from memalpha_trainer.models import digest
+from memalpha_trainer.runs.free import FREE, differing
 
 if TYPE_CHECKING:
     from memalpha_trainer.experiment.cells import Cell
+
+COMPARED_FREE = FREE - {"eval"}
+"""Settings that may differ between cells that are compared; held-out streams may not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,7 @@ class CellLine:
         arm, warm, seed: Which; `warm` is the warm start's name.
         warm_digest: SHA-256 of its `memalpha.json`, and so of all of its files.
         date: When it ended, UTC.
-        seconds: How long it took here.
+        seconds: How long it took, in all of its processes.
         config: Whole.
         results: Held-out results by length.
         curve: Mean score of the answers at each collection.
@@ -55,15 +58,20 @@ class CellLine:
             cell.arm, cell.warm.name, cell.seed, found, date, round(seconds, 1), settings, results, curve
         )
 
-    def is_of(self, cell: Cell, config: Config) -> bool:
-        """Whether it is a line of this cell under this configuration.
+    def differs(self, cell: Cell, config: Config) -> str:
+        """What makes it no line of this cell under this configuration, in words; empty if it is one.
 
         A setting that the line lacks, as it was added since, is taken to have been what is its default now:
         whoever adds one must see to it that this is true.
         """
-        before = _resolved(self.config)
-        same = before is not None and before.model_dump(mode="json") == _portable(config, cell)
-        return same and self.warm_digest == digest(cell.warm)
+        try:
+            before = Config.model_validate(self.config)
+        except ValidationError as error:
+            return ".".join(map(str, error.errors()[0]["loc"]))
+        now = Config.model_validate(_portable(config, cell))
+        if found := differing(before, now, COMPARED_FREE):
+            return found
+        return "" if self.warm_digest == digest(cell.warm) else "the warm start"
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -88,14 +96,6 @@ def _portable(config: Config, cell: Cell) -> dict[str, Any]:
     settings["out"], settings["policy"]["model"] = "runs", cell.warm.name
     settings["agent"]["prompt_pack"] = Path(settings["agent"]["prompt_pack"]).name
     return settings
-
-
-def _resolved(settings: Mapping[str, Any]) -> Config | None:
-    """Settings as they would be now; None if there are no such settings any more."""
-    try:
-        return Config.model_validate(settings)
-    except ValidationError:
-        return None
 
 
 def read_lines(file: Path) -> list[CellLine]:

@@ -60,9 +60,11 @@ def _open(plan: Plan, done: dict[tuple[str, str, int], CellLine]) -> list[Cell]:
         line = done.get(cell.key)
         if line is None:
             cells.append(cell)
-        elif not line.is_of(cell, plan.config(cell)):
-            message = f"the line of {cell.name} is of other settings, or another warm start"
-            raise make(InvalidInputError, "OTHER_EXPERIMENT", message, cell=cell.name)
+        elif found := line.differs(cell, plan.config(cell)):
+            message = (
+                f"the line of {cell.name} is of another experiment: {found} differs; choose another --lines"
+            )
+            raise make(InvalidInputError, "OTHER_EXPERIMENT", message, cell=cell.name, differs=found)
     return cells
 
 

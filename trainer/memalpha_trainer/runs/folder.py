@@ -16,8 +16,9 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from hashlib import sha256
 from types import TracebackType
 from typing import Any, Self
 
@@ -27,24 +28,17 @@ from memalpha_trainer.records import Rollout
 from memalpha_trainer.runs import environment, lines, status
 from memalpha_trainer.runs.credits import RolloutCredit
 from memalpha_trainer.runs.files import replace, replace_json
+from memalpha_trainer.runs.free import FREE, differing
 from memalpha_trainer.runs.lines import JsonLines
 from memalpha_trainer.runs.lock import Lock
 from memalpha_trainer.runs.origin import Origin
 from memalpha_trainer.runs.reading import CONFIG, STARTS, RunFiles
 from memalpha_trainer.runs.status import State, Status
 from memalpha_trainer.runs.toml import dumps, flat
-
-# What may differ at a resumption, since no token and no gradient depends on it.
-_FREE = (
-    *("name", "out", "policy.address", "rollouts.concurrency", "rewards.judge_address"),
-    *("scale.world", "scale.gpu_gib", "scale.reserve_gib", "scale.prompt_tokens"),
-)
-_FREE_TABLES = ("save", "eval", "log")
-# A service may have moved; whether there is one at all decides who answers.
-_ADDRESSES = ("task.reader_address",)
-
+from memalpha_trainer.runs.trackers import Told
 
 _UNKNOWN = Origin()
+_ID_DIGITS = 8
 
 
 class RunFolder(RunFiles):
@@ -61,6 +55,26 @@ class RunFolder(RunFiles):
         self._step = 0
         self._begun = False
         self._open: dict[str, JsonLines] = {}
+
+    @property
+    def told(self) -> Told:
+        """What trackers know of the run, as this start found it."""
+        start = self.starts[-1]
+        return Told(f"{self._config.name}-{start['id']}", start["told"])
+
+    @staticmethod
+    def check(config: Config, *, resume: bool) -> None:
+        """Whether there is a run to resume, or none in the way, before anything is asked or made.
+
+        Raises:
+            NotFoundError: NO_RUN.
+            AlreadyExistsError: RUN_EXISTS.
+        """
+        if resume:
+            RunFiles.find(config.folder)
+        elif (config.folder / CONFIG).exists():
+            message = f"run {config.folder} exists: resume it, or choose another name"
+            raise make(AlreadyExistsError, "RUN_EXISTS", message, path=config.folder)
 
     @classmethod
     def create(cls, config: Config, origin: Origin = _UNKNOWN) -> Self:
@@ -111,10 +125,8 @@ class RunFolder(RunFiles):
 
     @classmethod
     def _created(cls, config: Config, lock: Lock, origin: Origin) -> Self:
+        cls.check(config, resume=False)
         run = cls(config, lock, None, origin)
-        if (run.path / CONFIG).exists():
-            message = f"run {run.path} exists: resume it, or choose another name"
-            raise make(AlreadyExistsError, "RUN_EXISTS", message, path=run.path)
         run._tell("created", "")
         run._begin(0)
         return run
@@ -126,10 +138,9 @@ class RunFolder(RunFiles):
             done: Optimizer steps that the checkpoint holds. Metrics up to that step stay, and what was
                 collected before: collections are numbered by the steps done when they began.
         """
-        gone = lines.cut(self.metrics_file, done + 1)
-        gone += lines.cut(self.rollouts_file, done) + lines.cut(self.credit_file, done)
         self._begin(done)
-        return gone
+        gone = lines.cut(self.metrics_file, done + 1)
+        return gone + lines.cut(self.rollouts_file, done) + lines.cut(self.credit_file, done)
 
     def running(self, step: int, message: str = "") -> None:
         """Says how many optimizer steps are done, and what it does now."""
@@ -177,11 +188,25 @@ class RunFolder(RunFiles):
         for folder in (self.checkpoints, self.weights):
             folder.mkdir(exist_ok=True)
         self._step = step
-        before = self.starts[:-1] if self._begun else self.starts
+        known = self.starts
+        before = known[:-1] if self._begun else known
         self._begun = True
-        starts = [*before, environment.describe(self._config.seed, step, self._origin.told())]
+        start = environment.describe(self._config.seed, step, self._origin.told())
+        starts = [*before, {**start, **self._known_outside(known, start["time"])}]
         replace_json(self.path / STARTS, {"starts": starts})
         replace(self.path / CONFIG, dumps(self._config))
+
+    def _known_outside(self, starts: Sequence[Mapping[str, Any]], now: str) -> dict[str, Any]:
+        """An id that no other run has, whatever its name; and the last step that was ever written down.
+
+        Both are carried from start to start: what is cut off, and done again, was told to trackers.
+        """
+        made = sha256(f"{self.path.resolve()} {now}".encode()).hexdigest()[:_ID_DIGITS]
+        written = max(lines.steps(self.metrics_file), default=0)
+        return {
+            "id": next((each["id"] for each in starts if "id" in each), made),
+            "told": max([written, *(each.get("told", 0) for each in starts)]),
+        }
 
     def _append(self, name: str, added: Iterable[str]) -> None:
         if name not in self._open:
@@ -195,14 +220,13 @@ class RunFolder(RunFiles):
 
 
 def _require_same(made: Config, now: Config) -> None:
-    before, after = flat(made.model_dump(mode="json")), flat(now.model_dump(mode="json"))
-    free = {*_FREE, *({"optim.steps"} if made.optim.schedule.startswith("constant") else ())}
-    for key, value in before.items():
-        if key in free or key.partition(".")[0] in _FREE_TABLES or after.get(key) == value:
-            continue
-        if key in _ADDRESSES and value and after.get(key):
-            continue
-        message = f"{key} of run {now.folder} is {value!r} and cannot become {after.get(key)!r}"
+    free = {*FREE, *({"optim.steps"} if made.optim.schedule.startswith("constant") else ())}
+    # A service may have moved; whether there is one at all decides who answers.
+    if made.task.reader_address and now.task.reader_address:
+        free.add("task.reader_address")
+    if key := differing(made, now, free):
+        was, is_now = (flat(each.model_dump(mode="json")).get(key) for each in (made, now))
+        message = f"{key} of run {now.folder} is {was!r} and cannot become {is_now!r}"
         raise make(InvalidInputError, "ANOTHER_CONFIG", message, key=key)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from memalpha.errors import InvalidInputError, make
+from memalpha_trainer.asked import Asked
 
 _DIGEST = re.compile("[0-9a-f]{64}")
 
@@ -29,8 +30,8 @@ class Origin:
         data: SHA-256 of the file of instances; empty if there is none.
         evaluation: The setting whose file has the instances for evaluation, which decides what of `data` is
             trained on; empty if there is no file. That file itself may change: no gradient depends on it.
-        reader: What the model that answers says of itself (`asked`); empty if there is none.
-        judge: What the model that judges says of itself; empty if there is none.
+        reader: The model that answers, if there is one.
+        judge: The model that judges contents, likewise.
     """
 
     base: str = ""
@@ -38,8 +39,8 @@ class Origin:
     replay_digest: str = ""
     data: str = ""
     evaluation: str = ""
-    reader: str = ""
-    judge: str = ""
+    reader: Asked | None = None
+    judge: Asked | None = None
 
     @classmethod
     def of(cls, base: str, replay: Path | None, data: Path | None = None, *, apart: bool = False) -> Self:
@@ -75,8 +76,8 @@ class Origin:
                 f"run {run} was trained on {was}: go on with the same --replay, or train under another name"
             )
             raise make(InvalidInputError, "ANOTHER_REPLAY", message, path=run)
-        self._compare("reader", "ANOTHER_READER", "reader", starts, run)
-        self._compare("judge", "ANOTHER_JUDGE", "judge", starts, run)
+        _compare_asked("reader", "ANOTHER_READER", self.reader, starts, run)
+        _compare_asked("judge", "ANOTHER_JUDGE", self.judge, starts, run)
 
     def _compare(
         self, field: str, reason: str, what: str, starts: Sequence[Mapping[str, Any]], run: Path
@@ -89,6 +90,21 @@ class Origin:
                 " now: put back what was there, or train under another name"
             )
             raise make(InvalidInputError, reason, message, path=run, begun=begun)
+
+
+def _compare_asked(
+    who: str, reason: str, now: Asked | None, starts: Sequence[Mapping[str, Any]], run: Path
+) -> None:
+    # A start of before has a string, which is not enough to compare.
+    begun = next((Asked(**each[who]) for each in starts if isinstance(each.get(who), dict)), now)
+    if begun is None or (now and not begun.differs(now)):
+        return
+    named = f"{now} now, which differs in {begun.differs(now)}" if now else "none now"
+    message = (
+        f"run {run} began with {who} {begun}, and the settings name {named}:"
+        " put back what was there, or train under another name"
+    )
+    raise make(InvalidInputError, reason, message, path=run, begun=str(begun))
 
 
 def _short(told: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -72,6 +73,17 @@ class RunFiles:
             return replace(found, state="died") if found.state == "running" else found
         return found
 
+    def seconds(self) -> float:
+        """How long the work took that stands: of each process from its start to the last step that was kept.
+
+        The last one's goes to where it stands now. What was cut off and done again counts once.
+        """
+        times = {line["step"]: line["time"] for line in self.metrics()}
+        begins = [_epoch(each["time"]) for each in self.starts]
+        ends = [times.get(each["step"], 0.0) for each in self.starts[1:]]
+        ends.append(_epoch(self.status().changed))
+        return sum(max(0.0, end - begin) for begin, end in zip(begins, ends, strict=True))
+
     def metrics(self) -> list[dict[str, Any]]:
         """The numbers of each step, in order; `step` counts the optimizer steps done by then."""
         return [json.loads(line) for line in lines.read(self.metrics_file)]
@@ -91,6 +103,10 @@ class RunFiles:
             CorruptionError: DAMAGED_LINE.
         """
         return _parsed(self.credit_file, step, RolloutCredit.from_json)
+
+
+def _epoch(time: str) -> float:
+    return datetime.fromisoformat(time).timestamp()
 
 
 def _parsed(path: Path, step: int | None, parse: Callable[[str], T]) -> Iterator[T]:

@@ -1,13 +1,19 @@
 """Where the numbers of a run go besides its folder. Optional, and a guest.
 
-A tracker's package is loaded only if the tracker was chosen; trackio is tried where none was. The folder has
-every number: a tracker that fails in the middle of a run is given up with a note, and the run goes on.
+A tracker's package is loaded only if the tracker was chosen; trackio is tried where none was, and then only
+if it keeps numbers on this machine. The folder has every number: a tracker that fails in the middle of a run
+is given up with a note, and the run goes on. What is done again after a resumption was told before, and is
+not told twice.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
+from dataclasses import dataclass
 from importlib import import_module
+from io import StringIO
 from typing import Any, Protocol
 
 from memalpha.errors import UnsupportedError, make
@@ -26,12 +32,26 @@ class Tracker(Protocol):
         ...
 
 
-def open_tracker(config: Config, note: Callable[[str], None]) -> Tracker:
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What trackers know of a run already.
+
+    Attributes:
+        name: The run's, and no other run's, of whatever folder.
+        step: The last step of which they were told.
+    """
+
+    name: str
+    step: int = 0
+
+
+def open_tracker(config: Config, told: Told, note: Callable[[str], None]) -> Tracker:
     """The tracker that a run asks for.
 
     Args:
-        config: Of the run; its name is the tracker's.
-        note: Told when the tracker fails and is given up, or when none was chosen and trackio is not there.
+        config: Of the run.
+        told: Under which name it is told what is new, and after which step.
+        note: Told when the tracker fails and is given up, or when none was chosen and trackio does not do.
 
     Raises:
         UnsupportedError: TRACKER_NOT_INSTALLED; it names what to install.
@@ -39,22 +59,31 @@ def open_tracker(config: Config, note: Callable[[str], None]) -> Tracker:
     if config.log.tracker == "none":
         return NoTracker()
     if config.log.tracker != "auto":
-        return _opened(config.log.tracker, config, note)
+        return _opened(config.log.tracker, config, told, note)
     try:
-        return _opened("trackio", config, note)
+        _require_at_home()
+        return _opened("trackio", config, told, note)
     except Exception as error:  # noqa: BLE001 - nobody asked for it, and the folder has the numbers
         note(f"numbers are in the run's folder alone: {error}")
         return NoTracker()
 
 
-def _opened(name: str, config: Config, note: Callable[[str], None]) -> Tracker:
+def _require_at_home() -> None:
+    """Whether trackio would keep numbers on this machine; who did not choose it sends none elsewhere."""
+    for name in ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL"):
+        if os.environ.get(name):
+            message = f"{name} is set, and they leave this machine with log.tracker=trackio alone"
+            raise make(UnsupportedError, "TRACKER_ELSEWHERE", message)
+
+
+def _opened(name: str, config: Config, told: Told, note: Callable[[str], None]) -> Tracker:
     kind, module = _KINDS[name]
     try:
         loaded = import_module(module)
     except ImportError as error:
         message = f"log.tracker {name} cannot be loaded ({error}): install memalpha-trainer[{name}]"
         raise make(UnsupportedError, "TRACKER_NOT_INSTALLED", message, tracker=name) from None
-    return _Guest(kind(loaded, config), name, note)
+    return _Guest(kind(loaded, config, told.name), name, told.step, note)
 
 
 class NoTracker:
@@ -68,25 +97,35 @@ class NoTracker:
 
 
 class _Trackio:
-    def __init__(self, trackio: Any, config: Config) -> None:
+    """What it prints is not shown, and it measures nothing by itself."""
+
+    def __init__(self, trackio: Any, config: Config, name: str) -> None:
         self._trackio = trackio
         settings = config.model_dump(mode="json")
-        trackio.init(project=config.log.project, name=config.name, config=settings, resume="allow")
+        with redirect_stdout(StringIO()):
+            trackio.init(
+                project=config.log.project,
+                name=name,
+                config=settings,
+                resume="allow",
+                auto_log_cpu=False,
+                auto_log_gpu=False,
+            )
 
     def log(self, step: int, numbers: Mapping[str, float]) -> None:
         self._trackio.log(dict(numbers), step=step)
 
     def close(self) -> None:
-        self._trackio.finish()
+        with redirect_stdout(StringIO()):
+            self._trackio.finish()
 
 
 class _Wandb:
-    def __init__(self, wandb: Any, config: Config) -> None:
-        # A resumed run goes on under its id; steps that it does again are not logged again.
+    def __init__(self, wandb: Any, config: Config, name: str) -> None:
         self._run = wandb.init(
             project=config.log.project,
             name=config.name,
-            id=config.name,
+            id=name,
             resume="allow",
             dir=str(config.folder),
             config=config.model_dump(mode="json"),
@@ -102,7 +141,7 @@ class _Wandb:
 class _TensorBoard:
     """Without torch: events by TensorBoard's own writer, below the run's folder."""
 
-    def __init__(self, summary: Any, config: Config) -> None:
+    def __init__(self, summary: Any, config: Config, name: str) -> None:
         self._writer = summary.Writer(summary.DirectoryOutput(str(config.folder / "tensorboard")))
 
     def log(self, step: int, numbers: Mapping[str, float]) -> None:
@@ -115,15 +154,17 @@ class _TensorBoard:
 
 
 class _Guest:
-    """A tracker that may fail."""
+    """A tracker that may fail, and that hears of each step once."""
 
-    def __init__(self, tracker: Tracker, name: str, note: Callable[[str], None]) -> None:
+    def __init__(self, tracker: Tracker, name: str, last: int, note: Callable[[str], None]) -> None:
         self._tracker: Tracker = tracker
         self._name = name
+        self._last = last
         self._note = note
 
     def log(self, step: int, numbers: Mapping[str, float]) -> None:
-        self._try(lambda: self._tracker.log(step, numbers))
+        if step > self._last:
+            self._try(lambda: self._tracker.log(step, numbers))
 
     def close(self) -> None:
         self._try(self._tracker.close)
@@ -136,7 +177,7 @@ class _Guest:
             self._note(f"{self._name} failed and is no longer used: {type(error).__name__}: {error}")
 
 
-_KINDS: dict[str, tuple[Callable[[Any, Config], Tracker], str]] = {
+_KINDS: dict[str, tuple[Callable[[Any, Config, str], Tracker], str]] = {
     "trackio": (_Trackio, "trackio"),
     "tensorboard": (_TensorBoard, "tensorboard.summary"),
     "wandb": (_Wandb, "wandb"),

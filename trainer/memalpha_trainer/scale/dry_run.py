@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from math import floor, log10
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -202,8 +203,8 @@ def _line(name: str, *values: str) -> str:
 
 def _hours(report: Report) -> Iterator[str]:
     hours, assumed = report.plan.gpu_hours, report.assumed
-    parts = ", ".join(f"{name} {value:.2f}" for name, value in hours.items())
-    yield f"GPU-hours   {sum(hours.values()):.2f} of work a collection: {parts}"
+    parts = ", ".join(f"{name} {_two_digits(value)}" for name, value in hours.items())
+    yield f"GPU-hours   {_two_digits(sum(hours.values()))} of work a collection: {parts}"
     yield (
         f"            assumed: {assumed.peak_tflops:g} TFLOPS, of which training reaches "
         f"{assumed.training_share:.0%} and reading {assumed.reading_share:.0%};"
@@ -212,10 +213,23 @@ def _hours(report: Report) -> Iterator[str]:
         f"            the policy writes {assumed.policy_decoding:g} tokens/s a GPU, a reader of "
         f"{assumed.reader_parameters / 1e9:g}B {assumed.reader_decoding:g};"
     )
-    yield (
-        f"            mean prompt {assumed.prompt_share:.0%} and completion {assumed.completion_share:.0%} "
-        f"of the longest, {assumed.reader_prompt:g} tokens a question"
+    plan, scale = report.plan, report.config.scale
+    prompt = _mean(plan.prompt_tokens / plan.rows, scale.mean_prompt_tokens, assumed.prompt_share)
+    completion = _mean(
+        plan.completion_tokens / plan.rows, scale.mean_completion_tokens, assumed.completion_share
     )
+    yield f"            mean prompt {prompt}, mean completion {completion};"
+    yield f"            {assumed.reader_prompt:g} tokens a question"
+
+
+def _mean(tokens: float, configured: int, share: float) -> str:
+    return f"{tokens:.0f} tokens ({'as configured' if configured else f'{share:.0%} of the longest'})"
+
+
+def _two_digits(value: float) -> str:
+    """Two significant digits or more, with no exponent."""
+    decimals = 1 - floor(log10(value)) if value else 0
+    return f"{value:.{max(0, decimals)}f}"
 
 
 def _gib(size: int) -> str:

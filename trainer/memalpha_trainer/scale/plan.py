@@ -46,8 +46,8 @@ class Assumptions:
         policy_decoding: Tokens per second and GPU that the policy writes in large batches.
         reader_decoding: Tokens per second and GPU of the model that answers and judges.
         reader_parameters: Its size.
-        prompt_share: Mean prompt of a row, as a share of the longest.
-        completion_share: Mean completion of a row, as a share of the longest.
+        prompt_share: Mean prompt of a row, as a share of the longest, where the configuration has no mean.
+        completion_share: Mean completion of a row, likewise.
         reader_prompt: Tokens of a question with its memories; reader_answer: of its answer.
         judge_prompt: Tokens of a call to be judged; judge_answer: of the verdict.
         writes: Calls of a row whose content a judge looks at.
@@ -119,8 +119,7 @@ def plan(config: Config, architecture: Architecture, assumed: Assumptions | None
     rows = round(rollouts * stream.chunks)
     passes = _passes(config, rows)
     total = sum(passes) * config.scale.world
-    prompts = round(rows * assumed.prompt_share * config.scale.prompt_tokens)
-    completions = round(rows * assumed.completion_share * config.agent.max_new_tokens)
+    prompts, completions = (round(rows * mean) for mean in _means(config, assumed))
     asked = round(rollouts * stream.questions) if config.task.reader == "policy" else 0
     # The ledger knows what is sound.
     judged = round(rows * assumed.writes) if config.rewards.content and config.task.kind == "data" else 0
@@ -146,6 +145,13 @@ def plan(config: Config, architecture: Architecture, assumed: Assumptions | None
     )
 
 
+def _means(config: Config, assumed: Assumptions) -> tuple[float, float]:
+    """Mean tokens of a row's prompt and completion: measured if the configuration has them, else assumed."""
+    scale, longest = config.scale, config.agent.max_new_tokens
+    prompt = min(scale.mean_prompt_tokens, scale.prompt_tokens) or assumed.prompt_share * scale.prompt_tokens
+    return prompt, min(scale.mean_completion_tokens, longest) or assumed.completion_share * longest
+
+
 def _passes(config: Config, rows: int) -> list[int]:
     """Rows of each forward pass of a rank, as the trainer packs them."""
     optim, ranks = config.optim, config.scale.world
@@ -159,7 +165,8 @@ def mean_stream(config: Config) -> Stream:
         return _of_file(config)
     one = ledger(config.seed, config.task.units)
     chunks = 1 if config.task.kind == "bandit" else len(one.chunks)
-    return Stream(chunks, len(one.questions), f"a generated stream of {config.task.units} units")
+    units = "1 unit" if config.task.units == 1 else f"{config.task.units} units"
+    return Stream(chunks, len(one.questions), f"a generated stream of {units}")
 
 
 def _of_file(config: Config) -> Stream:

@@ -110,7 +110,11 @@ def _done(path: Path) -> list[dict[str, Any]]:
     try:
         return [json.loads(line) for line in lines.read(path)]
     except (CorruptionError, ValueError) as error:
-        raise make(CorruptionError, "DAMAGED_LINE", f"{error}; {_anew(path)}", path=path) from None
+        raise _damaged(str(error), path) from None
+
+
+def _damaged(what: str, path: Path) -> CorruptionError:
+    return make(CorruptionError, "DAMAGED_LINE", f"{what}; {_anew(path)}", path=path)
 
 
 def _anew(path: Path) -> str:
@@ -123,9 +127,11 @@ def _line(number: int, stream: Instance, examples: list[Example]) -> str:
 
 
 def _read(record: dict[str, Any], stream: Instance, path: Path) -> list[Example]:
-    if record["stream"] != stream.instance_id:
-        message = (
-            f"{path} holds {record['stream']} where these lessons have {stream.instance_id}; {_anew(path)}"
-        )
+    try:
+        found, examples = record["stream"], [Example(**each) for each in record["examples"]]
+    except (KeyError, TypeError) as error:
+        raise _damaged(f"{path} holds a line of another shape: {error!r:.200}", path) from None
+    if found != stream.instance_id:
+        message = f"{path} holds {found} where these lessons have {stream.instance_id}; {_anew(path)}"
         raise make(InvalidInputError, "OTHER_LESSONS", message, path=path)
-    return [Example(**each) for each in record["examples"]]
+    return examples

@@ -20,6 +20,8 @@ class WireFormat(Protocol):
     name: str
     # Whether `parse` reads calls from a text that is a JSON array of objects with `name` and `arguments`.
     reads_lists: bool
+    # Whether `parse` takes a tag for a call's that stands within the text of another call.
+    has_tags: bool
 
     def instructions(self) -> str:
         """How to call the tools, for the system prompt. Always the same text, as the digest covers it."""

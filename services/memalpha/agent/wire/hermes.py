@@ -36,6 +36,7 @@ class HermesFormat:
 
     name = "hermes"
     reads_lists = True
+    has_tags = True
 
     def tools_json(self) -> str:
         """None: the tools stand in the system prompt."""

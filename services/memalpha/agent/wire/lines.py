@@ -43,6 +43,7 @@ class LinesFormat:
 
     name = "lines"
     reads_lists = False
+    has_tags = False
 
     def tools_json(self) -> str:
         """None: the tools stand in the system prompt."""

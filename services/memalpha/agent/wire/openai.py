@@ -29,6 +29,7 @@ class OpenAIFormat:
 
     name = "openai"
     reads_lists = True
+    has_tags = False
 
     def tools_json(self) -> str:
         """The tools in the function format, for the engine to hand over."""

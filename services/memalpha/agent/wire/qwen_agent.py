@@ -42,6 +42,7 @@ class QwenAgentFormat:
 
     name = "qwen_agent"
     reads_lists = False
+    has_tags = False
 
     def tools_json(self) -> str:
         """None: the tools stand in the system prompt."""

@@ -22,7 +22,7 @@ from memalpha.policy.local.libraries import torch
 from memalpha.policy.local.model import Model, check_configuration, configuration
 from memalpha.policy.local.tokens import Decoder
 from memalpha.policy.local.worker import Worker
-from memalpha.policy.marks import check_same, mark, sealed_mark
+from memalpha.policy.marks import Stamps, check_same, check_untouched, mark, sealed_mark
 from memalpha.policy.served import Served, duration, model_folder, probe_error
 from memalpha.policy.stops import StopWatch
 
@@ -36,6 +36,7 @@ class TransformersEngine:
         Raises:
             InvalidInputError: ENGINE_NOT_INSTALLED, MODEL_NOT_FOUND or WIRE_FORMAT_DIFFERS.
             CorruptionError, UnsupportedError: The folder is no checkpoint that can be served.
+            InternalError: LOAD_FAILED: its files were changed meanwhile.
         """
         folder = model_folder(settings)
         libraries.prepare(settings.threads)
@@ -46,6 +47,7 @@ class TransformersEngine:
         self._configuration = configuration(folder).to_dict()
         # Only weights that are exchanged are ever compared.
         self._mark = mark(folder) if settings.weights_root else {}
+        self._check_untouched(self._served.folder, self._served.version, self._served.stamps)
         self._worker = Worker(
             self._model,
             self._served.version,
@@ -115,6 +117,7 @@ class TransformersEngine:
             UnsupportedError: POLICY_VERSION_OLD, or a folder that cannot be served in this model's place.
             CorruptionError: CHECKPOINT_DAMAGED.
             ConflictError: PROBE_FAILED, or WEIGHTS_DIFFER for the number that is served.
+            InternalError: LOAD_FAILED: files of the folder were changed while they were read.
         """
         # A caller who goes away does not stop an exchange half-way.
         return await asyncio.shield(asyncio.ensure_future(self._load_weights(request)))
@@ -132,7 +135,7 @@ class TransformersEngine:
                 error = await run(self._beside, self._compared, request)
                 return pb.LoadWeightsResponse(policy=self._served.identity(wanted), probe_error=error)
             folder = self._served.below_root(request.path)
-            manifest, model, error = await run(self._beside, self._checked_weights, folder, request.probe)
+            manifest, model, error = await run(self._beside, self._checked_weights, folder, request)
             pause = await asyncio.wrap_future(self._worker.exchange(model, wanted))
             self._model, self._mark = model, sealed_mark(manifest)
             self._served.serves(manifest, wanted)
@@ -153,18 +156,24 @@ class TransformersEngine:
             stops=StopWatch(sampling.stop),
         )
 
-    def _checked_weights(self, folder: Path, probe: pb.WeightProbe) -> tuple[Manifest, Model, float]:
+    def _checked_weights(self, folder: Path, request: pb.LoadWeightsRequest) -> tuple[Manifest, Model, float]:
         """What a folder says of itself, a model with its weights, and how far that is from the probe."""
-        manifest = self._served.successor(folder)
+        seen, manifest = self._served.seen(folder), self._served.successor(folder)
         check_configuration(folder, self._configuration)
         model = self._model.with_weights(folder)
-        return manifest, model, self._probed(model, probe)
+        self._check_untouched(folder, request.policy_version, seen)
+        return manifest, model, self._probed(model, request.probe)
+
+    def _check_untouched(self, folder: Path, version: int, before: Stamps) -> None:
+        """Refuses weights that may not be those that were checked."""
+        check_untouched(folder, version, before, self._served.seen(folder))
 
     def _compared(self, request: pb.LoadWeightsRequest) -> float:
         """How far the weights that are served are from the probe, once they are those of the request."""
         folder = self._served.named_again(request)
         if folder is not None:
             found = sealed_mark(self._served.successor(folder))
+            check_configuration(folder, self._configuration)
             check_same(folder, request.policy_version, found, self._mark)
         return self._probed(self._model, request.probe)
 

@@ -3,6 +3,8 @@
 There is one, given at the start, and all that is generated and scored is by it: it is a part of the policy's
 identity, and weights are not exchanged below it. Whatever vLLM would leave out, or refuse only later, is
 refused here: an adapter must be of the plain kind, and each of its tensors must fit a layer of the model.
+vLLM is told which layers it changes: it would wrap all others too, and of an untied head that is wrapped its
+kernels for a CPU die when they score.
 """
 
 from __future__ import annotations
@@ -16,9 +18,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from memalpha.errors import InvalidInputError, UnsupportedError, make
 from memalpha.policy import headers
 from memalpha.policy.architecture import not_loaded
-from memalpha.policy.local.libraries import torch
+from memalpha.policy.local.libraries import Library, torch
 from memalpha.policy.marks import Mark, digests
-from memalpha.policy.vllm.files import Shapes, parts
+from memalpha.policy.vllm.files import Shapes
+
+_safetensors: Any = Library("safetensors")
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 # Ranks that vLLM has room for; an adapter takes the least that it fits into.
@@ -101,20 +105,34 @@ def check_finite(folder: Path) -> None:
     """Refuses an adapter with a number that is none; reads it all.
 
     Raises:
-        UnsupportedError: ADAPTER_NOT_LOADED, MODEL_NOT_LOADED.
+        UnsupportedError: ADAPTER_NOT_LOADED.
     """
-    for name, part in parts(folder):
-        if not torch.isfinite(part[:]).all():
-            raise not_served(folder, f"{name} holds a number that is not finite")
+    try:
+        with _safetensors.safe_open(folder / TENSORS, "pt") as file:
+            wrong = [
+                name
+                for name in file.keys()  # noqa: SIM118 - it is no dict
+                if not torch.isfinite(file.get_tensor(name)).all()
+            ]
+    except Exception as error:  # safetensors' own error derives from nothing else
+        raise not_served(folder, f"{TENSORS}: {error}") from error
+    if wrong:
+        raise not_served(folder, f"{wrong[0]} holds a number that is not finite")
 
 
 def arguments(folder: Path) -> dict[str, Any]:
-    """How vLLM is told of an adapter beforehand.
+    """How vLLM is told of an adapter beforehand: its rank, and the kinds of layers that it changes.
 
     Raises:
-        InvalidInputError, UnsupportedError: As `read`.
+        InvalidInputError, UnsupportedError: As `read`; or the file of tensors is none.
     """
-    return {"enable_lora": True, "max_loras": 1, "max_lora_rank": read(folder).room}
+    room, kinds = read(folder).room, {_layer(name).rpartition(".")[2] for name in _shapes(folder)}
+    return {
+        "enable_lora": True,
+        "max_loras": 1,
+        "max_lora_rank": room,
+        "lora_target_modules": sorted(kinds),
+    }
 
 
 def mark(folder: Path) -> Mark:
@@ -127,19 +145,29 @@ def mark(folder: Path) -> Mark:
 
 
 def _shapes(folder: Path) -> Shapes:
+    path = folder / TENSORS
     try:
-        return {name: part.shape for name, part in headers.read(folder / TENSORS).items()}
+        found = {name: part.shape for name, part in headers.read(path).items()}
+        whole = headers.is_whole(path)
     except (OSError, ValueError) as error:
         raise not_served(folder, str(error)) from None
+    if not whole:
+        raise not_served(folder, f"{TENSORS} is torn: it is not as long as it says itself")
+    return found
 
 
 def _expected(name: str, shapes: Shapes, rank: int) -> tuple[int, int] | None:
     """The shape of a tensor: A is (rank, in), B is (out, rank) for weights (out, in)."""
-    layer, up = name.removeprefix(_PREFIX).removesuffix(_DOWN).removesuffix(_UP), name.endswith(_UP)
+    layer, up = _layer(name), name.endswith(_UP)
     weight = shapes.get(f"{layer}.weight", ())
     if not layer.endswith("_proj") or len(weight) != 2:
         return None
     return (weight[0], rank) if up else (rank, weight[1])
+
+
+def _layer(name: str) -> str:
+    """The model's layer that a tensor is for."""
+    return name.removeprefix(_PREFIX).removesuffix(_DOWN).removesuffix(_UP)
 
 
 def _other(name: str) -> str:

@@ -4,12 +4,13 @@ The thread has an event loop of its own, on which everything here runs but what 
 Work goes through a gate. The gate is shut while weights are exchanged: legs in work are cut off, and go on
 behind the gate, so that a leg is of one version of the weights and a probe is alone with the new ones. It is
 also shut while vLLM is down: whatever is in work or comes then fails with `UnavailableError`, at once.
-Completions have half of vLLM's rows to themselves, however much is to be scored.
+However much is to be scored, it has at most half of vLLM's rows, or the only one; probes wait for none of it.
 
 A number of weights stands for the same weights forever. What is loaded again, after a new start or after a
 probe that failed, is compared with what was served before; and of weights that were taken in part nothing is
-left, as vLLM is started again. Where the model's own folder is gone, it is started without weights, and waits
-for those that it had, or for newer ones.
+left, as vLLM is started again. Files that are touched while they are loaded count as taken in part. Where the
+model's own folder is gone, or does not start again and again, vLLM is started without weights, and waits for
+those that it had, or for newer ones.
 """
 
 from __future__ import annotations
@@ -20,8 +21,7 @@ import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import aclosing
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any, TypeGuard, TypeVar
 
 from memalpha.errors import (
@@ -31,14 +31,19 @@ from memalpha.errors import (
     UnavailableError,
     make,
 )
-from memalpha.policy.marks import Mark, check_same, mark
+from memalpha.policy.marks import Stamps, check_same
 from memalpha.policy.vllm.process import Process, ProcessDied
 from memalpha.policy.vllm.request import Request
+from memalpha.policy.vllm.weights import Lookout, Weights, shown
 from memalpha.telemetry import get_logger
 
 _log = get_logger(__name__)
 _LOOK_SECONDS = 0.2
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+# Starts and loads in a row that may fail before something else is tried.
+_TRIES = 3
+# Times that scores are made anew, as other weights came in between.
+_RESTARTS = 8
 T = TypeVar("T")
 E = TypeVar("E", bound=MemalphaError)
 
@@ -46,13 +51,14 @@ Probe = Callable[[list[list[float]]], float]
 """Compares the scores of a probe's sequences: returns how far off they are, or raises."""
 
 
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """Weights under their number, and what tells them from any others."""
+@dataclass(slots=True)
+class Scores:
+    """What is to be scored, and what is done of it, by place: all by weights of one number."""
 
-    folder: Path
+    sequences: list[list[int]]
     version: int
-    mark: Mark
+    done: dict[int, list[float]] = field(default_factory=dict)
+    restarts: int = 0
 
 
 class Core:
@@ -62,7 +68,7 @@ class Core:
         self,
         start: Callable[[], Process],
         base: Weights,
-        marked: Callable[[Path], Mark] = mark,
+        lookout: Lookout | None = None,
         start_empty: Callable[[], Process] | None = None,
         *,
         rows: int = 2,
@@ -72,7 +78,7 @@ class Core:
         Args:
             start: starts vLLM on the model; called again whenever it has died.
             base: the model's own weights.
-            marked: looks at a folder's weights as they are now.
+            lookout: looks at weights before they are loaded again.
             start_empty: starts vLLM without weights, where the base is gone; None: nothing else is loaded.
             rows: sequences that vLLM works on at once.
 
@@ -81,8 +87,9 @@ class Core:
         """
         self._start = start
         self._start_empty = start_empty
-        self._empty = False
-        self._marked = marked
+        # In a row.
+        self._failed_starts = self._failed_loads = 0
+        self._lookout = lookout or Lookout()
         self._base = self._weights = base
         self._process: Process | None = None
         self._starting: asyncio.Task[Process] | None = None
@@ -145,12 +152,18 @@ class Core:
         self._soon(self._take_in, request)
 
     async def score(self, sequences: list[list[int]]) -> tuple[list[list[float]], int]:
-        """Logprobs of each token but the first, and the version that gave them.
+        """Logprobs of each token but the first, and the version that gave them all.
 
         Raises:
-            UnavailableError: As `submit`.
+            UnavailableError: As `submit`; SCORES_INTERRUPTED: weights change faster than these are scored.
         """
-        return await asyncio.wrap_future(self._call(lambda: self._score(sequences)))
+        return await asyncio.wrap_future(self._call(lambda: self._score(sequences, self._scoring)))
+
+    async def probe(self, sequences: list[list[int]]) -> list[list[float]]:
+        """As `score`, without waiting for what others have scored."""
+        # One at a time, as in an exchange.
+        own = asyncio.Semaphore(1)
+        return (await asyncio.wrap_future(self._call(lambda: self._score(sequences, own))))[0]
 
     async def exchange(
         self, weights: Weights, sequences: list[list[int]], probe: Probe
@@ -164,7 +177,8 @@ class Core:
             UnavailableError: vLLM is down; the weights are as they were.
             MemalphaError: What the probe raised; likewise.
             ConflictError: WEIGHTS_DIFFER: the number is that of other weights.
-            InternalError: LOAD_FAILED: vLLM is started again under the weights that it had.
+            InternalError: LOAD_FAILED: vLLM could not take them, or they were touched since they were
+                checked; it is started again under the weights that it had.
         """
         return await asyncio.wrap_future(self._call(lambda: self._exchange(weights, sequences, probe)))
 
@@ -195,25 +209,34 @@ class Core:
             return asyncio.run_coroutine_threadsafe(self._called(work()), self._loop)
 
     def _check_up(self) -> None:
-        if self.down is not None:
-            raise _again(self.down)
+        # Asked once: it may be up again a moment later.
+        down = self.down
+        if down is not None:
+            raise _again(down)
 
     # The rest runs on the thread.
 
     async def _begin(self) -> None:
-        self._process = await self._launched(self._start)
+        self._process = await self._launched(self._start, self._base.stamps)
         self._open()
         self._watching = asyncio.create_task(self._watch())
 
-    async def _launched(self, start: Callable[[], Process]) -> Process:
-        """Starts vLLM; whoever waits may be cut off, the start goes on and is not forgotten."""
-        self._starting = asyncio.create_task(self._started(start))
+    async def _launched(self, start: Callable[[], Process], seen: Stamps | None) -> Process:
+        """Starts vLLM; whoever waits may be cut off, the start goes on and is not forgotten.
+
+        Args:
+            start: how.
+            seen: the base's files when they were checked; None: it is started without them.
+        """
+        self._starting = asyncio.create_task(self._started(start, seen))
         return await asyncio.shield(self._starting)
 
-    async def _started(self, start: Callable[[], Process]) -> Process:
+    async def _started(self, start: Callable[[], Process], seen: Stamps | None) -> Process:
         process = await asyncio.to_thread(start)
         try:
             await process.ready()
+            if seen is not None:
+                await asyncio.to_thread(self._lookout.check, self._base, seen)
         except BaseException:
             await _stopped(process)
             raise
@@ -280,23 +303,40 @@ class Core:
                         return
         raise make(InternalError, "GENERATION_FAILED", "the model ended a completion that has not ended")
 
-    async def _score(self, sequences: list[list[int]]) -> tuple[list[list[float]], int]:
-        while True:
-            try:
-                found = await self._through_gate(lambda: self._scores(sequences), bound=False)
-            except ProcessDied:
-                raise self._died() from None
-            if found is not None:
-                return found
+    async def _score(
+        self, sequences: list[list[int]], turns: asyncio.Semaphore
+    ) -> tuple[list[list[float]], int]:
+        made, begun = Scores(sequences, self.version), False
+        try:
+            while not begun or len(made.done) < len(sequences):
+                await self._through_gate(lambda: self._score_rest(made, turns), bound=False)
+                begun = True
+        except ProcessDied:
+            raise self._died() from None
+        return [made.done[place] for place in range(len(sequences))], made.version
 
-    async def _scores(self, sequences: list[list[int]]) -> tuple[list[list[float]], int]:
-        version, process = self.version, self._running
+    async def _score_rest(self, made: Scores, turns: asyncio.Semaphore) -> None:
+        """Scores what is not done by these weights; what is done stays if the leg is cut off."""
+        if made.version != self.version:
+            made.version, made.done, made.restarts = self.version, {}, made.restarts + 1
+        if made.restarts > _RESTARTS:
+            message = f"other weights came {made.restarts} times while this was scored; send fewer sequences"
+            raise make(UnavailableError, "SCORES_INTERRUPTED", message, policy_version=self.version)
+        process = self._running
 
-        async def scored(sequence: list[int]) -> list[float]:
-            async with self._scoring:
-                return await process.score(sequence, self._name())
+        async def scored(place: int) -> None:
+            async with turns:
+                made.done[place] = await process.score(made.sequences[place], self._name())
 
-        return list(await asyncio.gather(*map(scored, sequences))), version
+        left = [place for place in range(len(made.sequences)) if place not in made.done]
+        tasks = [asyncio.create_task(scored(place)) for place in left]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            # An exchange begins when legs are over, and these are part of one.
+            for task in tasks:
+                task.cancel()
+            await _settled(set(tasks))
 
     async def _through_gate(self, leg: Callable[[], Coroutine[Any, Any, T]], *, bound: bool) -> T | None:
         """Runs a leg while the gate is open; None if the gate was shut on it.
@@ -337,7 +377,8 @@ class Core:
                 error = await self._taken(process, weights, sequences, probe)
                 if process.dead:
                     raise ProcessDied
-                self._weights, self._down = weights, None
+                self._weights, self._down, self._failed_loads = weights, None, 0
+                self._lookout.forget(weights)
                 return time.monotonic() - begin, error
             except ProcessDied:
                 raise self._died() from None
@@ -359,7 +400,7 @@ class Core:
         for leg in self._legs:
             leg.cancel()
         await _settled(self._legs)
-        await self._take(process, weights)
+        await self._take(process, weights, weights.stamps)
         try:
             return probe([await process.score(each, self._name()) for each in sequences])
         except BaseException:
@@ -367,10 +408,12 @@ class Core:
                 await self._undo(process)
             raise
 
-    async def _take(self, process: Process, weights: Weights) -> None:
-        """Has vLLM take weights, whole; else it is stopped, and the watch begins anew."""
+    async def _take(self, process: Process, weights: Weights, seen: Stamps) -> None:
+        """Has vLLM take weights, whole and as they were seen; else it is stopped and started again."""
         try:
+            await asyncio.to_thread(self._lookout.check, weights, seen)
             await process.take(weights.folder, weights.version)
+            await asyncio.to_thread(self._lookout.check, weights, seen)
         except BaseException as error:
             died = process.dead or isinstance(error, ProcessDied)
             await _stopped(process)
@@ -381,35 +424,34 @@ class Core:
             _log.error("weights were not loaded", path=str(weights.folder), exc_info=error)
             message = (
                 f"weights of version {weights.version} in {weights.folder} were not loaded, and the model is"
-                f" started again: {_shown(error)}"
+                f" started again: {shown(error)}"
             )
             raise make(InternalError, "LOAD_FAILED", message, policy_version=weights.version) from error
 
     async def _undo(self, process: Process) -> None:
         """Has vLLM take the weights that were served before; if they are gone, none are served."""
-        gone = await asyncio.to_thread(self._gone, self._weights)
-        if process.dead:
-            return
-        self._down = gone
-        if gone is None:
-            try:
-                await self._take(process, self._weights)
-            except (ProcessDied, MemalphaError):
-                # The watch begins anew; what is told is why there was something to undo.
-                return
-
-    def _gone(self, weights: Weights) -> MemalphaError | None:
-        """Why weights cannot be loaded again; None if they can. Reads them all."""
         try:
-            if self._marked(weights.folder) == weights.mark:
-                return None
-            why = "are not those any more that were served"
-        except Exception as error:  # noqa: BLE001 - whatever the reason, they are not to be had
-            why = f"cannot be read any more ({_shown(error)})"
-        rule = f"{why}; they will be served once they are there again, or newer ones once they are loaded"
-        message = f"weights of version {weights.version} in {weights.folder} {rule}"
-        _log.error("weights are gone", path=str(weights.folder), policy_version=weights.version, why=why)
-        return make(UnavailableError, "WEIGHTS_GONE", message, policy_version=weights.version)
+            self._down = await self._take_again(process, self._weights)
+        except (ProcessDied, MemalphaError):
+            # The watch begins anew; what is told is why there was something to undo.
+            return
+
+    async def _take_again(self, process: Process, weights: Weights) -> MemalphaError | None:
+        """Has vLLM take weights that were served before; returns why not, if they are gone."""
+        try:
+            seen = await asyncio.to_thread(self._lookout.look, weights)
+        except UnavailableError as gone:
+            return gone
+        try:
+            await self._take(process, weights, seen)
+        except (ProcessDied, MemalphaError) as error:
+            self._failed_loads += 1
+            if self._failed_loads > _TRIES:
+                self._failed_loads = 0
+                self._lookout.give_up(weights, seen, error.__cause__ or error)
+            raise
+        self._failed_loads = 0
+        return None
 
     async def _watch(self) -> None:
         pause = due = 0.0
@@ -426,17 +468,13 @@ class Core:
 
     async def _return(self) -> None:
         """Serves weights again that were gone, if they are back."""
-        weights = self._weights
-        if await asyncio.to_thread(self._gone, weights) is not None:
-            return
         async with self._loading:
-            if self._process is None or self._down is None or self._weights is not weights:
+            if self._process is None or self._down is None:
                 return
             try:
-                await self._take(self._process, weights)
+                self._down = await self._take_again(self._process, self._weights)
             except (ProcessDied, MemalphaError):
                 return  # the watch begins anew
-            self._down = None
             self._open()
 
     async def _revive(self, dead: Process) -> None:
@@ -453,34 +491,41 @@ class Core:
     async def _revived(self) -> bool:
         """Whether vLLM runs again, under the weights that it had or under none."""
         try:
-            process = await self._launched(self._start_again)
+            start, seen = await asyncio.to_thread(self._way)
+            process = await self._launched(start, seen)
         except Exception as error:  # noqa: BLE001 - whatever the reason, it is tried again
+            if _is_gone(error):
+                self._down = error
+                return False
             _log.error("vllm cannot be started", exc_info=error)
-            self._down = error if _is_gone(error) else self._died(error)
+            self._failed_starts += 1
+            self._down = self._died(error)
             return False
         async with self._loading:
-            return await self._reloaded(process)
+            return await self._reloaded(process, empty=seen is None)
 
-    def _start_again(self) -> Process:
-        gone = self._gone(self._base)
-        self._empty = gone is not None
-        if gone is None:
-            return self._start()
-        if self._start_empty is None:
-            raise gone
-        return self._start_empty()
+    def _way(self) -> tuple[Callable[[], Process], Stamps | None]:
+        """How to start again, as `_launched` takes it: on the base, or without if that is gone or fails."""
+        empty = self._start_empty
+        # By turns, as what keeps the base from starting may pass.
+        if empty is not None and self._failed_starts >= _TRIES and self._failed_starts % 2:
+            return empty, None
+        try:
+            return self._start, self._lookout.look(self._base)
+        except UnavailableError:
+            if empty is None:
+                raise
+            return empty, None
 
-    async def _reloaded(self, process: Process) -> bool:
+    async def _reloaded(self, process: Process, *, empty: bool) -> bool:
         gone = None
-        if self._weights is not self._base or self._empty:
-            gone = await asyncio.to_thread(self._gone, self._weights)
+        if empty or self._weights != self._base:
             try:
-                if gone is None:
-                    await self._take(process, self._weights)
+                gone = await self._take_again(process, self._weights)
             except (ProcessDied, MemalphaError) as error:
                 self._down = self._died(error)
                 return False
-        self._process, self._down = process, gone
+        self._process, self._down, self._failed_starts = process, gone, 0
         self._open()
         _log.info("vllm runs again", policy_version=self.version, serves=gone is None)
         return True
@@ -493,7 +538,7 @@ class Core:
 
     def _died(self, cause: Exception | None = None) -> MemalphaError:
         message = "the model's process has died and is started again; try again in a minute"
-        told = f"; the last try: {_shown(cause)}" if cause else ""
+        told = f"; the last try: {shown(cause)}" if cause else ""
         return make(UnavailableError, "ENGINE_DIED", message + told)
 
     def _fail_all(self) -> None:
@@ -536,8 +581,3 @@ def _again(error: E) -> E:
 
 def _is_gone(error: Exception) -> TypeGuard[MemalphaError]:
     return isinstance(error, MemalphaError) and error.reason == "WEIGHTS_GONE"
-
-
-def _shown(error: BaseException) -> str:
-    """An error in one line, as errors travel in headers."""
-    return " ".join((str(error) or type(error).__name__).split())[:400]

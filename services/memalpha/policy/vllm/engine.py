@@ -9,30 +9,30 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import shutil
-import weakref
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from memalpha.api.policy.v1alpha1 import policy_service_pb2 as pb
 from memalpha.config import PolicySettings
 from memalpha.errors import InvalidInputError, make
 from memalpha.policy import checks
+from memalpha.policy.architecture import not_loaded
 from memalpha.policy.checkpoint import Manifest
 from memalpha.policy.local.libraries import transformers
 from memalpha.policy.local.model import check_configuration, configuration, loading
 from memalpha.policy.local.tokens import Decoder
-from memalpha.policy.marks import Mark, mark, sealed_mark
+from memalpha.policy.marks import Mark, Stamps, mark, sealed_mark, stamps
 from memalpha.policy.served import Served, duration, model_folder, probe_error
 from memalpha.policy.stops import StopWatch
 from memalpha.policy.vllm import adapter, files, refusals
-from memalpha.policy.vllm.core import Core, Weights
+from memalpha.policy.vllm.core import Core
 from memalpha.policy.vllm.process import Process, device, prepare
 from memalpha.policy.vllm.refusals import LEAST_TEMPERATURE, Case
 from memalpha.policy.vllm.request import Request
+from memalpha.policy.vllm.weights import Lookout, Weights
 
 # Endings of a checkpoint's files that hold no weights: configurations, tokenizers and templates.
 _WORDS = {".json", ".jinja", ".model", ".txt"}
@@ -119,7 +119,7 @@ class VLLMEngine:
             InvalidInputError: INVALID_PROMPT.
             OutOfRangeError: PROMPT_TOO_LONG.
             UnsupportedError: UNIMPLEMENTED, for a temperature other than 1.
-            UnavailableError: As `generate`.
+            UnavailableError: As `generate`; SCORES_INTERRUPTED.
         """
         if request.HasField("temperature") and request.temperature != 1:
             raise checks.unimplemented("engine vllm: scores at temperature 1 only")
@@ -134,7 +134,7 @@ class VLLMEngine:
             InvalidInputError: PATH_OUTSIDE_ROOT, WIRE_FORMAT_DIFFERS, INVALID_PROMPT or INVALID_SEQUENCES.
             UnsupportedError: POLICY_VERSION_OLD, or a folder that cannot be served in this model's place.
             CorruptionError: CHECKPOINT_DAMAGED.
-            ConflictError: PROBE_FAILED, or WEIGHTS_DIFFER for a number that other weights had.
+            ConflictError: PROBE_FAILED, or WEIGHTS_DIFFER for the number that is served.
             InternalError: LOAD_FAILED; the old weights are served again in a while.
             UnavailableError: ENGINE_DIED, WEIGHTS_GONE or POLICY_CLOSED.
         """
@@ -154,11 +154,11 @@ class VLLMEngine:
             if served.is_served(wanted) and not self._core.bare:
                 # Nothing is loaded, but the caller may mean other weights by the same number.
                 await asyncio.to_thread(self._compare, request)
-                found, _ = await self._core.score(sequences)
+                found = await self._core.probe(sequences)
                 return pb.LoadWeightsResponse(policy=served.identity(wanted), probe_error=probe(found))
             folder = served.below_root(request.path)
-            manifest = await asyncio.to_thread(self._checked, folder)
-            weights = Weights(folder, wanted, sealed_mark(manifest))
+            seen, manifest = await asyncio.to_thread(self._checked, folder)
+            weights = Weights(folder, wanted, sealed_mark(manifest), seen)
             pause, error = await self._core.exchange(weights, sequences, probe)
             served.serves(manifest, wanted)
             return pb.LoadWeightsResponse(
@@ -168,14 +168,16 @@ class VLLMEngine:
     def _compare(self, request: pb.LoadWeightsRequest) -> None:
         folder = self._served.named_again(request)
         if folder is not None:
-            found = sealed_mark(self._served.successor(folder))
-            self._core.compare(Weights(folder, request.policy_version, found))
+            seen, manifest = self._served.seen(folder), self._served.successor(folder)
+            check_configuration(folder, self._config)
+            self._core.compare(Weights(folder, request.policy_version, sealed_mark(manifest), seen))
 
-    def _checked(self, folder: Any) -> Manifest:
-        manifest = self._served.successor(folder)
+    def _checked(self, folder: Path) -> tuple[Stamps, Manifest]:
+        """A folder's files before they were read, and what it says of itself."""
+        seen, manifest = self._served.seen(folder), self._served.successor(folder)
         check_configuration(folder, self._config)
         files.check(folder, self._shapes, is_tied=self._tied)
-        return manifest
+        return seen, manifest
 
     def _request(self, sampling: pb.SamplingParams, prompt: list[int]) -> Request:
         chosen = self._served.sampling(sampling)
@@ -205,31 +207,47 @@ def started(settings: PolicySettings, served: Served) -> Core:
     Raises:
         InvalidInputError: DEVICE_DIFFERS.
         UnsupportedError: MODEL_NOT_LOADED.
+        InternalError: LOAD_FAILED: files were changed while they were loaded.
     """
     device(settings)
     start = partial(Process.start, served.folder, settings, served.context)
-    known = sealed_mark(served.manifest) if served.manifest else mark(served.folder)
     above = settings.adapter
 
-    def more() -> Mark:
-        return adapter.mark(above) if above else {}
+    def marked(folder: Path) -> Mark:
+        return mark(folder) | (adapter.mark(above) if above else {})
 
-    base = Weights(served.folder, served.version, known | more())
+    def stamped(folder: Path) -> Stamps:
+        return stamps(folder) | (stamps(above) if above else {})
+
+    seen = served.stamps | (stamps(above) if above else {})
+    known = sealed_mark(served.manifest) if served.manifest else mark(served.folder)
+    base = Weights(served.folder, served.version, known | (adapter.mark(above) if above else {}), seen)
     empty = _without_weights(settings, served) if settings.weights_root else None
-    return Core(start, base, lambda folder: mark(folder) | more(), empty, rows=_rows(settings))
+    return Core(start, base, Lookout(marked, stamped), empty, rows=_rows(settings))
 
 
 def _without_weights(settings: PolicySettings, served: Served) -> Callable[[], Process]:
-    """Starts vLLM on a copy of all but a checkpoint's weights, whatever becomes of the checkpoint."""
-    kept = Path(mkdtemp(prefix="memalpha-"))
-    for path in served.folder.iterdir():
-        if path.is_file() and path.suffix in _WORDS:
-            shutil.copyfile(path, kept / path.name)
+    """Starts vLLM on a copy of all but a checkpoint's weights, whatever becomes of the checkpoint.
+
+    Raises:
+        UnsupportedError: MODEL_NOT_LOADED.
+    """
+    try:
+        found = [path for path in served.folder.iterdir() if path.is_file() and path.suffix in _WORDS]
+        words = {path.name: path.read_bytes() for path in found}
+    except OSError as error:
+        raise not_loaded(served.folder, str(error)) from None
 
     def start() -> Process:
-        return Process.start(kept, settings, served.context, weights=False)
+        try:
+            # vLLM has read all of it once it runs.
+            with TemporaryDirectory(prefix="memalpha-", ignore_cleanup_errors=True) as name:
+                for file, text in words.items():
+                    (Path(name) / file).write_bytes(text)
+                return Process.start(Path(name), settings, served.context, weights=False)
+        except OSError as error:
+            raise not_loaded(served.folder, f"no copy of its configuration can be made: {error}") from None
 
-    weakref.finalize(start, shutil.rmtree, kept, ignore_errors=True)
     return start
 
 

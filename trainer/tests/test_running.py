@@ -1,0 +1,240 @@
+"""A policy service that is found running: whether it can write for a run, or is what is to be evaluated."""
+
+import re
+import shlex
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from memalpha.api.policy.v1alpha1.policy_service_pb2 import (
+    GetPolicyResponse,
+    LoadWeightsRequest,
+    PolicyIdentity,
+    ScoreRequest,
+    ScoreResponse,
+    SequenceScore,
+    TokenizedPrompt,
+    WeightProbe,
+)
+from memalpha.config import load
+from memalpha.errors import ConflictError, InvalidInputError, make
+from memalpha.policy.checkpoint import Manifest, Training, seal
+from memalpha_trainer import running
+from memalpha_trainer.config import Config
+from memalpha_trainer.running import check_reads, check_running, check_serves
+
+TRAINING = Training("a" * 64, "lines", "relevant", 32)
+
+
+@pytest.fixture
+def sealed(tmp_path: Path) -> Manifest:
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    return seal(tmp_path, TRAINING, policy_version=3, tokenizer="b" * 64)
+
+
+def described(sealed: Manifest, **changes: Any) -> GetPolicyResponse:
+    right: dict[str, Any] = {
+        "policy": PolicyIdentity(policy_version=sealed.policy_version),
+        "tokenizer_digest": sealed.tokenizer_digest,
+        "trained_with": sealed.trained_with.message(),
+        "loads_weights": True,
+    }
+    return GetPolicyResponse(**right | changes)
+
+
+@pytest.fixture
+def answer(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Has every service say this of itself."""
+
+    class Client:
+        said = GetPolicyResponse()
+        logprobs = 0.0
+        root: Path | None = None
+
+        @classmethod
+        def connect(cls, address: str) -> "Client":
+            return cls()
+
+        def __enter__(self) -> "Client":
+            return self
+
+        def __exit__(self, *error: object) -> None: ...
+
+        def describe(self) -> GetPolicyResponse:
+            return self.said
+
+        def score(self, request: ScoreRequest) -> ScoreResponse:
+            scores = [
+                SequenceScore(logprobs=[self.logprobs] * (len(each.token_ids) - 1))
+                for each in request.sequences
+            ]
+            return ScoreResponse(scores=scores)
+
+        def load_weights(self, request: LoadWeightsRequest) -> None:
+            """With a probe any folder is right, as an engine has it."""
+            assert self.root
+            if not request.probe.sequences and not Path(request.path).is_relative_to(self.root):
+                raise make(InvalidInputError, "PATH_OUTSIDE_ROOT", "path must be a folder below it")
+
+    monkeypatch.setattr(running, "PolicyClient", Client)
+    return Client
+
+
+def configured(model: Path) -> Config:
+    return Config.model_validate({"policy": {"model": model, "address": "host:1"}, "out": model / "my runs"})
+
+
+def check(model: Path, steps: int, **more: bool) -> None:
+    config = configured(model)
+    check_running(config, model, config.folder / "weights", steps, **more)
+
+
+def test_a_service_of_the_runs_own_checkpoint_is_taken(tmp_path: Path, sealed: Manifest, answer: Any) -> None:
+    answer.said = described(sealed)
+    check(tmp_path, 0)
+
+
+FAULTS: list[tuple[dict[str, Any], str]] = [
+    (
+        {"policy": PolicyIdentity(policy_version=4)},
+        "it serves version 4 of its weights, and the run needs version 3",
+    ),
+    ({"tokenizer_digest": "c" * 64}, "its model has another tokenizer"),
+    ({"trained_with": None}, "its model was trained otherwise"),
+    ({"loads_weights": False}, "it takes no weights, for want of policy.weights_root"),
+]
+
+
+@pytest.mark.parametrize(("changes", "fault"), FAULTS)
+def test_any_other_service_is_refused_and_the_difference_named(
+    tmp_path: Path, sealed: Manifest, answer: Any, changes: Any, fault: str
+) -> None:
+    answer.said = described(sealed, **changes)
+    with pytest.raises(
+        ConflictError, match=re.escape(f"service at host:1 cannot write for this run: {fault}. ")
+    ) as error:
+        check(tmp_path, 0)
+    assert error.value.reason == "ANOTHER_POLICY"
+
+
+def test_all_that_is_wrong_with_a_service_is_said_at_once(
+    tmp_path: Path, sealed: Manifest, answer: Any
+) -> None:
+    answer.said = described(sealed, **{name: value for each, _ in FAULTS for name, value in each.items()})
+    with pytest.raises(ConflictError, match=re.escape("; ".join(fault for _, fault in FAULTS))):
+        check(tmp_path, 0)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        {},
+        # What this process or the shell has set decides nothing, and what it keeps is not told.
+        {
+            "WIRE_FORMAT": "hermes",
+            "POLICY__ROWS": "7",
+            "POLICY__DTYPE": "bfloat16",
+            "POLICY__THREADS": "3",
+            "POLICY__API_KEY": "secret",
+        },
+    ],
+)
+def test_a_refused_service_started_as_the_error_says_would_be_taken(
+    tmp_path: Path, sealed: Manifest, answer: Any, monkeypatch: pytest.MonkeyPatch, before: dict[str, str]
+) -> None:
+    for name, value in before.items():
+        monkeypatch.setenv(f"MEMALPHA_{name}", value)
+    answer.said = described(sealed, loads_weights=False)
+    with pytest.raises(ConflictError) as error:
+        check(tmp_path, 0)
+    *variables, program, verb, service = shlex.split(str(error.value).splitlines()[-1])
+    assert (program, verb, service) == ("memalpha", "serve", "policy")
+    assert "secret" not in str(error.value)
+    for name, value in (each.split("=", 1) for each in variables):
+        monkeypatch.setenv(name, value)
+    started = load()
+    assert started.policy.model == str(tmp_path)
+    assert started.policy.weights_root == tmp_path / "my runs" / "run" / "weights"
+    assert (started.policy_engine, started.policy_address, started.wire_format) == (
+        "transformers",
+        "host:1",
+        "lines",
+    )
+    # Of a run's 6 groups of 8, which are never more than 48 at once.
+    assert (started.policy.rows, started.policy.dtype, started.policy.threads) == (48, "float32", 1)
+
+
+def test_who_has_begun_is_told_to_resume(tmp_path: Path, sealed: Manifest, answer: Any) -> None:
+    answer.said = described(sealed, loads_weights=False)
+    with pytest.raises(ConflictError, match="go on with --resume"):
+        check(tmp_path, 0, begun=True)
+    with pytest.raises(ConflictError) as error:
+        check(tmp_path, 0)
+    assert "--resume" not in str(error.value)
+
+
+@pytest.mark.parametrize(("root", "taken"), [("my runs/run/weights", True), ("elsewhere", False)])
+def test_a_service_that_reads_weights_elsewhere_is_refused_though_it_serves_the_right_ones(
+    tmp_path: Path, sealed: Manifest, answer: Any, root: str, taken: bool
+) -> None:
+    answer.root = tmp_path / root
+    config = configured(tmp_path)
+    weights = config.folder / "weights"
+    if taken:
+        check_reads(config, tmp_path, weights, weights / "v000003")
+        return
+    with pytest.raises(ConflictError, match=r"its policy\.weights_root is another") as error:
+        check_reads(config, tmp_path, weights, weights / "v000003")
+    assert f"MEMALPHA_POLICY__WEIGHTS_ROOT='{weights}'" in str(error.value)
+
+
+OTHERS: list[tuple[dict[str, Any], float, str]] = [
+    ({"policy": PolicyIdentity(policy_version=4)}, -1.0, "it has version 4, not 3"),
+    ({"tokenizer_digest": "c" * 64}, -1.0, "its model has another tokenizer"),
+    ({"trained_with": None}, -1.0, "its model was trained otherwise"),
+    ({}, -1.5, "its logprobs are off by 0.5, and 0.001 is allowed with optim.dtype float32"),
+    ({}, float("nan"), "its logprobs are off by inf"),
+]
+
+
+@pytest.mark.parametrize(("changes", "logprobs", "fault"), OTHERS)
+def test_a_service_of_another_policy_is_not_evaluated_in_a_checkpoints_name(
+    tmp_path: Path,
+    sealed: Manifest,
+    answer: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, Any],
+    logprobs: float,
+    fault: str,
+) -> None:
+    ours = WeightProbe(
+        sequences=[TokenizedPrompt(token_ids=[1, 2, 3])],
+        scores=[SequenceScore(logprobs=[-1.0, -1.0])],
+        tolerance=1e-3,
+    )
+    # The real one needs torch; whole runs have it (`test_session`).
+    monkeypatch.setitem(sys.modules, "memalpha_trainer.weights", SimpleNamespace(probe_of=lambda *_: ours))
+    answer.said, answer.logprobs = described(sealed, scores=True), -1.0
+    check_serves(configured(tmp_path), tmp_path, "host:2")
+    answer.said, answer.logprobs = described(sealed, scores=True, **changes), logprobs
+    with pytest.raises(
+        ConflictError, match=re.escape(f"at host:2 does not serve {tmp_path}: {fault}")
+    ) as error:
+        check_serves(configured(tmp_path), tmp_path, "host:2")
+    assert error.value.reason == "ANOTHER_POLICY"
+
+
+@pytest.mark.parametrize(("version", "taken"), [(2, False), (3, True), (13, True), (14, False)])
+def test_a_resumed_run_takes_a_service_that_is_no_further_than_itself(
+    tmp_path: Path, sealed: Manifest, answer: Any, version: int, taken: bool
+) -> None:
+    # It began at version 3, and has ten steps behind it.
+    answer.said = described(sealed, policy=PolicyIdentity(policy_version=version))
+    if taken:
+        check(tmp_path, 10)
+    else:
+        with pytest.raises(ConflictError, match="run needs versions 3 to 13"):
+            check(tmp_path, 10)
