@@ -1,6 +1,8 @@
 """`evals`: the command line. Results go to standard output, progress and errors to standard error.
 
-Exit code 0 means that the evaluation ran, 2 that its input was not usable.
+Exit code 0 means that the evaluation ran; 1 that it did and found something wrong (a control, a canary, a
+bar, no answer at all), or stopped because nobody answers or nothing can be written; 2 that its input was not
+usable; 130 that a person stopped it.
 """
 
 import sys

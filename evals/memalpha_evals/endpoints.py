@@ -39,12 +39,23 @@ class Endpoint:
     Attributes:
         spec: How it was named.
         prompt_packs: Folders of packs that its checkpoint brings along.
+        remote: It is a service, which may end, or serve other weights, while it is used.
+        left_out: Addresses that were named with it, where nobody answered.
+        base_url: Where an endpoint is that this process asks itself, without what stands behind a `?`.
     """
 
     spec: str
     policy: ScoringPolicy
     description: GetPolicyResponse
     prompt_packs: tuple[str, ...] = ()
+    remote: bool = False
+    left_out: tuple[str, ...] = ()
+    base_url: str = ""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Who answers, as plain values; a model's name at an endpoint means nothing without its address."""
+        return policy_identity(self.description) | ({"base_url": self.base_url} if self.base_url else {})
 
 
 @asynccontextmanager
@@ -73,7 +84,8 @@ async def endpoint(
         return
     form = wire_format or _trained_form(name, model) or settings.wire_format
     async with opened(name, wire_format=form, settings=settings.policy) as engine:
-        yield Endpoint(spec, _Local(engine), engine.describe(), _packs(name, model))
+        where = settings.policy.base_url.partition("?")[0] if name == "openai" else ""
+        yield Endpoint(spec, _Local(engine), engine.describe(), _packs(name, model), base_url=where)
 
 
 def policy_identity(description: GetPolicyResponse) -> dict[str, Any]:
@@ -110,7 +122,7 @@ async def _service(address: str) -> AsyncIterator[Endpoint]:
         message = f"policy must be {FORMS}, not {address!r}"
         raise make(InvalidInputError, "POLICY_SPEC", message, policy=address) from None
     async with AsyncPolicyClient.connect(address) as client:
-        yield Endpoint(address, client, await client.describe())
+        yield Endpoint(address, client, await client.describe(), remote=True)
 
 
 def _trained_form(name: str, model: str) -> str:

@@ -1,7 +1,7 @@
 """Tables of a run, on the screen and in a page of documentation between two marker lines."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -39,6 +39,14 @@ def show(tables: Sequence[Titled], out: Console) -> None:
         for row in rows:
             table.add_row(*row)
         out.print(table)
+
+
+def around(share: float, bounds: Sequence[float], number: Callable[[float], str]) -> str:
+    """An interval of a share in words; of none or all only the end that it bounds."""
+    low, high = map(number, bounds)
+    if share in (0, 1):
+        return f"at least {low}" if share else f"at most {high}"
+    return f"{low} to {high}"
 
 
 def write(page: Page, content: dict[str, Any], head: str, tables: Sequence[Titled]) -> Path:

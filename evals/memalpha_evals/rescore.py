@@ -108,11 +108,12 @@ def _own(name: str) -> tuple[str, Callable[[Row], Any]]:
     module, _, function = name.partition(":")
     choices = ", ".join([*scorers.SCORERS, ALL])
     if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+        sys.path.append(str(Path.cwd()))  # last, so that no file there stands in the place of a package
     try:
         found = getattr(import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        message = f"scorer must be one of {choices} or MODULE:FUNCTION, not {name!r}: {error}"
+    except (Exception, SystemExit) as error:  # whatever a stranger's module does
+        reason = f"{type(error).__name__}: {error}"
+        message = f"scorer must be one of {choices} or MODULE:FUNCTION, not {name!r}: {reason}"
         raise make(InvalidInputError, "SCORER", message, scorer=name) from error
     if function in RESERVED or not callable(found):
         rule = f"must be a function, and not be called {' or '.join(sorted(RESERVED))}"
@@ -126,7 +127,13 @@ def _only(prefix: str, scores: Mapping[str, float]) -> dict[str, float]:
 
 def _checked(prefix: str, row: Row, scorer: Callable[[Row], Any]) -> dict[str, float]:
     """A stranger's scores: a failed row has 0 by all its names, and none leaves 0 to 1."""
-    found = scorer(replace(row, failure=""))
+    try:
+        found = scorer(replace(row, failure=""))
+    except Exception as error:
+        fault = f"on {row.key} it fails: {type(error).__name__}: {error}"
+        raise make(
+            InvalidInputError, "SCORER", f"scorer {prefix} must score every row, but {fault}"
+        ) from error
     try:
         return {f"{prefix}.{name}": 0.0 if row.failure else value for name, value in _SCORES(found).items()}
     except ValidationError as error:

@@ -9,8 +9,9 @@ three times too often by G-1. Interval, p and power of a difference are all of t
 bootstrap of few clusters would be too sure: of five clusters without a difference it calls one in seven
 clear. With fewer than `FEWEST_CLUSTERS` clusters a number is a number and claims nothing; nor does one of
 more clusters whose sizes are so unlike that they weigh as fewer (Kish's n²/Σn², 1965). Scores and their
-differences have bounds, and no interval leaves them. Seeds are another source of error than questions, and
-are never added to them. Pure functions.
+differences have bounds, and no interval leaves them; that of a share of right answers is Korn and Graubard's
+(Survey Methodology 24, 1998), since t is far too sure near 0 and 1. Seeds are another source of error than
+questions, and are never added to them. Pure functions.
 """
 
 from __future__ import annotations
@@ -82,16 +83,30 @@ def clustered_share(
 ) -> Mean:
     """As `clustered_mean`, of scores from 0 to 1: the interval stays there.
 
-    Where all scores are 0, or all 1, it is Clopper and Pearson's exact one (1934), with each cluster taken as
-    one trial: nothing shows that questions of one cluster tell more than one does.
+    Of scores that are 0 or 1 it is Wilson's, of as many independent questions as would have this error. Where
+    all are 0, or all 1, no error says how many that would be, and the interval is a bound of another kind,
+    the worst case: Clopper and Pearson's (1934), of as many trials as clusters of one size they weigh as. It
+    may be wider than the interval of a single success.
     """
     found = clustered_mean(values, clusters, confidence)
+    if found.interval and all(value in (0.0, 1.0) for value in values):
+        return replace(found, interval=_of_share(found, confidence))
     if found.interval:
         return replace(found, interval=_within(found.interval, 0.0, 1.0))
     if found.error is None or found.value not in (0.0, 1.0):
         return found
     reach = 1 - ((1 - confidence) / 2) ** (1 / effective(clusters))
     return replace(found, interval=Interval(1 - reach, 1.0) if found.value else Interval(0.0, reach))
+
+
+def _of_share(found: Mean, confidence: float) -> Interval:
+    """Korn and Graubard's degrees of freedom, Wilson's interval; never more trials than questions."""
+    assert found.error is not None
+    assert found.freedom is not None
+    share = (1 + confidence) / 2
+    known = (_NORMAL.inv_cdf(share) / student_quantile(share, found.freedom)) ** 2
+    trials = min(found.questions, known * found.value * (1 - found.value) / found.error**2)
+    return wilson(found.value * trials, trials, confidence)
 
 
 def _weights(clusters: Sequence[Hashable]) -> dict[Hashable, float]:

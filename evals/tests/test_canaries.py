@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from memalpha_evals import scorers
 from memalpha_evals.cli import app
-from memalpha_evals.scorers import canaries, containment, strict
-from memalpha_evals.scorers.canaries import CANARIES, CAPS, LISTS, check, examples
+from memalpha_evals.scorers import canaries, containment, guesses, strict
+from memalpha_evals.scorers.canaries import CANARIES, CAPS, DENIALS, LISTS, check, examples
 from memalpha_evals.scorers.words import clauses, spans, words
 
 
@@ -72,7 +72,7 @@ def abstaining_pays(row):
     [
         (both_ways, {"empty", "echo"}),
         (no_length_cap, {"echo"}),
-        (any_words, {"denial", "list", "numbers", "yes or no"}),
+        (any_words, {*DENIALS, "list", "numbers", "yes or no"}),
         (marks_of_before, {"ampersands", "bullets", "long items", "calendar"}),
         (no_anywhere, {"nobody knows"}),
         (abstaining_pays, {"abstains"}),
@@ -90,8 +90,16 @@ def test_a_right_guess_is_no_fault() -> None:
 
 
 def test_each_form_of_a_list_is_found_by_a_canary_of_its_own(monkeypatch) -> None:
-    monkeypatch.setattr(containment, "MOST_OTHERS", 99)
-    assert {canary for canary, scorer in beaten() if scorer == "strict.contains"} >= {*LISTS, "calendar"}
+    monkeypatch.setattr(guesses, "MOST_OTHERS", 99)
+    monkeypatch.setattr(guesses, "_BARE", 99)
+    given = {canary for canary, scorer in beaten() if scorer == "strict.contains"}
+    assert given >= {*LISTS, "calendar", "counted", "spelled", "ranks", "weekdays"}
+
+
+def test_each_form_of_a_denial_is_found_by_a_canary_of_its_own(monkeypatch) -> None:
+    monkeypatch.setattr(containment, "denied", lambda pieces, said, question: False)
+    monkeypatch.setattr(strict, "abstains", lambda said: False)
+    assert {canary for canary, scorer in beaten() if scorer == "strict.contains"} >= {*DENIALS}
 
 
 def test_the_command_prints_what_it_found_and_its_exit_code_says_so(monkeypatch, tmp_path) -> None:

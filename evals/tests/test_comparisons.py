@@ -338,6 +338,43 @@ def test_one_comparison_has_nothing_to_correct_for_and_two_have(tmp_path) -> Non
     assert lines["answerable"]["freedom"] == pytest.approx(5)
 
 
+def test_systems_are_named_as_a_run_names_them(tmp_path) -> None:
+    folder = write(tmp_path / "a", rows({name: often(0.5) for name in ("one", "two", "three")}))
+    for named in (["--systems", "one,three"], ["--system", "one", "--systems", "three"]):
+        done = json.loads(evals("compare", folder, *named, "--json").stdout)
+        assert [(each["side"], each["baseline"]) for each in done["comparisons"]] == [("three", "one")]
+
+
+def test_what_is_clear_alone_and_not_among_several_is_neither_marked_nor_called_clear(run) -> None:
+    # mean 5/6 and error 0.307 of a question, t(5) = 2.71: by itself p is .042, and .084 among two
+    def some(conversation, question):
+        return question < (0, 0, 1, 1, 1, 2)[conversation]
+
+    systems = {"none": often(0), "some": some, "also": often(0.03, seed=3)}
+    first, *_ = compare(matched(all_sides([run("a", systems)])))
+    alone, *_ = compare(matched(all_sides([run("b", {name: systems[name] for name in ("none", "some")})])))
+    assert alone.lines[0].clear  # the control
+    assert first.lines[0].p == alone.lines[0].p
+    assert not first.lines[0].clear
+    ((_, header, lines), *_) = tables.difference_tables([first])
+    assert "*" not in lines[0][header.index("difference")]
+    verdict, quote, *_ = sentences([first])
+    assert "not clear among 2 comparisons;" in verdict
+    assert f"p {first.lines[0].adjusted:.3f} (Holm, 2 comparisons), t over clusters" in quote
+    assert "Holm" not in next(iter(tables.quotes([alone])))
+
+
+def test_a_report_says_over_how_many_rows_each_column_is(run) -> None:
+    found = compare(matched(all_sides([run("a", {"left": often(0), "right": often(1)})])))
+    said = " ".join(sentences(found))
+    ((group, members),) = by_group(all_sides([run("c", {"left": often(0)})])).items()
+    _, header, _ = tables.sides_table(group, members)
+    for column in ("failed", "cut", "evidence in context", "abstention precision", "abstention recall"):
+        assert column in header
+        told = said.partition("A score is over as many rows as")[2].partition("Failed rows")[0]
+        assert f"`{column}`" in told
+
+
 def test_a_comparison_prints_what_has_to_be_said_of_its_data_and_reader_once(tmp_path) -> None:
     folders = [
         write(tmp_path / name, rows({"one": often(share)})) for name, share in (("a", 0.2), ("b", 0.8))
@@ -354,7 +391,7 @@ def test_no_score_of_0_and_no_equal_difference_is_given_the_interval_of_a_point(
     ((group, members),) = by_group(all_sides([found])).items()
     _, header, lines = tables.sides_table(group, members)
     # six conversations: 100 * (1 - 0.025 ** (1 / 6))
-    assert [line[header.index("interval")] for line in lines] == ["0.0 to 45.9", "54.1 to 100.0"]
+    assert [line[header.index("interval")] for line in lines] == ["at most 45.9", "at least 54.1"]
     (one,) = compare(matched(members))
     ((_, header, lines),) = tables.difference_tables([one])
     assert lines[0][header.index("interval")] == "–"

@@ -30,6 +30,12 @@ def test_the_engine_without_a_model_needs_no_more_than_its_name() -> None:
     assert asyncio.run(opened("extractive")).description.wire_format == load().wire_format
 
 
+def test_an_endpoint_is_known_by_its_address_too(monkeypatch) -> None:
+    monkeypatch.setenv("MEMALPHA_POLICY__BASE_URL", "https://models.example/v1?secret=1")
+    assert asyncio.run(opened("openai:some/model")).identity["base_url"] == "https://models.example/v1"
+    assert "base_url" not in asyncio.run(opened("extractive")).identity
+
+
 def test_an_endpoint_is_named_by_its_model_and_scores_nothing() -> None:
     found = asyncio.run(opened("openai:some/model:free"))
     assert found.description.model == "some/model:free"

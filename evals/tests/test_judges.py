@@ -4,7 +4,7 @@ import json
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from made_judges import AT_ONCE, Failing, Scripted
@@ -24,10 +24,12 @@ from memalpha.errors import (
 from memalpha_evals import runs
 from memalpha_evals.cli import app
 from memalpha_evals.commands import judge as commands_judge
+from memalpha_evals.endpoints import Endpoint
 from memalpha_evals.judges import audit, prompts
 from memalpha_evals.judges.calibration import Judged, calibration
 from memalpha_evals.judges.judge import Case, Judge, vote
 from memalpha_evals.judges.judging import judge_known, judge_rows
+from memalpha_evals.judges.verdicts import Verdicts
 from memalpha_evals.scheduler import Outage
 
 ERRORS = Path(__file__).parents[3] / "shared" / "data" / "locomo" / "locomo_audit_errors.dev.json"
@@ -376,9 +378,12 @@ def served(monkeypatch):
     @asynccontextmanager
     async def endpoint(spec):
         description = GetPolicyResponse(policy=PolicyIdentity(policy_id="judge"), model=spec)
-        yield SimpleNamespace(spec=spec, policy=Scripted(same_words), description=description)
+        policy: Any = Scripted(same_words)
+        yield Endpoint(spec, policy, description, base_url=where["url"])
 
+    where = {"url": "https://one.example/v1"}
     monkeypatch.setattr(commands_judge, "endpoint", endpoint)
+    return where
 
 
 def test_the_command_prints_a_calibration_and_what_a_score_is_worth(files, served, monkeypatch) -> None:
@@ -418,6 +423,39 @@ def test_the_command_prints_a_calibration_and_what_a_score_is_worth(files, serve
     assert "asked again" in str(elsewhere.exception)
     # all answers are about one conversation, and one conversation gives no interval
     assert content["interval"] is content["false_positive_rate"]["interval"] is None
+
+
+def test_the_same_name_at_another_address_is_another_judge(files, served, monkeypatch) -> None:
+    command = ["judge", "calibrate", "--policy", "openai:m", "--answers", str(files[0])]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    silent = Failing(same_words, [make(InvalidInputError, "X", "asked again")] * 9)
+    monkeypatch.setattr(Scripted, "generate", silent.generate)
+    assert CliRunner().invoke(app, command).exit_code == 0
+    served["url"] = "https://two.example/v1"
+    assert "asked again" in str(CliRunner().invoke(app, command).exception)
+
+
+async def test_nothing_is_asked_whose_verdict_cannot_be_kept(tmp_path) -> None:
+    policy = Scripted(same_words)
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path, tmp_path / "nowhere" / "verdicts.jsonl", tmp_path / "file" / "verdicts.jsonl"):
+        with pytest.raises(InvalidInputError, match="can be written"):
+            await judge_rows(Judge(policy, prompts.load("strict")), answers(2), lambda count: None, path)
+    assert policy.asked == []
+
+
+async def test_two_do_not_pay_for_the_same_verdicts_at_once(tmp_path) -> None:
+    kept, policy = tmp_path / "verdicts.jsonl", Scripted(same_words)
+    says = Judge(policy, prompts.load("strict"))
+    with Verdicts(says, kept):
+        with pytest.raises(BusyError, match="in use by another process"):
+            await judge_rows(says, answers(2), lambda count: None, kept)
+        assert policy.asked == []
+    await judge_rows(says, answers(2), lambda count: None, kept)
+    kept.write_text("{}\n")
+    for _ in range(2):  # the lock is not kept by the one that failed
+        with pytest.raises(CorruptionError):
+            Verdicts(says, kept)
 
 
 def test_a_calibration_counts_the_rows_of_a_run_and_their_clusters(tmp_path, served) -> None:

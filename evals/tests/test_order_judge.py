@@ -11,7 +11,7 @@ from memalpha_evals.judges import prompts
 from memalpha_evals.judges.cases import ORDERED
 from memalpha_evals.judges.judge import Judge
 from memalpha_evals.judges.judging import count, judge_known, judge_rows
-from memalpha_evals.judges.ordering import aligned, order_score, tau_b
+from memalpha_evals.judges.ordering import aligned, complete_score, order_score, tau_b
 
 ORDER = prompts.load("order")
 EVENTS = ("tent", "boat", "lake")
@@ -63,6 +63,24 @@ def test_events_that_an_order_lacks_are_tied_at_its_end() -> None:
     assert order_score("abc", "xyz") == pytest.approx((1 - 9 / 12) / 2)
 
 
+def test_one_event_that_is_named_is_right_and_one_that_is_not_is_wrong() -> None:
+    assert order_score(["a"], ["a"]) == order_score(["a"], ["a", "a"]) == 1
+    assert order_score(["a"], ["b"]) == order_score(["a"], []) == order_score([], []) == 0
+
+
+def test_the_first_event_alone_is_almost_right_unless_what_is_missing_counts() -> None:
+    # b and c are tied: of three pairs two agree, 2 / sqrt(3 * 2)
+    almost = (2 / 6**0.5 + 1) / 2
+    assert order_score("abc", "a") == pytest.approx(almost) == pytest.approx(0.91, abs=0.005)
+    assert order_score("abcdefghij", "a") == pytest.approx(0.72, abs=0.005)
+    # one of three right events, none wrong: F1 is 2 * 1 / (2 * 1 + 0 + 2)
+    assert complete_score("abc", "a") == pytest.approx(almost / 2)
+    # a line that is no event: 2 * 3 / (2 * 3 + 1)
+    assert complete_score("abc", ["a", "b", "c", "x"]) == pytest.approx(6 / 7)
+    assert complete_score("abc", "abc") == 1
+    assert complete_score("abc", "xyz") == complete_score("abc", "") == 0
+
+
 def test_a_line_takes_the_first_nugget_that_is_the_same_and_free() -> None:
     same = [[True, True], [True, False], [False, True]]
     assert aligned(["one", "two", "three"], ["a", "b"], same) == ["a", "two", "b"]
@@ -82,6 +100,9 @@ async def test_rows_about_the_order_of_events_are_scored_by_it_and_no_others() -
     # right; turned round; two of three pairs right: (1 / 3 + 1) / 2; empty; failed; of another kind
     expected = [1, 0, pytest.approx(2 / 3), 0, 0, None]
     assert [one.scores.get("judge.order") for one in found] == expected
+    # all events are named once in the first three rows, so that both scores are the same
+    complete = [one.scores.get("judge.order_complete") for one in found]
+    assert complete == expected
     # three lines of three rows with three nuggets each, and nothing of the empty ones; the same pair is one
     assert len(policy.asked) == len({prompt for prompt, *_ in policy.asked})
     assert count(ORDER, made) == 3 * 9 + 2 * 3

@@ -139,6 +139,40 @@ def test_a_measure_that_sees_the_answer_anywhere_is_found(result: Result) -> Non
     assert not blind.ordered()
 
 
+def of(result: Result, **held: list[float]) -> Result:
+    """The same run with other answers held by these rows, at every budget."""
+    cells = (replace(cell, held=tuple(held.get(cell.row, cell.held))) for cell in result.cells)
+    return replace(result, cells=tuple(cells))
+
+
+def test_equal_rows_and_a_little_more_by_chance_are_in_order_and_clearly_more_is_not(result: Result) -> None:
+    # 60 questions of five conversations, 12 each
+    first = [float(place % 12 < 6) for place in range(60)]
+    assert of(result, oracle=first, extractive=first, shuffled=first).ordered()
+    lucky = [*first[:-6], 1.0, *first[-5:]]
+    assert of(result, oracle=first, extractive=first, shuffled=lucky).ordered()
+    much = [float(place % 12 < 11 - place // 24) for place in range(60)]
+    assert not of(result, oracle=first, extractive=first, shuffled=much).ordered()
+    assert not of(result, oracle=first, extractive=lucky).ordered()
+    assert not of(result, none=[1.0, *[0.0] * 59]).ordered()
+
+
+def test_what_can_be_had_at_most_and_at_least_has_no_interval(result: Result) -> None:
+    content = report.document(result, "nq", "2026-01-02")
+    (_, _, rows), *_ = report.tables(content)
+    shown = {name: cells for name, *cells in rows}
+    assert shown["oracle"] == ["100.0 (–)", "100.0 (–)"]
+    assert shown["none"] == ["0.0 (–)", "0.0 (–)"]
+    # the control: what is drawn has one, here a bound
+    assert shown["shuffled"] == ["0.0 (at most 52.2)", "0.0 (at most 52.2)"]
+
+
+def test_what_is_known_to_be_wrong_with_the_data_stands_above_its_tables(result: Result) -> None:
+    marred = replace(result, dataset=replace(result.dataset, caveats=("Some right answers are wrong.",)))
+    assert report.head(report.document(marred, "nq", "2026-01-02")).endswith(". Some right answers are wrong")
+    assert report.head(report.document(result, "nq", "2026-01-02")).endswith(" are asked")
+
+
 def test_shuffled_asks_the_memory_of_a_conversation_half_the_set_away() -> None:
     # of three that is the next: the second says the same as the first, and so answers its questions
     same = replace(conversation(0), id="conv-same")

@@ -82,6 +82,44 @@ def test_a_scorer_that_leaves_0_to_1_or_is_not_there_changes_nothing(folder) -> 
     assert (folder / "rows.jsonl").read_bytes() == before
 
 
+def failing(row):
+    return {"words": 1 / len(row.context)} if row.question_id != "3" else [][0]
+
+
+@pytest.mark.parametrize(
+    ("module", "content", "fault"),
+    [
+        ("raises_at_import", "1 / 0", "ZeroDivisionError: division by zero"),
+        ("is_no_python", "def half(row:", "SyntaxError: "),
+        ("exits_at_import", "raise SystemExit(3)", "SystemExit: 3"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_named_with_its_fault(
+    module, content, fault, folder, tmp_path, monkeypatch
+) -> None:
+    (tmp_path / f"{module}.py").write_text(content)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidInputError, match=rf"not '{module}:half': {fault}"):
+        rescore(folder, f"{module}:half")
+
+
+def test_a_function_that_fails_is_named_with_its_row_and_changes_nothing(folder) -> None:
+    before = (folder / "rows.jsonl").read_bytes()
+    with pytest.raises(InvalidInputError, match=r"scorer failing .* on \(.*\) it fails: IndexError: "):
+        rescore(folder, f"{__name__}:failing")
+    assert (folder / "rows.jsonl").read_bytes() == before
+
+
+def test_a_file_of_the_current_folder_stands_in_no_packages_place(folder, tmp_path, monkeypatch) -> None:
+    (tmp_path / "wave.py").write_text("raise RuntimeError('not the standard library')\n")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "wave", raising=False)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidInputError, match="has no attribute 'half'"):
+        rescore(folder, "wave:half")
+
+
 def test_a_scorer_of_ones_own_takes_no_name_of_ours(folder) -> None:
     before = (folder / "rows.jsonl").read_bytes()
     for name in ("strict", "judge"):

@@ -3,7 +3,7 @@
 import json
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from made_judges import AT_ONCE, Failing, Scripted
@@ -18,6 +18,7 @@ from memalpha_evals.commands import judge as commands_judge
 from memalpha_evals.compare.comparable import other_judges
 from memalpha_evals.compare.sides import all_sides, opened
 from memalpha_evals.datasets.base import Question
+from memalpha_evals.endpoints import Endpoint
 from memalpha_evals.judges import prompts
 from memalpha_evals.judges.judge import Case, Judge, grade
 from memalpha_evals.judges.judging import judge_known, judge_rows
@@ -147,7 +148,8 @@ def served(monkeypatch):
     @asynccontextmanager
     async def endpoint(spec):
         description = GetPolicyResponse(policy=PolicyIdentity(policy_id=spec), engine="stub", model=spec)
-        yield SimpleNamespace(spec=spec, policy=Scripted(by_words), description=description)
+        policy: Any = Scripted(by_words)
+        yield Endpoint(spec, policy, description)
 
     monkeypatch.setattr(commands_judge, "endpoint", endpoint)
 

@@ -57,6 +57,17 @@ def test_a_stranger_gets_a_table_and_a_folder_with_a_report(tmp_path):
     assert found.manifest["timing_fields"] == ["timing"]
 
 
+def test_a_replica_that_is_away_at_the_start_is_said_and_kept_in_the_manifest(tmp_path):
+    result = run(tmp_path, "--policy", "127.0.0.1:9,extractive", "--systems", "memalpha", "--questions", 1)
+    assert result.exit_code == 0, result.output
+    assert "policy 127.0.0.1:9 does not answer: left out" in result.stderr
+    (start,) = read(tmp_path).manifest["starts"]
+    assert (start["left_out"], start["state"]) == (["127.0.0.1:9"], "done")
+    # the control: of one at which all answer nothing is said
+    run(tmp_path / "whole", "--systems", "no-memory", "--questions", 1)
+    assert "left_out" not in read(tmp_path / "whole").manifest["starts"][0]
+
+
 def test_the_same_run_twice_has_the_same_rows_and_another_seed_draws_other_questions(tmp_path):
     for name, seed in (("one", 1), ("two", 1)):
         assert run(tmp_path / name, "--questions", 2, "--seed", seed).exit_code == 0

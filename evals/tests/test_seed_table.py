@@ -12,12 +12,14 @@ from memalpha.agent.backoff import Backoff
 from memalpha.errors import (
     AlreadyExistsError,
     ConflictError,
+    CorruptionError,
     InternalError,
     InvalidInputError,
     NotFoundError,
     UnavailableError,
     make,
 )
+from memalpha.tasks.stats import Interval
 from memalpha_evals import suites
 from memalpha_evals.cli import app
 from memalpha_evals.readers.extract import ExtractReader
@@ -25,8 +27,9 @@ from memalpha_evals.rows import Row
 from memalpha_evals.runs import Run
 from memalpha_evals.seed_table import figures, page, plans, running
 from memalpha_evals.seed_table.plans import NO_READER, Settings
-from memalpha_evals.seed_table.published import cells, chosen
+from memalpha_evals.seed_table.published import cells, chosen, means_last
 from memalpha_evals.seed_table.running import Made
+from memalpha_evals.statistics import Mean
 
 HOTPOTQA, TWOWIKI, NQ, AVERAGE = chosen("HotpotQA 10K,2Wiki 10K,NQ 10K,Average 10K")
 
@@ -74,10 +77,10 @@ def test_every_published_figure_names_where_it_stands_and_what_was_done() -> Non
         assert cell.best.value >= cell.memalpha.value
 
 
-def test_a_source_has_an_arxiv_number_or_says_that_none_is_known() -> None:
+def test_a_source_has_an_arxiv_number() -> None:
     for cell in cells():
         for figure in (cell.memalpha, cell.best, *cell.others):
-            assert re.search(r"arXiv \d{4}\.\d{5}\b|arXiv number is not known", figure.source)
+            assert re.search(r"arXiv \d{4}\.\d{5}\b", figure.source)
 
 
 def test_the_protocol_says_how_many_questions_are_asked_and_how_small_a_difference_they_show(
@@ -122,10 +125,11 @@ def test_a_figure_is_the_mean_of_its_systems_rows_with_failures_as_zero(tmp_path
     assert found["memalpha"].paper.value == pytest.approx(0.6)  # six of ten, the failed one among them
     assert (found["memalpha"].failed, found["other"].failed) == (1, 0)
     assert found["other"].strict.value == 1
-    # ten clusters: s.e. = sqrt(10/9 * (6*.4^2 + 4*.6^2)) / 10 = .163, t(9) = 2.262
+    # ten clusters: s.e. = sqrt(10/9 * (6*.4^2 + 4*.6^2)) / 10 = .163, of 9 trials, and by t(9) = 2.262 of
+    # 9 * (1.960 / 2.262)² = 6.756; (4.054 + 1.921 ± 3.149) / 10.598
     interval = found["memalpha"].paper.interval
     assert interval
-    assert (interval.low, interval.high) == pytest.approx((0.6 - 0.3694, 0.6 + 0.3694), abs=1e-3)
+    assert (interval.low, interval.high) == pytest.approx((0.2666, 0.8609), abs=1e-3)
 
 
 def test_few_clusters_have_a_mean_without_an_interval(tmp_path) -> None:
@@ -341,6 +345,45 @@ def test_a_table_is_printed_again_without_its_data_and_without_any_model(tmp_pat
     # the control: the command itself finds no data, and its table has no figure
     assert [each["ours"] for each in json.loads(evals("--data", data, *words).stdout)["cells"]] == [[], []]
     assert isinstance(evals("--reprint", "--out", tmp_path / "nowhere").exception, NotFoundError)
+
+
+def test_a_table_is_printed_again_in_its_order_and_means_come_of_what_is_below(tmp_path) -> None:
+    data, out = hotpotqa(tmp_path / "data"), tmp_path / "out"
+    named = ("--cells", "NQ 10K,Average 10K,HotpotQA 10K")
+    first = evals("--data", data, "--out", out, "--reader", "extract", *named, "--questions", 2, "--json")
+    assert [each["name"] for each in json.loads(first.stdout)["cells"]] == [
+        "NQ 10K",
+        "Average 10K",
+        "HotpotQA 10K",
+    ]
+    assert evals("--reprint", "--out", out, "--json").stdout == first.stdout
+    path = out / "seed-table.json"
+    path.write_text(path.read_text().replace('"NQ 10K"', '"NQ 11K"'))
+    unknown = evals("--reprint", "--out", out)
+    assert isinstance(unknown.exception, CorruptionError)
+    assert "has a cell 'NQ 11K'" in str(unknown.exception)
+
+
+def test_a_mean_that_is_named_before_its_cells_is_made_of_them() -> None:
+    assert means_last([AVERAGE, NQ, HOTPOTQA]) == [NQ, HOTPOTQA, AVERAGE]
+
+
+@pytest.mark.parametrize("words", [("--questions", 2), ("--systems", "memalpha"), ("--dry-run",)])
+def test_nothing_but_the_folder_goes_with_reprint(tmp_path, words) -> None:
+    found = evals("--reprint", "--out", tmp_path, *words)
+    assert found.exit_code == 2
+    assert f"Invalid value for {words[0]}" in found.stderr
+
+
+def test_a_cell_without_an_interval_says_why() -> None:
+    def said(error, value=0.5, interval=None) -> str:
+        return page._interval(Mean(value, error, interval, 40, 8))
+
+    assert said(None) == "none: too few clusters"
+    assert said(0.0) == "none: all clusters alike"
+    assert said(0.01) == "none: clusters of one cell alike"
+    assert said(0.01, interval=Interval(0.4, 0.6)) == "40.0 to 60.0"
+    assert said(0.0, value=0.0, interval=Interval(0.0, 0.4)) == "at most 40.0"
 
 
 def test_a_cell_in_which_every_question_failed_ends_the_command_with_1(tmp_path, monkeypatch) -> None:

@@ -2,10 +2,12 @@
 
 import math
 import random
+from itertools import pairwise
 
 import pytest
 
 from memalpha.tasks.stats import paired_difference
+from memalpha_evals.compare.tables import between
 from memalpha_evals.statistics import (
     SIGNIFICANCE,
     between_seeds,
@@ -243,23 +245,83 @@ def _clear_by_count(values, clusters) -> bool:
 
 
 def test_no_interval_of_a_score_leaves_0_to_1() -> None:
-    rare = [1.0] + [0.0] * 59
-    found = clustered_share(rare, [place % 6 for place in range(60)])
-    whole = clustered_mean(rare, [place % 6 for place in range(60)])
+    places = [place % 6 for place in range(60)]
+    for rare in ([1.0] + [0.0] * 59, [0.5] + [0.0] * 59):
+        found, whole = clustered_share(rare, places), clustered_mean(rare, places)
+        assert found.interval is not None
+        assert whole.interval is not None
+        assert whole.interval.low < 0  # the control: t alone knows no bounds
+        assert 0 <= found.interval.low < found.value < found.interval.high < 1
+
+
+def test_a_share_has_the_interval_of_so_many_independent_questions_as_have_its_error() -> None:
+    # one of 300 in six clusters: squares of sums ((5/6)² + 5 / 6²) / 300², 6/5 of which is 1 / 300²;
+    # 299 trials times (1.95996 / 2.57058)² are 173.8, of which 0.5794; (0.5794 + 1.9207 ± 2.4314) / 177.65
+    found = clustered_share([1.0] + [0.0] * 299, [place % 6 for place in range(300)])
     assert found.interval is not None
-    assert whole.interval is not None
-    assert whole.interval.low < 0  # the control: t alone knows no bounds
-    assert (found.interval.low, found.interval.high) == (0.0, whole.interval.high)
+    assert (found.interval.low, found.interval.high) == pytest.approx((0.00039, 0.02776), abs=2e-5)
 
 
-def test_no_success_at_all_leaves_room_for_some_by_the_number_of_clusters() -> None:
+def spread(right: int, questions: int = 300, clusters: int = 6):
+    """So many right answers, one cluster after another."""
+    return [float(place < right) for place in range(questions)], [n % clusters for n in range(questions)]
+
+
+def test_what_is_said_to_be_an_interval_never_falls_as_more_answers_are_right() -> None:
+    # where all clusters have as many there is none
+    found = [clustered_share(*spread(right)) for right in range(301) if right % 6 or right in (0, 300)]
+    bounds = [(each.interval.low, each.interval.high) for each in found if each.interval]
+    assert len(bounds) == len(found) == 252
+    printed = [between(each.interval, each.value) for each in found]
+    assert (printed[0], printed[1], printed[-1]) == ("at most 45.9", "0.0 to 2.8", "at least 54.1")
+    assert rises([each for each, text in zip(bounds, printed, strict=True) if " to " in text])
+    # the control: the bounds at the ends are of another kind, and as intervals they would fall
+    assert not rises(bounds)
+
+
+def rises(bounds) -> bool:
+    return all(low <= lower and high <= higher for (low, high), (lower, higher) in pairwise(bounds))
+
+
+def test_no_error_that_is_small_by_chance_makes_more_trials_than_there_are_questions() -> None:
+    # five of 300, each in a cluster of its own: by its error as many as 1475 trials, 857 with five degrees
+    found = clustered_share(*spread(5)).interval
+    assert found == wilson(5, 300)
+
+
+def shares(share: float, alike: float, count: int = 400):
+    """Answers in six conversations of 50, whose shares are beta with this intraclass correlation."""
+    draws, more = random.Random(5), (1 - alike) / alike
+    names = [place // 50 for place in range(300)]
+    for _ in range(count):
+        rates = [draws.betavariate(share * more, (1 - share) * more) for _ in range(6)]
+        yield [float(draws.random() < rates[name]) for name in names], names
+
+
+@pytest.mark.parametrize("share", [0.02, 0.98])
+def test_intervals_near_0_and_100_hold_the_share_as_often_as_they_say_and_those_by_t_do_not(share) -> None:
+    made = list(shares(share, alike=0.05))
+    new, old = [clustered_share(*each) for each in made], [clustered_mean(*each) for each in made]
+    assert _coverage(new, share) > 0.94
+    assert _coverage(old, share) < 0.88
+
+
+def _coverage(found, share: float) -> float:
+    known = [each.interval for each in found if each.interval]
+    return sum(each.low <= share <= each.high for each in known) / len(known)
+
+
+def test_no_success_at_all_is_bounded_by_as_many_trials_as_clusters_of_one_size_they_weigh_as() -> None:
     # Clopper and Pearson of 0 in 6: 1 - 0.025 ** (1 / 6)
-    none = clustered_share([0.0] * 60, [place % 6 for place in range(60)])
-    every = clustered_share([1.0] * 60, [place % 6 for place in range(60)])
+    none, every = clustered_share(*spread(0, 60)), clustered_share(*spread(60, 60))
     assert none.interval is not None
     assert every.interval is not None
     assert (none.interval.low, none.interval.high) == pytest.approx((0, 0.4593), abs=1e-4)
     assert (every.interval.low, every.interval.high) == pytest.approx((0.5407, 1), abs=1e-4)
+    # six clusters of 2, 1, 1, 1, 1, 1 weigh as 49 / 9
+    unlike = clustered_share([0.0] * 7, "aabcdef").interval
+    assert unlike is not None
+    assert unlike.high == pytest.approx(1 - 0.025 ** (9 / 49))
     assert clustered_share([0.0] * 4, "abcd").interval is None
 
 

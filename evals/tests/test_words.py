@@ -2,7 +2,7 @@
 
 import pytest
 
-from memalpha_evals.scorers.words import clauses, spans, words
+from memalpha_evals.scorers.words import clauses, marked, spans, words
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,17 @@ def test_bullets_are_marks_and_emphasis_is_none() -> None:
     for said in ("\N{BULLET} Orta \N{BULLET} Como", "* Orta\n* Como", "- Orta - Como", "Orta + Como"):
         assert clauses(said) == apart
     assert clauses("*not* Orta") == [["not", "orta"]]
+
+
+@pytest.mark.parametrize("mark", [*'[]{}"\\<>=~#→、。«»', "=>", "->", "…", "🎉", " -- ", "+", "*"])
+def test_every_mark_between_words_divides_them(mark) -> None:
+    assert clauses(f"Orta{mark}Como") == [["orta"], ["como"]]
+
+
+def test_what_belongs_to_a_word_or_a_date_is_no_mark() -> None:
+    for said in ("5/7/2023", "12:30", "well-known", "20 °C", "‘Orta’", "1.5"):
+        assert len(clauses(said)) == 1
+    assert marked("Orta? (No.)\nComo") == [(["orta"], "?("), (["no"], ".)\n"), (["como"], "")]
 
 
 def test_numbers_beside_one_another_stay_apart() -> None:

@@ -13,6 +13,7 @@ from rich.console import Console
 from memalpha.cli.style import plural
 from memalpha.errors import InvalidInputError, NotFoundError, make
 from memalpha_evals import export, pages, reports, runs
+from memalpha_evals.commands.options import words
 from memalpha_evals.compare import discordant, seeds, tables
 from memalpha_evals.compare.comparable import other_judges, require_comparable, unlike
 from memalpha_evals.compare.measured import HEADLINE, require_score
@@ -54,7 +55,12 @@ def register(app: typer.Typer) -> None:
 
 def compare_runs(
     run: Annotated[list[Path], typer.Argument(help="Folders: one, to compare its systems, or several.")],
-    system: Annotated[list[str] | None, typer.Option(help="Only these systems; repeat.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--systems", "--system", help="Only these systems, between commas, or repeat.", show_default=False
+        ),
+    ] = None,
     baseline: Annotated[
         str, typer.Option(help="What all others are compared with: RUN/SYSTEM or SYSTEM.")
     ] = "",
@@ -71,7 +77,7 @@ def compare_runs(
     Systems of one run are compared with its first one; several runs system by system with the first run.
     Example: evals compare runs/a runs/b --pairs differ.csv
     """
-    compared = sides(all_opened(run), system or [])
+    compared = sides(all_opened(run), list(words(names or [])))
     require_score([row for side in compared for row in side.rows.values()], score)
     more = other_judges(compared, score) + (seeds.unlike(compared) if as_seeds else [])
     if not anyway:

@@ -18,9 +18,10 @@ from memalpha.cli.style import plural
 from memalpha.errors import InvalidInputError, make
 from memalpha.tasks.stats import Interval
 from memalpha_evals import reports, runs
-from memalpha_evals.endpoints import FORMS, endpoint, policy_identity
+from memalpha_evals.endpoints import FORMS, endpoint
 from memalpha_evals.judges import audit, judging, prompts, verdicts
 from memalpha_evals.judges.calibration import Calibration, Judged, Rate, calibration
+from memalpha_evals.judges.cases import score_names
 from memalpha_evals.judges.judge import Judge
 from memalpha_evals.rescore import rewrite
 from memalpha_evals.rows import Row
@@ -83,7 +84,7 @@ def calibrate(
 
     async def judged(advance: judging.Progress) -> list[Judged]:
         async with endpoint(policy) as served:
-            judge = Judge(served.policy, words, votes, temperature, policy_identity(served.description))
+            judge = Judge(served.policy, words, votes, temperature, served.identity)
             if run:
                 _require_judge(run, judge)
             return await judging.judge_known(judge, known, advance, kept)
@@ -119,19 +120,20 @@ def judge_run(
 
     Verdicts are kept in the run's folder: stopped or failed, the same command goes on. Prompt `rubric` grades
     each nugget of BEAM's rubrics with 1, 0.5 or 0, and the score is their mean. Prompt `order` scores BEAM's
-    questions about the order of events as its code does, by Kendall's tau-b between lines and nuggets.
-    Options are judged by their texts.
+    questions about the order of events as its code does, by Kendall's tau-b between lines and nuggets, and,
+    as `judge.order_complete`, by that times the F1 of the events. Options are judged by their texts.
 
     Example: evals judge run runs/a --policy openai:MODEL
     """
     words = prompts.load(prompt)
-    name = judging.score_name(words)
+    names = score_names(words)
 
     async def judged(rows: list[Row], advance: judging.Progress) -> list[Row]:
         async with endpoint(policy) as served:
-            judge = Judge(served.policy, words, votes, temperature, policy_identity(served.description))
+            judge = Judge(served.policy, words, votes, temperature, served.identity)
             found = await judging.judge_rows(judge, rows, advance, run / verdicts.FILE)
-        folder.note_judge(run, name, judge.identity)
+        for name in names:
+            folder.note_judge(run, name, judge.identity)
         return found
 
     def changed(rows: list[Row]) -> list[Row]:
@@ -139,8 +141,8 @@ def judge_run(
             return _finished(judged(rows, advance))
 
     rewrite(run, changed)
-    scored = sum(name in row.scores for row in runs.rows(run))
-    print(f"{plural(scored, 'row')} judged as {name}; {reports.write(run)}")
+    scored = sum(names[0] in row.scores for row in runs.rows(run))
+    print(f"{plural(scored, 'row')} judged as {' and '.join(names)}; {reports.write(run)}")
 
 
 def _finished(judging_all: Coroutine[Any, Any, T]) -> T:
@@ -148,7 +150,7 @@ def _finished(judging_all: Coroutine[Any, Any, T]) -> T:
     try:
         return asyncio.run(judging_all)
     except Outage as outage:
-        print(f"nobody answers: {outage}", file=sys.stderr)
+        print(outage, file=sys.stderr)
         raise typer.Exit(1) from None
 
 
@@ -158,7 +160,7 @@ def _require_judge(run: Path, judge: Judge) -> None:
     Raises:
         InvalidInputError: NOT_JUDGED.
     """
-    name = judging.score_name(judge.prompt)
+    name = score_names(judge.prompt)[0]
     if folder.read_manifest(run).get("judges", {}).get(name) != judge.identity:
         message = (
             f"{run} has its scores {name} of another judge: model, prompt, votes and temperature must be its"
@@ -172,7 +174,7 @@ def _scored(run: Path, prompt: prompts.JudgePrompt) -> dict[str, Mean]:
     Raises:
         InvalidInputError: NOT_JUDGED.
     """
-    name, rows = judging.score_name(prompt), runs.read(run).rows
+    name, rows = score_names(prompt)[0], runs.read(run).rows
     judged = [row for row in rows if name in row.scores]
     if not judged:
         message = f"{run} has no scores {name}: make them with `evals judge run {run} --prompt {prompt.name}`"

@@ -151,7 +151,7 @@ def _carry_out(
         _say(_go_on("stopped", path))
         raise typer.Exit(INTERRUPTED) from None
     except Outage as outage:
-        _say(_go_on(f"nobody answers: {outage}", path))
+        _say(_go_on(str(outage), path))
         raise typer.Exit(_FAILED) from None
     except OSError as error:
         _say(_go_on(f"the run cannot be written: {error}", path))

@@ -45,6 +45,7 @@ def register(app: typer.Typer) -> None:
 
 
 def seed_table(
+    context: typer.Context,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -93,6 +94,7 @@ def seed_table(
     plumbing and stand apart.
     """
     if reprint:
+        _require_alone(context)
         _finish(*reprinted(out), out, as_json)
         return
     wanted, named = chosen(",".join(cells or ())), words(names or ["memalpha"])
@@ -104,6 +106,18 @@ def seed_table(
     made = _carried_out(jobs, out, slots)
     made.plumbing |= plumbing
     _finish(wanted, made, settings, out, as_json)
+
+
+def _require_alone(context: typer.Context) -> None:
+    """Refuses words that a table that is printed again has from its document."""
+    for name in context.params:
+        if name in ("out", "reprint", "as_json"):
+            continue
+        source = context.get_parameter_source(name)
+        if source and source.name == "COMMANDLINE":
+            option = "--systems" if name == "names" else f"--{name.replace('_', '-')}"
+            rule = "is the table's own: only --out and --json go with --reprint"
+            raise typer.BadParameter(rule, param_hint=option)
 
 
 def _finish(cells: tuple[Cell, ...], made: Made, settings: Settings, out: Path, as_json: bool) -> None:
@@ -120,7 +134,7 @@ def _carried_out(jobs: list[Job], out: Path, slots: int) -> Made:
         print("stopped; the same command goes on", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
     except Outage as outage:
-        print(f"nobody answers: {outage}; the same command goes on", file=sys.stderr)
+        print(f"{outage}; the same command goes on", file=sys.stderr)
         raise typer.Exit(FAILED) from None
     except OSError as error:
         print(f"a run cannot be written: {error}; the same command goes on", file=sys.stderr)

@@ -47,18 +47,28 @@ class Line:
     by_cluster: dict[str, float]
 
     @property
+    def claimed(self) -> float | None:
+        """The p that counts: after Holm, where that was needed."""
+        return self.p if self.adjusted is None else self.adjusted
+
+    @property
     def clear(self) -> bool:
-        """The interval leaves zero out; where clusters all differ by the same, there are enough of them."""
-        return self.p is not None and self.p < SIGNIFICANCE
+        """Whether that is below the level."""
+        return self.claimed is not None and self.claimed < SIGNIFICANCE
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A side against a baseline."""
+    """A side against a baseline.
+
+    Attributes:
+        together: How many comparisons the first line's p was corrected for; 1: it was not.
+    """
 
     side: Side
     baseline: Side
     lines: tuple[Line, ...]
+    together: int = 1
 
     @property
     def name(self) -> str:
@@ -80,8 +90,9 @@ def compare(pairs: Sequence[tuple[Side, Side]], score: str = HEADLINE) -> list[C
         for side, baseline in pairs
     ]
     first = {str(place): each.lines[0].p for place, each in enumerate(found) if each.lines}
-    adjusted = holm({place: p for place, p in first.items() if p is not None}) if len(first) > 1 else {}
-    return [_adjusted(each, adjusted.get(str(place))) for place, each in enumerate(found)]
+    known = {place: p for place, p in first.items() if p is not None}
+    adjusted = holm(known) if len(known) > 1 else {}
+    return [_adjusted(each, adjusted.get(str(place)), len(adjusted)) for place, each in enumerate(found)]
 
 
 def paired(baseline: Side, side: Side, score: str = HEADLINE) -> list[Pair]:
@@ -126,8 +137,8 @@ def _by_cluster(pairs: Sequence[Pair]) -> dict[str, float]:
     return {name: sum(each) / len(each) for name, each in found.items()}
 
 
-def _adjusted(comparison: Comparison, p: float | None) -> Comparison:
-    if not comparison.lines:
+def _adjusted(comparison: Comparison, p: float | None, together: int) -> Comparison:
+    if p is None:
         return comparison
     first, *others = comparison.lines
-    return replace(comparison, lines=(replace(first, adjusted=p), *others))
+    return replace(comparison, lines=(replace(first, adjusted=p), *others), together=together)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from memalpha.cli.style import plural
 from memalpha.tasks.stats import FEWEST_CLUSTERS, Interval
+from memalpha_evals import pages
 from memalpha_evals.compare.comparable import unfinished
 from memalpha_evals.compare.facts import Facts
 from memalpha_evals.compare.measured import ANSWERABLE, HEADLINE, OVERALL, Measured, measured, parts
@@ -24,7 +25,10 @@ NO_CLAIM = (
 HOW_TO_READ = (
     "Scores are percent; the headline is each question by the score of its kind (options by letter, "
     "abstention where there is no answer, labels as numbers, texts by token F1, everything else by "
-    "whole-word containment). Failed rows are in every mean, as 0. Where some questions cannot be answered, "
+    "whole-word containment). A score is over as many rows as `questions` before it says; `failed`, `cut` and"
+    " tokens are over all rows, `evidence in context` over those of which the evidence is known, `abstention "
+    "precision` over those that abstain, and `abstention recall` over those without an answer. Failed "
+    "rows are in every mean, as 0. Where some questions cannot be answered, "
     "claims are about the answerable ones, without categories that the data's paper leaves out of its "
     "overall figure: overall, a system that always says that it does not know gets all "
     "the others, so read that figure beside `abstention precision`, how often saying so was right, and "
@@ -34,12 +38,17 @@ HOW_TO_READ = (
     "counts contexts that the budget cut off."
 )
 HOW_INTERVALS = (
-    "Intervals are 95 %. A difference is clear (*) if its interval leaves zero out. Questions of one cluster,"
-    " such as a conversation, are not independent: interval, p and `could be seen` are by Student's t over "
+    "Intervals are 95 %. A difference is clear (*) if its p is below 0.05, the corrected one where there is "
+    "one: the interval of a difference that is clear alone, and not among several, leaves zero out too. "
+    "Questions of one cluster, such as a conversation, are not independent: interval, p and `could be seen` "
+    "of a difference are by Student's t over "
     "clusters from the clustered standard error `error`, with one degree of freedom less than there are "
     "clusters of one size, and fewer where sizes are unlike. Where all clusters differ by the same there is "
-    "no interval, and p is the sign test's; a score that is 0 or 100 in every question has the exact "
-    "interval of as many trials as there are clusters. `could be seen` is the smallest difference that shows "
+    "no interval, and p is the sign test's. A share of right answers has Wilson's interval of as many "
+    "independent questions as have its error (Korn and Graubard); where none is right, or all are, there is "
+    "no error, and `at most` and `at least` are the worst case, a bound of another kind: Clopper and "
+    "Pearson's for as many trials as clusters of one size they weigh as, so that it may be wider than the "
+    "interval of a single right answer. `could be seen` is the smallest difference that shows "
     "four times in five, with an error of at least one question's, so that equal answers do not seem to "
     f"rule every difference out. Below {FEWEST_CLUSTERS} clusters there is none of them."
 )
@@ -54,9 +63,14 @@ def percent(value: float | None, signed: bool = False) -> str:
     return "–" if value is None else f"{100 * value:{'+' if signed else ''}.1f}"
 
 
-def between(interval: Interval | None, signed: bool = False) -> str:
-    """An interval in percent; a dash if there is none."""
-    return f"{percent(interval.low, signed)} to {percent(interval.high, signed)}" if interval else "–"
+def between(interval: Interval | None, share: float) -> str:
+    """The interval of a share in percent; a dash if there is none."""
+    return pages.around(share, (interval.low, interval.high), percent) if interval else "–"
+
+
+def apart(interval: Interval | None) -> str:
+    """The interval of a difference in percent; a dash if there is none."""
+    return f"{percent(interval.low, True)} to {percent(interval.high, True)}" if interval else "–"
 
 
 def sides_table(group: Group, sides: Sequence[Side], score: str = HEADLINE) -> Titled:
@@ -79,7 +93,7 @@ def sides_table(group: Group, sides: Sequence[Side], score: str = HEADLINE) -> T
 
 
 def _first(found: Measured) -> list[str]:
-    return [*_whole(found), between(found.score.interval)]
+    return [*_whole(found), between(found.score.interval, found.score.value)]
 
 
 def _whole(found: Measured) -> list[str]:
@@ -144,7 +158,7 @@ def _difference(line: Line) -> list[str]:
         percent(line.ours),
         percent(line.baseline),
         percent(found.mean, signed=True) + mark,
-        between(found.interval, signed=True),
+        apart(found.interval),
         percent(line.error),
         str(found.better),
         str(found.worse),
@@ -196,7 +210,7 @@ def _quote(comparison: Comparison, score: str) -> str:
         f"To quote: on {facts.dataset} (sha256 {facts.sha256[:8]}), {_asked(comparison)} in "
         f"{plural(line.difference.clusters, 'cluster')}, {_score(score)}, {_reader(facts)}, {budget}: "
         f"{side.name} {percent(line.ours)}, {baseline.name} {percent(line.baseline)}, difference "
-        f"{percent(line.difference.mean, signed=True)} ({_claim(line)}); {_failed(side)}, "
+        f"{percent(line.difference.mean, signed=True)} ({_claim(comparison)}); {_failed(side)}, "
         f"{_failed(baseline)}; failed rows count as 0."
     )
 
@@ -223,13 +237,16 @@ def _reader(facts: Facts) -> str:
     return f"reader {facts.reader} ({model}, version {policy.get('version', 'unknown')})"
 
 
-def _claim(line: Line) -> str:
-    interval = line.difference.interval
+def _claim(comparison: Comparison) -> str:
+    line = comparison.lines[0]
+    interval, p = line.difference.interval, f"p {_p(line.claimed)}"
+    if comparison.together > 1:
+        p += f" (Holm, {comparison.together} comparisons)"
     if line.error == 0:
-        return f"the same in every cluster, p {_p(line.p)}, sign test of clusters"
+        return f"the same in every cluster, {p}, sign test of clusters"
     if interval is None:
         return "too few clusters for an interval"
-    return f"95 % {between(interval, signed=True)}, p {_p(line.p)}, t over clusters"
+    return f"95 % {apart(interval)}, {p}, t over clusters"
 
 
 def _failed(side: Side) -> str:
@@ -250,9 +267,16 @@ def _verdict(comparison: Comparison) -> Iterator[str]:
     if line.error is None:
         yield f"{text} in {clusters}. {NO_CLAIM}"
         return
-    verdict = "clear of zero" if line.clear else f"not clear; {percent(line.detectable)} points could be seen"
-    where = between(found.interval, signed=True) if found.interval else "the same in each"
-    yield f"{text} in {clusters}, {where}: {verdict}."
+    where = apart(found.interval) if found.interval else "the same in each"
+    yield f"{text} in {clusters}, {where}: {_clearness(comparison)}."
+
+
+def _clearness(comparison: Comparison) -> str:
+    line, several = comparison.lines[0], f" among {comparison.together} comparisons"
+    among = several if comparison.together > 1 else ""
+    if line.clear:
+        return f"clear of zero{among}"
+    return f"not clear{among}; {percent(line.detectable)} points could be seen"
 
 
 def document(

@@ -2,8 +2,8 @@
 
 An option is given with its text, in the right answer and in the one that chooses it: of a letter alone nobody
 can say whether it is right. A prompt that grades asks once for each nugget of a rubric, and the score is the
-mean. A prompt that orders asks for each line of an answer whether it is the event of a nugget, and the score
-is that of `ordering`; only BEAM's questions about the order of events are judged by it.
+mean. A prompt that orders asks for each line of an answer whether it is the event of a nugget, and there are
+both scores of `ordering`; only BEAM's questions about the order of events are judged by it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from statistics import fmean
 from string import ascii_lowercase
 
 from memalpha_evals.judges.judge import Case
-from memalpha_evals.judges.ordering import aligned, order_score
+from memalpha_evals.judges.ordering import aligned, complete_score, order_score
 from memalpha_evals.judges.prompts import JudgePrompt
 from memalpha_evals.rows import Row
 from memalpha_evals.scorers.options import chosen
@@ -34,20 +34,28 @@ def cases(prompt: JudgePrompt, row: Row) -> list[Case]:
     return [Case(row.question, " or ".join(right) or "the conversation does not say", _said(answer, row))]
 
 
-def score(prompt: JudgePrompt, row: Row, found: Sequence[float]) -> float:
-    """What the scores of a row's cases come to, from 0 to 1."""
+def score_names(prompt: JudgePrompt) -> list[str]:
+    """What the scores of a prompt are called, the first one first."""
+    name = f"judge.{prompt.name}"
+    return [name, f"{name}_complete"] if prompt.ordered else [name]
+
+
+def scores(prompt: JudgePrompt, row: Row, found: Sequence[float]) -> dict[str, float]:
+    """What the scores of a row's cases come to, each from 0 to 1."""
+    names = score_names(prompt)
     if not prompt.ordered or row.failure or not row.answer.strip():
-        return fmean(found)
+        return dict.fromkeys(names, fmean(found))
     lines, nuggets = _lines(row.answer), list(row.rubric)
     same = [
         [each == 1 for each in found[start : start + len(nuggets)]]
         for start in range(0, len(found), len(nuggets))
     ]
-    return order_score(nuggets, aligned(lines, nuggets, same))
+    said = aligned(lines, nuggets, same)
+    return dict(zip(names, (order_score(nuggets, said), complete_score(nuggets, said)), strict=True))
 
 
 def _lines(answer: str) -> list[str]:
-    """An answer's events: one a line, as BEAM's own code takes them."""
+    """An answer's events: one a line, as BEAM's own code takes them, which counts blank lines too."""
     return [line.strip() for line in answer.splitlines() if line.strip()] or [""]
 
 

@@ -8,7 +8,7 @@ kept. What is asked about a row is in `cases`; a prompt that needs a rubric judg
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from pathlib import Path
 from memalpha.errors import InvalidInputError, MemalphaError, make
 from memalpha_evals.judges.audit import Known
 from memalpha_evals.judges.calibration import Judged
-from memalpha_evals.judges.cases import ORDERED, cases, score
+from memalpha_evals.judges.cases import ORDERED, cases, scores
 from memalpha_evals.judges.judge import MOST_TOKENS, Case, Judge, Verdict
 from memalpha_evals.judges.prompts import JudgePrompt
 from memalpha_evals.judges.verdicts import Verdicts
@@ -39,7 +39,8 @@ async def judge_known(
     """Verdicts on answers of which the truth is known; arguments as of `judge_rows`.
 
     Raises:
-        InvalidInputError: JUDGE_PROMPT; the prompt needs rubrics.
+        InvalidInputError: JUDGE_PROMPT; the prompt needs rubrics. VERDICTS_FILE; it cannot be written.
+        BusyError: VERDICTS_IN_USE.
         MemalphaError: As `judge_rows`.
     """
     if judge.prompt.graded or judge.prompt.ordered:
@@ -69,7 +70,9 @@ async def judge_rows(
         patience: With calls that fail.
 
     Raises:
-        InvalidInputError: NO_RUBRIC; the prompt asks for nuggets, and no row has one.
+        InvalidInputError: NO_RUBRIC; the prompt asks for nuggets, and no row has one. VERDICTS_FILE; it
+            cannot be written.
+        BusyError: VERDICTS_IN_USE.
         Outage: Nobody answers.
         MemalphaError: What the first answer that could not be judged failed by, when all others are judged.
     """
@@ -81,16 +84,10 @@ async def judge_rows(
         )
         raise make(InvalidInputError, "NO_RUBRIC", message, prompt=judge.prompt.name)
     found = iter(await _verdicts(judge, [case for own in asked for case in own], progress, kept, patience))
-    name = score_name(judge.prompt)
     return [
-        _with(row, name, score(judge.prompt, row, [next(found).score for _ in own])) if own else row
+        _with(row, scores(judge.prompt, row, [next(found).score for _ in own])) if own else row
         for row, own in zip(rows, asked, strict=True)
     ]
-
-
-def score_name(prompt: JudgePrompt) -> str:
-    """What the scores of a prompt are called."""
-    return f"judge.{prompt.name}"
 
 
 def count(prompt: JudgePrompt, rows: Sequence[Row]) -> int:
@@ -98,22 +95,24 @@ def count(prompt: JudgePrompt, rows: Sequence[Row]) -> int:
     return sum(len(cases(prompt, row)) for row in rows)
 
 
-def _with(row: Row, name: str, value: float) -> Row:
-    return replace(row, scores={**row.scores, name: value})
+def _with(row: Row, judged: Mapping[str, float]) -> Row:
+    return replace(row, scores={**row.scores, **judged})
 
 
 async def _verdicts(
     judge: Judge, asked: Sequence[Case], progress: Progress, kept: Path | None, patience: Patience | None
 ) -> list[Verdict]:
-    verdicts = Verdicts(judge, kept)
-    left = Counter(case for case in asked if verdicts.get(case) is None)
-    progress(len(asked) - left.total())
-    failures: list[MemalphaError] = []
-    asks = [_Judging(judge, case, verdicts, partial(progress, left[case]), failures.append) for case in left]
-    await Scheduler(LIMITS, patience).run([_Together(asks)])
-    if failures:
-        raise failures[0]
-    return [found for case in asked if (found := verdicts.get(case)) is not None]
+    with Verdicts(judge, kept) as verdicts:
+        left = Counter(case for case in asked if verdicts.get(case) is None)
+        progress(len(asked) - left.total())
+        failed: list[MemalphaError] = []
+        asks = [
+            _Judging(judge, case, verdicts, partial(progress, left[case]), failed.append) for case in left
+        ]
+        await Scheduler(LIMITS, patience).run([_Together(asks)])
+        if failed:
+            raise failed[0]
+        return [found for case in asked if (found := verdicts.get(case)) is not None]
 
 
 @dataclass(frozen=True, slots=True)

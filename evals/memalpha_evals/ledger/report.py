@@ -178,10 +178,10 @@ def _tables(content: dict[str, Any]) -> list[Titled]:
     stale = (
         "Stale values still stored, share of all that were superseded, revoked or taken back",
         ["writer", *(f"{units}x" for units in lengths)],
-        _by_row(content, lambda cell: f"{cell['stale']['share']:.2f}{_range(cell['stale']['interval'])}"),
+        _by_row(content, lambda cell: _stale(cell["stale"])),
     )
     repeated = (
-        "Statements that another memory makes too, share of all stored",
+        "Repeats of what another memory said before, share of all statements stored",
         ["writer", *(f"{units}x" for units in lengths)],
         _by_row(content, lambda cell: f"{cell['repeated']:.2f}"),
     )
@@ -191,6 +191,12 @@ def _tables(content: dict[str, Any]) -> list[Titled]:
         _by_row(content, lambda cell: f"{cell['readers']['literal']['accuracy']:.3f}"),
     )
     return [*scores, _falls(content), raw, kinds, stale, repeated, tokens, _differences(content)]
+
+
+def _stale(found: dict[str, Any]) -> str:
+    share, bounds = found["share"], found["interval"]
+    around = f" ({pages.around(share, bounds, lambda each: f'{each:.2f}')})" if bounds else ""
+    return f"{share:.2f}{around}"
 
 
 def _part(cell: dict[str, Any]) -> str:

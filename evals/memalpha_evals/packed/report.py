@@ -13,6 +13,9 @@ from memalpha_evals.packed.measure import COMPARED, Cell, Result
 from memalpha_evals.pages import Page, Titled
 from memalpha_evals.statistics import CONFIDENCE
 
+BOUNDS = ("oracle", "none")
+"""Rows between which all others lie; they have no interval."""
+
 
 def document(result: Result, name: str, date: str) -> dict[str, Any]:
     """The JSON document of a run of the set `name`; shares from 0 to 1."""
@@ -58,8 +61,8 @@ def _cell(result: Result, cell: Cell) -> dict[str, Any]:
 
 
 def _interval(result: Result, cell: Cell) -> list[float] | None:
-    """None without a memory: nothing is held by definition."""
-    return None if cell.row == "none" else _bounds(result.share(cell).interval)
+    """None of what can be had at most and at least: the evidence, and no memory."""
+    return None if cell.row in BOUNDS else _bounds(result.share(cell).interval)
 
 
 def _of_category(result: Result, cell: Cell, name: str) -> dict[str, float]:
@@ -91,10 +94,11 @@ def head(content: dict[str, Any]) -> str:
         f"{content[name]:,} ({content[name] / answered:.1%})" for name in ("anywhere", "verbatim")
     )
     told, asked = content["verbatim"] - content["questions"], content["questions"]
+    caveats = "".join(f". {caveat.rstrip('.')}" for caveat in content["caveats"])
     return (
         f"{content['date']}, {of['name']}, {content['conversations']} conversations. Of {answered:,} "
         f"questions with an answer and evidence it stands somewhere in the conversation for {anywhere}, in "
-        f"the evidence for {verbatim}; {told:,} of these say it themselves, {asked:,} are asked"
+        f"the evidence for {verbatim}; {told:,} of these say it themselves, {asked:,} are asked{caveats}"
     )
 
 
@@ -125,7 +129,9 @@ def _by_row(content: dict[str, Any], text: Callable[[dict[str, Any]], str]) -> l
 
 
 def _share(cell: dict[str, Any]) -> str:
-    return f"{100 * cell['share']:.1f}{_range(cell['interval'])}"
+    share, bounds = cell["share"], cell["interval"]
+    around = pages.around(share, bounds, lambda each: f"{100 * each:.1f}") if bounds else "–"
+    return f"{100 * share:.1f} ({around})"
 
 
 def _differences(content: dict[str, Any]) -> list[list[str]]:

@@ -75,9 +75,13 @@ def _rows(content: dict[str, Any], measure: str, sign: str = "") -> list[list[st
 
 
 def _shown(found: dict[str, Any], sign: str) -> str:
-    around = found["interval"]
-    share = f"{100 * found['share']:{sign}.1f}"
-    return f"{share} ({100 * around[0]:.1f} to {100 * around[1]:.1f})" if around else share
+    share, bounds = found["share"], found["interval"]
+    shown = f"{100 * share:{sign}.1f}"
+    if not bounds:
+        return shown
+    low, high = (f"{100 * each:.1f}" for each in bounds)
+    around = f"{low} to {high}" if sign else pages.around(share, bounds, lambda each: f"{100 * each:.1f}")
+    return f"{shown} ({around})"
 
 
 def head(content: dict[str, Any]) -> str:

@@ -26,6 +26,7 @@ class Comparison:
         chunk_tokens: o200k tokens that are read at once, at most.
         policy_at: Where the policy that writes memory is, as it was named; it decides no row.
         reader_at: Likewise the reader's.
+        left_out: Addresses of either where nobody answered; they decide no row either.
     """
 
     dataset: Dataset
@@ -35,6 +36,7 @@ class Comparison:
     chunk_tokens: int = CHUNK_TOKENS
     policy_at: str = ""
     reader_at: str = ""
+    left_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuses rows that could not be told apart."""

@@ -102,23 +102,28 @@ async def composed(plan: Plan) -> AsyncIterator[Comparison]:
             seed=plan.seed,
         )
         made = tuple(systems.create(name, options) for name in plan.systems)
-        reader = await _reader(plan, policy, stack)
+        reader, asked = await _reader(plan, policy, stack)
         dataset = await asyncio.to_thread(plan.dataset)
         at = {"policy_at": plan.policy, "reader_at": reader_parts(plan.reader)[1]}
-        yield Comparison(dataset, made, reader, plan.budget, plan.chunk_tokens, **at)
+        opened = [each for each in (policy, asked) if each]
+        away = tuple(dict.fromkeys(name for each in opened for name in each.left_out))
+        yield Comparison(dataset, made, reader, plan.budget, plan.chunk_tokens, **at, left_out=away)
 
 
 async def _opened(spec: str, stack: AsyncExitStack, wire_format: str = "") -> Endpoint | None:
     return await stack.enter_async_context(replicas.opened(spec, wire_format)) if spec else None
 
 
-async def _reader(plan: Plan, policy: Endpoint | None, stack: AsyncExitStack) -> Reader:
+async def _reader(
+    plan: Plan, policy: Endpoint | None, stack: AsyncExitStack
+) -> tuple[Reader, Endpoint | None]:
+    """The reader, and whom it asks."""
     name, spec = reader_parts(plan.reader)
     # One engine in this process is enough for writing and for answering.
     found = policy if policy and spec == policy.spec else await _opened(spec, stack)
     if found is None:
-        return readers.create(name, ReaderOptions(seed=plan.seed))
-    return readers.create(name, ReaderOptions(found.policy, found.description, seed=plan.seed))
+        return readers.create(name, ReaderOptions(seed=plan.seed)), None
+    return readers.create(name, ReaderOptions(found.policy, found.description, seed=plan.seed)), found
 
 
 def reader_parts(text: str) -> tuple[str, str]:

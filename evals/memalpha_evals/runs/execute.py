@@ -89,6 +89,8 @@ class Execution:
             CorruptionError: DAMAGED_LINE, STEP_MISSING, ANOTHER_STEP or ROWS_MISSING.
             OSError: The folder cannot be written.
         """
+        if self._comparison.left_out:
+            self._folder.note(left_out=list(self._comparison.left_out))
         try:
             with self._folder.journal() as journal:
                 report = await self._run(journal)

@@ -207,6 +207,11 @@ class RunFolder:
         with path.open("rb") as file:
             replace(path, (_line(file, places[key], completed) for key in sorted(places)))
 
+    def note(self, **facts: Any) -> None:
+        """Says more of this start."""
+        self._content["starts"][-1] |= facts
+        self._write()
+
     def end(self, state: str, report: Mapping[str, Any]) -> None:
         """Says how this start ended."""
         self._content["starts"][-1] |= manifest.ended(state, report)

@@ -7,6 +7,7 @@
 - Any other error: a few times. Then the piece of work is given up.
 - `UnavailableError`: given up only if other calls of the same endpoint succeeded meanwhile. If none did,
   nobody is there, and that is no piece's fault: everything stops, and goes on another day.
+- `CHANGED`: another policy answers than the one that the run is of. Everything stops at once.
 """
 
 from __future__ import annotations
@@ -25,13 +26,15 @@ from memalpha.errors import (
 
 HOPELESS = (InvalidInputError, UnsupportedError, OutOfRangeError)
 """Errors of the call itself."""
+CHANGED = "POLICY_CHANGED"
+"""Reason of the error of an endpoint that serves something else than it did."""
 
 
 class Outage(Exception):
-    """An endpoint answers no call. `error` is what the last one raised."""
+    """An endpoint answers no call, or is another than it was. `error` is what the last call raised."""
 
     def __init__(self, error: MemalphaError) -> None:
-        super().__init__(str(error))
+        super().__init__(str(error) if error.reason == CHANGED else f"nobody answers: {error}")
         self.error = error
 
 
@@ -67,8 +70,10 @@ class Tries:
             successes: Calls of the same endpoint that succeeded so far.
 
         Raises:
-            Outage: Nobody answers.
+            Outage: Nobody answers, or somebody else.
         """
+        if error.reason == CHANGED:
+            raise Outage(error)
         if isinstance(error, HOPELESS):
             return None
         if isinstance(error, BusyError):

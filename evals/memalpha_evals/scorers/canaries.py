@@ -14,11 +14,19 @@ from statistics import fmean
 
 from memalpha_evals import scorers
 from memalpha_evals.rows import Row
-from memalpha_evals.scorers.words import CALENDAR
+from memalpha_evals.scorers.containment import CLOSED
+from memalpha_evals.scorers.words import CALENDAR, words
 
 Score = Callable[[Row], Mapping[str, float]]
 
 ABSTENTION = "No answer: that is not mentioned."
+_JOINS = ("\N{RIGHTWARDS ARROW}", "=>", ">", "~", "\\", "vs", "then", "plus", "\N{IDEOGRAPHIC COMMA}")
+_NAMES = (
+    *("Oslo", "Bonn", "Kiel", "Bern", "Graz", "Linz", "Pisa", "Nice", "Lyon", "Bath"),
+    *("York", "Hull", "Cork", "Oban", "Ayr", "Vigo", "Faro", "Brno", "Riga", "Bari"),
+)
+_NOT_MENTIONED = "Not mentioned: {}"
+"""Our scorers take it for abstaining."""
 _EXAMPLES = Path(__file__).with_name("canary_rows.json")
 
 
@@ -46,13 +54,44 @@ def _always(answer: str) -> Callable[[Sequence[Row]], list[str]]:
     return lambda rows: [answer for _ in rows]
 
 
+def _among_names(rows: Sequence[Row]) -> list[str]:
+    """To each row the right answer in a row of names without marks."""
+    return [" ".join([*_NAMES[:10], *row.answers[:1], *_NAMES[10:]]) for row in rows]
+
+
+def _denial(form: str) -> Callable[[Sequence[Row]], list[str]]:
+    """To each row a denial of the right answer; where there is none, or it is yes or no, just `neither`."""
+
+    def answers(rows: Sequence[Row]) -> list[str]:
+        right = [row.answers[0] if row.answers and not row.unanswerable else "" for row in rows]
+        return [form.format(each) if words(each) not in ([], *CLOSED) else "neither" for each in right]
+
+    return answers
+
+
 LISTS: dict[str, Callable[[Sequence[Row]], list[str]]] = {
     "list": _list(", "),
     "ampersands": _list(" & "),
     "bullets": lambda rows: [f"\N{BULLET} {each}" for each in _list(" \N{BULLET} ")(rows)],
     "long items": _list(", ", "it could be {}", others=4),
     "lead": lambda rows: [f"I would say that it may be {each}" for each in _list(", ", others=6)(rows)],
+    "names": _among_names,
+    "brackets": _list(" ", "[{}]"),
+    "quotes": _list(" ", '"{}"'),
+    "maybes": _list(" maybe "),
+    **{f"joined by {join}": _list(f" {join} ") for join in _JOINS},
 }
+DENIALS: dict[str, Callable[[Sequence[Row]], list[str]]] = {
+    form: _denial(form)
+    for form in (
+        "It is not {}",
+        "everywhere except {}",
+        "anything but {}",
+        'not "{}"',
+        "{}? No.",
+        "{}? Not really",
+    )
+} | {_NOT_MENTIONED: _denial(_NOT_MENTIONED)}
 CANARIES: dict[str, Callable[[Sequence[Row]], list[str]]] = {
     "abstains": _always(ABSTENTION),
     "yes": _always("yes"),
@@ -62,7 +101,13 @@ CANARIES: dict[str, Callable[[Sequence[Row]], list[str]]] = {
     "calendar": _always(" ".join(name.title() for name in CALENDAR)),
     "nobody knows": _always("I think no one knows"),
     "numbers": _always(" ".join(map(str, range(1, 21)))),
-    "denial": lambda rows: [f"It is not {row.answers[0]}" if row.answers else "no" for row in rows],
+    "counted": _always(" ".join(f"{number} weeks" for number in range(1, 11))),
+    "spelled": _always(
+        " ".join(f"{number} times" for number in ("one", "two", "three", "four", "five", "six"))
+    ),
+    "ranks": _always("first second third fourth fifth"),
+    "weekdays": _always("She bakes on Thursday, Friday, Saturday, Sunday and Monday"),
+    **DENIALS,
     "echo": lambda rows: [row.context for row in rows],
     "another's": _another,
     "empty": _always(""),
@@ -74,6 +119,7 @@ DEFAULT_CAPS = {**dict.fromkeys(CANARIES, 0.0), "echo": 0.1, "another's": 0.1}
 
 _BAG = "words are counted wherever they stand: neither negation nor choice is seen"
 _SHARED = "it has a word of a long right answer"
+_COUNTED = dict.fromkeys(("numbers", "calendar", "counted", "spelled", "ranks", "weekdays"), 0.05)
 _ANYWHERE = "all that stands anywhere in the answer counts, however long it is"
 CAPS: dict[tuple[str, str], tuple[float, str]] = {
     ("paper.rouge_l", "abstains"): (0.25, _SHARED),
@@ -84,11 +130,10 @@ CAPS: dict[tuple[str, str], tuple[float, str]] = {
     **{
         (scorer, canary): (cap, _BAG)
         for scorer, caps in {
-            "strict.f1": {"yes or no": 0.05, "numbers": 0.05, "calendar": 0.05, "denial": 0.6},
-            "paper.f1": {"yes or no": 0.1, "denial": 0.85},
-            "paper.locomo_f1": {"yes or no": 0.05, "numbers": 0.05, "calendar": 0.05, "denial": 0.6},
-            "paper.squad_f1": {"denial": 0.5},
-            "paper.rouge_l": {"denial": 1.0},
+            "strict.f1": {"yes or no": 0.05, **_COUNTED},
+            "paper.f1": {"yes or no": 0.1, "weekdays": 0.1},
+            "paper.locomo_f1": {"yes or no": 0.05, **_COUNTED},
+            "paper.rouge_l": {"weekdays": 0.2},
         }.items()
         for canary, cap in caps.items()
     },
@@ -104,12 +149,24 @@ CAPS: dict[tuple[str, str], tuple[float, str]] = {
         for canary in LISTS
     },
     **{
+        (scorer, canary): (cap, _BAG)
+        for scorer, cap in {
+            "strict.f1": 0.75,
+            "paper.f1": 0.95,
+            "paper.locomo_f1": 0.75,
+            "paper.squad_f1": 0.6,
+            "paper.rouge_l": 1.0,
+        }.items()
+        for canary in DENIALS
+        if (scorer, canary) != ("strict.f1", _NOT_MENTIONED)
+    },
+    **{
         (f"paper.{scorer}", canary): (1.0, _ANYWHERE)
         for scorer in ("sub_em", "substring_exact_match", "substring", "parts", "keywords")
-        for canary in (*LISTS, "denial", "echo")
+        for canary in (*LISTS, *DENIALS, "echo")
     },
-    **{("paper.letter", canary): (1.0, _ANYWHERE) for canary in (*LISTS, "denial")},
-    ("paper.babilong", "denial"): (1.0, _ANYWHERE),
+    **{("paper.letter", canary): (1.0, _ANYWHERE) for canary in (*LISTS, *DENIALS)},
+    **{("paper.babilong", canary): (1.0, _ANYWHERE) for canary in (*DENIALS, "names")},
     ("paper.locomo_f1", "nobody knows"): (0.05, _SHARED),
     ("paper.sub_em", "nobody knows"): (0.2, "letters: `no` stands in `knows`"),
     ("paper.sub_em", "calendar"): (0.2, "letters: `no` stands in `november`"),

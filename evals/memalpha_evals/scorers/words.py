@@ -59,10 +59,16 @@ _MONEY = re.compile(r"([$€£])\s?(\d+(?:\.\d+)?)")
 _CURRENCY = {"$": "dollar", "€": "euro", "£": "pound"}
 # A minus is a sign where nothing stands before it that it could be a dash of: in `2-3` it is none.
 _WORD = re.compile(r"(?:(?<![\w.)])-(?=\d))?\d+\.\d+|(?:(?<![\w.)])-(?=\d))?\w+")
-# Of a decimal the point is no mark, nor is a mark between words without a space, such as in `12:30`.
-# Bullets are marks; a star that touches a word is emphasis.
-_BULLETS = "\u2022\u2023\u2043\u2219\u25aa\u25cf\u25e6\u00b7"
-_MARK = re.compile(rf"[.:](?!\w)|[,;!?()/|\n\u2013\u2014{_BULLETS}]|(?:^|\s)[-+*]\s")
+# Dashes, bullets, arrows, quotes, marks of other scripts, pictures.
+_SIGNS = (
+    "\u00ab\u00b7\u00bb\u2013-\u2017\u201a-\u2027\u2039-\u205e"
+    "\u2190-\u2bff\u3000-\u303f\u30fb\U0001f000-\U0001faff"
+)
+# Of a decimal the point is no mark, nor is one between words without a space, such as in `12:30`, nor a
+# stroke between digits. A star that touches one word is emphasis.
+_MARK = re.compile(
+    rf"[.:](?!\w)|[,;!?()\[\]{{}}|\n\"\\<>=~#{_SIGNS}]|(?<!\d)/|/(?!\d)|(?:^|\s)[-+*]+(?=\s)|(?<=\w)[+*](?=\w)"
+)
 _TRAILING_ZEROS = re.compile(r"(\.\d*?)0+$")
 _ARTICLES = frozenset({"a", "an", "the"})
 
@@ -74,19 +80,37 @@ def words(text: str) -> list[str]:
 
 def clauses(text: str) -> list[list[str]]:
     """The words between the marks, in order; a date with a comma in it is one date."""
-    return [found for part in _MARK.split(_plain(text)) if (found := _words(part))]
+    return [found for found, _ in marked(text)]
+
+
+def marked(text: str) -> list[tuple[list[str], str]]:
+    """The words between the marks, in order, and all marks that stand behind them."""
+    plain, found, start = _plain(text), list[tuple[list[str], str]](), 0
+    for mark in [*_MARK.finditer(plain), None]:
+        between, sign = plain[start : mark.start() if mark else None], mark[0].strip(" \t") if mark else ""
+        if inside := _words(between):
+            found.append((inside, sign))
+        elif found:
+            found[-1] = (found[-1][0], found[-1][1] + sign)
+        start = mark.end() if mark else 0
+    return found
 
 
 def spans(inner: Sequence[str], outer: Sequence[str]) -> bool:
     """Whether `inner` stands in `outer`, word by word and without a gap; nothing stands nowhere."""
+    return bool(inner) and any(True for _ in places(inner, outer))
+
+
+def places(inner: Sequence[str], outer: Sequence[str]) -> Iterator[int]:
+    """Where in `outer` `inner` begins."""
     size = len(inner)
-    return bool(inner) and any(outer[start : start + size] == inner for start in range(len(outer) - size + 1))
+    return (start for start in range(len(outer) - size + 1) if outer[start : start + size] == inner)
 
 
 def _plain(text: str) -> str:
     """In small letters; money, thousands and dates are written in one way."""
-    plain = unicodedata.normalize("NFKC", text).lower().replace("’", "'").replace("\N{MINUS SIGN}", "-")
-    plain = plain.replace("'s", " ").replace("'", "")
+    plain = unicodedata.normalize("NFKC", text).lower().replace("\N{MINUS SIGN}", "-")
+    plain = plain.replace("’", "'").replace("'s", " ").replace("'", "")
     plain = _MONEY.sub(lambda found: f"{found[2]} {_CURRENCY[found[1]]}", _THOUSANDS.sub("", plain))
     for pattern in _DATES:
         plain = pattern.sub(_date, plain)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from memalpha.cli.style import plural
+from memalpha_evals import pages
 from memalpha_evals.pages import Titled
 from memalpha_evals.seed_table import plans
 from memalpha_evals.seed_table.figures import Ours
@@ -51,8 +52,10 @@ def notes(cells: Sequence[Cell], settings: Settings) -> list[str]:
     lines = [
         "`ours` is by the scorer of the published figures, `strict` by the one of this project; failed rows "
         "score 0 in both. Readers, backbones and splits of published figures differ from ours.",
-        "The 95 % interval is by Student's t over clusters, of a mean of cells from those of its cells; where"
-        " all answers are right, or all wrong, it is the exact one of as many trials as there are clusters.",
+        "The 95 % interval is Wilson's, of as many independent questions as have the clustered error (Korn "
+        "and Graubard), and of a mean of cells from those of its cells; where all answers are right, or all "
+        "wrong, there is no error, and it is a bound for the worst case: Clopper and Pearson's, of as many "
+        "trials as clusters of one size they weigh as.",
     ]
     counts = sorted({count for cell in cells if (count := plans.questions(cell, settings))})
     lines += [_seen(count) for count in counts]
@@ -178,8 +181,15 @@ def _share(mean: Mean) -> str:
 
 def _interval(mean: Mean) -> str:
     if mean.interval is None:
-        return "none: all clusters alike" if mean.error == 0 else "none: too few clusters"
-    return f"{100 * mean.interval.low:.1f} to {100 * mean.interval.high:.1f}"
+        return f"none: {_why_none(mean)}"
+    bounds = (mean.interval.low, mean.interval.high)
+    return pages.around(mean.value, bounds, lambda each: f"{100 * each:.1f}")
+
+
+def _why_none(mean: Mean) -> str:
+    if mean.error is None:
+        return "too few clusters"
+    return "clusters of one cell alike" if mean.error else "all clusters alike"
 
 
 def _cited(figure: Figure) -> str:

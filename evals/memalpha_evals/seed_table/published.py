@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -72,6 +72,11 @@ def chosen(names: str) -> tuple[Cell, ...]:
             message = f"cells must be of {', '.join(cell.name for cell in cells())}, not {name!r}"
             raise make(InvalidInputError, "UNKNOWN_CELL", message, cell=name)
     return tuple(known[name.lower()] for name in wanted) or cells()
+
+
+def means_last(wanted: Iterable[Cell]) -> list[Cell]:
+    """Cells in an order in which they can be made: means of others behind them."""
+    return sorted(wanted, key=lambda cell: bool(cell.mean_of))
 
 
 def _cell(raw: Mapping[str, Any]) -> Cell:

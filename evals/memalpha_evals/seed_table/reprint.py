@@ -15,7 +15,7 @@ from memalpha_evals.runs import Run, folder, read
 from memalpha_evals.seed_table import page, plans
 from memalpha_evals.seed_table.figures import of_mean, of_run
 from memalpha_evals.seed_table.plans import Settings
-from memalpha_evals.seed_table.published import Cell, cells
+from memalpha_evals.seed_table.published import Cell, cells, means_last
 from memalpha_evals.seed_table.running import Made
 
 
@@ -34,10 +34,18 @@ def reprinted(out: Path) -> tuple[tuple[Cell, ...], Made, Settings]:
     except (KeyError, TypeError) as error:
         message = f"{out / page.DOCUMENT} must be a table's document, but lacks {error}"
         raise make(CorruptionError, "DAMAGED_TABLE", message, path=out) from None
-    wanted = tuple(cell for cell in cells() if cell.name in names)
-    for cell in wanted:
+    wanted = tuple(_known(name, out) for name in names)
+    for cell in means_last(wanted):
         _take(cell, out, names[cell.name], made)
     return wanted, made, settings
+
+
+def _known(name: str, out: Path) -> Cell:
+    for cell in cells():
+        if cell.name == name:
+            return cell
+    message = f"{out / page.DOCUMENT} has a cell {name!r}, which is none of the table's"
+    raise make(CorruptionError, "DAMAGED_TABLE", message, path=out, cell=name)
 
 
 def _take(cell: Cell, out: Path, reason: str, made: Made) -> None:

@@ -17,6 +17,7 @@ from memalpha_evals.runs.progress import shown
 from memalpha_evals.scheduler import Limits
 from memalpha_evals.seed_table.figures import Ours, is_plumbing, of_mean, of_run
 from memalpha_evals.seed_table.plans import Job
+from memalpha_evals.seed_table.published import means_last
 
 
 @dataclass(slots=True)
@@ -45,7 +46,8 @@ async def carry_out(jobs: Iterable[Job], out: Path, limits: Limits) -> Made:
         MemalphaError: a cell cannot be run; those before it are on disk, and the same command goes on there.
     """
     made = Made()
-    for job in jobs:
+    of = {job.cell: job for job in jobs}
+    for job in (of[cell] for cell in means_last(of)):
         if job.plan and not job.reason:
             _say(f"{job.cell.name}: {out / job.folder}")
             run = await _run(job.plan, out / job.folder, limits)
