@@ -75,10 +75,15 @@ def check_reads(config: Config, model: Path, weights: Path, first: Path) -> None
     with PolicyClient.connect(config.policy.address) as client:
         try:
             client.load_weights(LoadWeightsRequest(policy_version=version, path=str(first.resolve())))
-        except InvalidInputError as error:
-            if error.reason != "PATH_OUTSIDE_ROOT":
+        except (ConflictError, InvalidInputError) as error:
+            faults = {
+                "PATH_OUTSIDE_ROOT": f"it reads no weights at {weights.resolve()}: "
+                "its policy.weights_root is another folder",
+                "WEIGHTS_DIFFER": "it serves other weights under that number",
+            }
+            if error.reason not in faults:
                 raise
-            fault = f"it reads no weights at {weights.resolve()}: its policy.weights_root is another folder"
+            fault = faults[error.reason]
             _refuse_for_run(config, model, weights, [fault], begun=True)
 
 

@@ -112,8 +112,8 @@ def test_one_that_gives_logprobs_is_known_by_them() -> None:
     found = asked.reader(a_config(task={"reader_address": "scorer:1"}), replay=False)
     assert found is not None
     assert (found.said, found.at) == ("engine e", "scorer:1")
-    # Of 32 tokens, the second being 4.
-    assert (len(found.logprobs), found.logprobs[0]) == (31, -0.5714)
+    # Of 32 tokens; the stand-in's logprob is a seventh of the id.
+    assert (len(found.logprobs), found.logprobs[0]) == (31, round(-asked._FIXED[1] / 7, 4))
     assert not found.differs(replace(found, logprobs=tuple(each + 0.2 for each in found.logprobs)))
     for other in (-9.0, float("nan")):
         assert found.differs(replace(found, logprobs=(*found.logprobs[:-1], other)))

@@ -141,8 +141,10 @@ def notes():
     return said, said.append
 
 
-def test_no_tracker_loads_nothing(tmp_path):
+def test_no_tracker_loads_nothing(tmp_path, monkeypatch):
     said, note = notes()
+    for name in ("trackio", "wandb", "tensorboard"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     tracker = open_tracker(config(tmp_path, "log.tracker=none"), TOLD, note)
     tracker.log(1, {"a": 1.0})
     tracker.close()
@@ -262,6 +264,9 @@ def test_tensorboard_reads_the_numbers_that_were_logged(tmp_path):
 
 
 def test_trackio_keeps_the_numbers_that_were_logged_on_this_machine(tmp_path, monkeypatch, capfd):
+    # It reads its place when it is loaded.
+    for name in [each for each in sys.modules if each.partition(".")[0] == "trackio"]:
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
     pytest.importorskip("trackio", reason="needs memalpha-trainer[trackio]")
     # A run that was killed after step 3, and goes on from step 2.
