@@ -51,6 +51,8 @@ class Model:
     # Folders that were looked at, and those that were read for it.
     looked: list[Path] = field(default_factory=list)
     read: list[Path] = field(default_factory=list)
+    # Seconds, as the lookout has them.
+    clock: float = 0.0
     running: list["Stand"] = field(default_factory=list)
     legs: list[tuple[int, list[int], int]] = field(default_factory=list)
     open_legs: int = 0
@@ -158,7 +160,7 @@ async def opened(*, empty: bool = False, rows: int = 2, **model: Any) -> AsyncIt
     made = Model(**model)
     made.may_start.set()
     without: Any = made.start_empty if empty else None
-    lookout = Lookout(made.marked, made.stamped)
+    lookout = Lookout(made.marked, made.stamped, lambda: made.clock)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(core_module, "_LOOK_SECONDS", 0.005)
         patch.setattr(core_module, "_FIRST_PAUSE", 0.005)

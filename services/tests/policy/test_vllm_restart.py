@@ -9,6 +9,7 @@ import pytest
 
 from memalpha.errors import ConflictError, InternalError, UnavailableError, UnsupportedError, make
 from memalpha.policy.vllm import core as core_module
+from memalpha.policy.vllm import scores as scores_module
 from memalpha.policy.vllm import weights as weights_module
 from memalpha.policy.vllm.core import Core
 
@@ -35,6 +36,20 @@ async def versions(core: Core) -> set[int]:
     return {piece.version for piece in pieces}
 
 
+async def given_up(core: Core, model: Model) -> None:
+    """Has weights served that cannot be loaded again once vLLM has died."""
+    await core.exchange(weights(NEW, 2), [], no_probe)
+    model.torn.add(NEW)
+    model.now.dead = True
+    await until(lambda: core.bare)
+
+
+async def looked_again(model: Model) -> None:
+    """Waits until the watch has looked at the folder some times more."""
+    seen = len(model.looked)
+    await until(lambda: len(model.looked) > seen + 3)
+
+
 def touching(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     """Has a folder's files touched while vLLM reads it."""
     take = Stand.take
@@ -58,8 +73,9 @@ async def test_weights_that_were_touched_since_they_were_checked_are_not_served(
             await core.exchange(weights(NEW, 2), [], no_probe)
         assert caught.value.reason == "LOAD_FAILED"
         assert core.version == 1
-        assert model.running[0].dead
-        await until(lambda: core.down is None and model.starts == 2)
+        # Of files that vLLM has not begun to read it has nothing to be rid of.
+        assert model.running[0].dead == (when == "meanwhile")
+        await until(lambda: core.down is None and model.starts == (2 if when == "meanwhile" else 1))
         assert await versions(core) == {1}
         # The control: others are taken.
         await core.exchange(weights(NEWER, 3), [], no_probe)
@@ -116,10 +132,7 @@ async def test_weights_that_are_back_are_read_while_nothing_else_is_loaded(monke
 
 async def test_old_weights_that_cannot_be_loaded_again_and_again_make_room_for_newer_ones() -> None:
     async with opened() as (core, model):
-        await core.exchange(weights(NEW, 2), [], no_probe)
-        model.torn.add(NEW)
-        model.now.dead = True
-        await until(lambda: core.bare)
+        await given_up(core, model)
         with pytest.raises(
             UnavailableError, match=r"could not be loaded again \(a tensor is missing"
         ) as caught:
@@ -133,22 +146,33 @@ async def test_old_weights_that_cannot_be_loaded_again_and_again_make_room_for_n
 
 async def test_old_weights_that_could_not_be_loaded_are_tried_again_when_their_files_change() -> None:
     async with opened() as (core, model):
-        await core.exchange(weights(NEW, 2), [], no_probe)
-        model.torn.add(NEW)
-        model.now.dead = True
-        await until(lambda: core.bare)
+        await given_up(core, model)
         model.torn.clear()
         model.touched[NEW] = 1
         await until(lambda: core.down is None)
         assert await versions(core) == {2}
 
 
+async def test_old_weights_that_could_not_be_loaded_are_tried_again_after_a_rest_by_a_single_start() -> None:
+    async with opened() as (core, model):
+        await given_up(core, model)
+        model.clock = weights_module.REST_SECONDS - 1
+        await looked_again(model)
+        # The first start, four whose loads failed, and one that was left alone.
+        assert model.starts == 6
+        model.clock = weights_module.REST_SECONDS
+        await until(lambda: core.bare and model.starts == 7)
+        model.torn.clear()
+        await looked_again(model)
+        assert core.bare
+        model.clock = 2 * weights_module.REST_SECONDS
+        await until(lambda: core.down is None)
+        assert await versions(core) == {2}
+
+
 async def test_old_weights_that_could_not_be_loaded_are_what_they_were_once_somebody_loads_them() -> None:
     async with opened() as (core, model):
-        await core.exchange(weights(NEW, 2), [], no_probe)
-        model.torn.add(NEW)
-        model.now.dead = True
-        await until(lambda: core.bare)
+        await given_up(core, model)
         model.torn.clear()
         await core.exchange(weights(NEW, 2), [], no_probe)
         assert await versions(core) == {2}
@@ -265,11 +289,26 @@ async def test_scores_that_take_longer_than_weights_stay_are_given_up(monkeypatc
             await until(lambda least=exchanges: len(slow.begun) > least or scoring.done())
             exchanges += 1
             await core.exchange(weights((NEW, NEWER)[exchanges % 2], 1 + exchanges), [], no_probe)
-        with pytest.raises(UnavailableError, match="send fewer sequences") as caught:
+        with pytest.raises(UnavailableError, match="send fewer or shorter sequences") as caught:
             await asyncio.wait_for(scoring, 20)
         assert caught.value.reason == "SCORES_INTERRUPTED"
         # The first time, and eight more.
-        assert len(slow.begun) == 1 + core_module._RESTARTS
+        assert len(slow.begun) == 1 + scores_module._RESTARTS
+
+
+async def test_scores_that_refused_exchanges_never_let_end_are_given_up(monkeypatch) -> None:
+    slow = Slow(monkeypatch)
+    async with opened() as (core, _):
+        scoring = asyncio.create_task(core.score([[1, 2, 3]]))
+        for least in range(20):
+            await until(lambda least=least: len(slow.begun) > least or scoring.done())
+            if scoring.done():
+                break
+            with pytest.raises(ConflictError):
+                await core.exchange(weights(NEW, 2), [], refuse)
+        with pytest.raises(UnavailableError, match="send fewer or shorter") as caught:
+            await asyncio.wait_for(scoring, 20)
+        assert caught.value.reason == "SCORES_INTERRUPTED"
 
 
 def test_a_folder_is_touched_when_its_tensors_or_configurations_are(tmp_path) -> None:

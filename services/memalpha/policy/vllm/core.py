@@ -21,7 +21,6 @@ import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from typing import Any, TypeGuard, TypeVar
 
 from memalpha.errors import (
@@ -34,6 +33,7 @@ from memalpha.errors import (
 from memalpha.policy.marks import Stamps, check_same
 from memalpha.policy.vllm.process import Process, ProcessDied
 from memalpha.policy.vllm.request import Request
+from memalpha.policy.vllm.scores import Scores
 from memalpha.policy.vllm.weights import Lookout, Weights, shown
 from memalpha.telemetry import get_logger
 
@@ -42,23 +42,11 @@ _LOOK_SECONDS = 0.2
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 # Starts and loads in a row that may fail before something else is tried.
 _TRIES = 3
-# Times that scores are made anew, as other weights came in between.
-_RESTARTS = 8
 T = TypeVar("T")
 E = TypeVar("E", bound=MemalphaError)
 
 Probe = Callable[[list[list[float]]], float]
 """Compares the scores of a probe's sequences: returns how far off they are, or raises."""
-
-
-@dataclass(slots=True)
-class Scores:
-    """What is to be scored, and what is done of it, by place: all by weights of one number."""
-
-    sequences: list[list[int]]
-    version: int
-    done: dict[int, list[float]] = field(default_factory=dict)
-    restarts: int = 0
 
 
 class Core:
@@ -155,7 +143,7 @@ class Core:
         """Logprobs of each token but the first, and the version that gave them all.
 
         Raises:
-            UnavailableError: As `submit`; SCORES_INTERRUPTED: weights change faster than these are scored.
+            UnavailableError: As `submit`; SCORES_INTERRUPTED: weights are exchanged faster.
         """
         return await asyncio.wrap_future(self._call(lambda: self._score(sequences, self._scoring)))
 
@@ -177,8 +165,8 @@ class Core:
             UnavailableError: vLLM is down; the weights are as they were.
             MemalphaError: What the probe raised; likewise.
             ConflictError: WEIGHTS_DIFFER: the number is that of other weights.
-            InternalError: LOAD_FAILED: vLLM could not take them, or they were touched since they were
-                checked; it is started again under the weights that it had.
+            InternalError: LOAD_FAILED: they were touched since they were checked; or vLLM could not take
+                them whole, and is started again under the weights that it had.
         """
         return await asyncio.wrap_future(self._call(lambda: self._exchange(weights, sequences, probe)))
 
@@ -306,37 +294,15 @@ class Core:
     async def _score(
         self, sequences: list[list[int]], turns: asyncio.Semaphore
     ) -> tuple[list[list[float]], int]:
-        made, begun = Scores(sequences, self.version), False
+        made = Scores(sequences, turns)
         try:
-            while not begun or len(made.done) < len(sequences):
-                await self._through_gate(lambda: self._score_rest(made, turns), bound=False)
-                begun = True
+            while not made.whole:
+                await self._through_gate(
+                    lambda: made.go_on(self._running, self.version, self._name), bound=False
+                )
         except ProcessDied:
             raise self._died() from None
-        return [made.done[place] for place in range(len(sequences))], made.version
-
-    async def _score_rest(self, made: Scores, turns: asyncio.Semaphore) -> None:
-        """Scores what is not done by these weights; what is done stays if the leg is cut off."""
-        if made.version != self.version:
-            made.version, made.done, made.restarts = self.version, {}, made.restarts + 1
-        if made.restarts > _RESTARTS:
-            message = f"other weights came {made.restarts} times while this was scored; send fewer sequences"
-            raise make(UnavailableError, "SCORES_INTERRUPTED", message, policy_version=self.version)
-        process = self._running
-
-        async def scored(place: int) -> None:
-            async with turns:
-                made.done[place] = await process.score(made.sequences[place], self._name())
-
-        left = [place for place in range(len(made.sequences)) if place not in made.done]
-        tasks = [asyncio.create_task(scored(place)) for place in left]
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            # An exchange begins when legs are over, and these are part of one.
-            for task in tasks:
-                task.cancel()
-            await _settled(set(tasks))
+        return made.in_order, made.version
 
     async def _through_gate(self, leg: Callable[[], Coroutine[Any, Any, T]], *, bound: bool) -> T | None:
         """Runs a leg while the gate is open; None if the gate was shut on it.
@@ -372,6 +338,7 @@ class Core:
             try:
                 # Until they have ended, all others go on.
                 await _settled(self._bound)
+                await asyncio.to_thread(self._lookout.check, weights, weights.stamps)
                 self._gate.clear()
                 begin = time.monotonic()
                 error = await self._taken(process, weights, sequences, probe)
@@ -431,10 +398,12 @@ class Core:
     async def _undo(self, process: Process) -> None:
         """Has vLLM take the weights that were served before; if they are gone, none are served."""
         try:
-            self._down = await self._take_again(process, self._weights)
+            gone = await self._take_again(process, self._weights)
         except (ProcessDied, MemalphaError):
             # The watch begins anew; what is told is why there was something to undo.
             return
+        if self._process is process:
+            self._down = gone
 
     async def _take_again(self, process: Process, weights: Weights) -> MemalphaError | None:
         """Has vLLM take weights that were served before; returns why not, if they are gone."""
@@ -447,7 +416,8 @@ class Core:
         except (ProcessDied, MemalphaError) as error:
             self._failed_loads += 1
             if self._failed_loads > _TRIES:
-                self._failed_loads = 0
+                # Once they are tried again, a single failure is enough.
+                self._failed_loads = _TRIES
                 self._lookout.give_up(weights, seen, error.__cause__ or error)
             raise
         self._failed_loads = 0
