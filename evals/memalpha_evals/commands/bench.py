@@ -12,18 +12,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from memalpha_evals import pages, suites
 from memalpha_evals.bench import bars, long, scheduling
 from memalpha_evals.bench.bars import Bar
+from memalpha_evals.commands.options import AsJson, WriteDocs, plain
 from memalpha_evals.pages import Page, Titled
 
-_WIDEST = 240
 _PAGE = "evals.md"
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-WriteDocs = Annotated[bool, typer.Option("--write-docs", help="Table and numbers into docs/.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -94,7 +90,7 @@ def _give(
     if as_json:
         print(json.dumps(content))
     else:
-        pages.show(tables, Console(highlight=False, markup=False, soft_wrap=True, width=_WIDEST))
+        pages.show(tables, plain())
     if write_docs:
         page = Page(
             _PAGE,

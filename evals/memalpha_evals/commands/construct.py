@@ -12,7 +12,17 @@ from typing import Annotated
 
 import typer
 
-from memalpha_evals.commands.options import AsJson, Data, Seed, WriteDocs, numbers, plain, progress
+from memalpha_evals.commands.options import (
+    AsJson,
+    BeamFolder,
+    Chats,
+    Data,
+    Seed,
+    WriteDocs,
+    chosen_chats,
+    plain,
+    progress,
+)
 from memalpha_evals.construct import measure, report
 from memalpha_evals.construct.measure import Probes
 from memalpha_evals.construct.observations import probes
@@ -75,8 +85,8 @@ def _renamed(name: str, data: Path) -> Dataset:
 
 @construct_app.command("beam")
 def construct_beam(
-    data: Annotated[Path, typer.Option(help="The folder of chats as published, such as chats/100K.")],
-    chats: Annotated[str, typer.Option(help="Numbers of chats, such as 13,14,15,16; all unless given.")] = "",
+    data: BeamFolder,
+    chats: Chats = "",
     budgets: Budgets = DEFAULT_BUDGETS,
     seed: Seed = 0,
     write_docs: WriteDocs = False,
@@ -86,8 +96,7 @@ def construct_beam(
 
     Example: evals construct beam --data chats/100K --budgets 0.1,0.25
     """
-    chosen = numbers(chats, "chats", 1, 10_000) if chats else None
-    _construct(lambda: beam.read(data, chosen), data.name, budgets, seed, write_docs, as_json)
+    _construct(lambda: beam.read(data, chosen_chats(chats)), data.name, budgets, seed, write_docs, as_json)
 
 
 def _construct(

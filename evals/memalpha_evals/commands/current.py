@@ -3,13 +3,19 @@
 import json
 import sys
 from datetime import date
-from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from memalpha_evals import pages
-from memalpha_evals.commands.options import AsJson, WriteDocs, numbers, plain, progress
+from memalpha_evals.commands.options import (
+    AsJson,
+    BeamFolder,
+    Chats,
+    WriteDocs,
+    chosen_chats,
+    plain,
+    progress,
+)
 from memalpha_evals.commands.store import DEFAULT_SYSTEMS, Systems, store_app, system_names
 from memalpha_evals.retrieval import current, current_report
 from memalpha_evals.retrieval.retrievers import SYSTEMS
@@ -21,8 +27,8 @@ def register(app: typer.Typer) -> None:
 
 
 def store_current(
-    data: Annotated[Path, typer.Option(help="The folder of BEAM's chats, such as chats/100K.")],
-    chats: Annotated[str, typer.Option(help="Numbers of chats, such as 13,14,15,16; all unless given.")] = "",
+    data: BeamFolder,
+    chats: Chats = "",
     systems: Systems = None,
     write_docs: WriteDocs = False,
     as_json: AsJson = False,
@@ -32,7 +38,7 @@ def store_current(
     Example: evals store current --data chats/100K
     """
     chosen = [SYSTEMS[name]() for name in system_names(systems or DEFAULT_SYSTEMS)]
-    named = numbers(chats, "chats", 1, 10_000) if chats else None
+    named = chosen_chats(chats)
     with progress(current.questions(data, named) * len(chosen)) as advance:
         result = current.evaluate(data, named, chosen, advance)
     content = current_report.document(result, chosen, data.name, date.today().isoformat())

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 Data = Annotated[Path, typer.Option(help="The official file, whole or in part, gzip allowed.")]
+BeamFolder = Annotated[Path, typer.Option(help="The folder of chats as published, such as chats/100K.")]
+Chats = Annotated[str, typer.Option(help="Numbers of chats, such as 13,14,15,16; all unless given.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document (keys: evals/README.md).")]
 Seed = Annotated[int, typer.Option(min=0, max=1_000_000, help="Of what is drawn at random.")]
 WriteDocs = Annotated[bool, typer.Option("--write-docs", help="Tables and numbers into docs/.")]
@@ -31,6 +33,11 @@ def numbers(text: str, name: str, low: int, high: int) -> list[int]:
         rule = f"must be numbers from {low} to {high}, separated by commas"
         raise typer.BadParameter(f"{rule}, not {text!r}", param_hint=f"--{name}")
     return sorted({int(part) for part in parts})
+
+
+def chosen_chats(text: str) -> list[int] | None:
+    """Reads `Chats`; None: all."""
+    return numbers(text, "chats", 1, 10_000) if text else None
 
 
 @contextmanager

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from memalpha_evals import pages
+from memalpha_evals.commands.options import AsJson, plain
 from memalpha_evals.statistics import detectable, unpaired
 
 USUAL = (50, 100, 128, 200, 500, 1000, 1540, 2000)
@@ -26,7 +25,7 @@ def power(
     discordant: Annotated[
         float, typer.Option(min=0.01, max=1, help="Share that just one of two systems gets right.")
     ] = 0.2,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """The smallest difference in points that would be seen four times in five, at 5 % false alarms.
 
@@ -44,6 +43,4 @@ def power(
         return
     header = ["questions", "same questions, points", "other questions, points"]
     rows = [[f"{count:,}", f"{same:.1f}", f"{other:.1f}"] for count, same, other in found]
-    pages.show(
-        [("Smallest difference seen 4 times in 5", header, rows)], Console(file=sys.stdout, highlight=False)
-    )
+    pages.show([("Smallest difference seen 4 times in 5", header, rows)], plain())

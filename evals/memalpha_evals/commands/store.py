@@ -7,7 +7,17 @@ from typing import Annotated, Literal
 
 import typer
 
-from memalpha_evals.commands.options import AsJson, Data, numbers, plain, progress, words
+from memalpha_evals.commands.options import (
+    AsJson,
+    BeamFolder,
+    Chats,
+    Data,
+    chosen_chats,
+    numbers,
+    plain,
+    progress,
+    words,
+)
 from memalpha_evals.datasets import READERS, Dataset, DatasetError, beam, locomo
 from memalpha_evals.retrieval import fusion
 from memalpha_evals.retrieval.report import Report, document, show
@@ -61,8 +71,8 @@ def store_locomo(
 
 @store_app.command("beam")
 def store_beam(
-    data: Annotated[Path, typer.Option(help="The folder of chats as published, such as chats/100K.")],
-    chats: Annotated[str, typer.Option(help="Numbers of chats, such as 13,14,15,16; all unless given.")] = "",
+    data: BeamFolder,
+    chats: Chats = "",
     systems: Systems = None,
     places: Places = DEFAULT_PLACES,
     as_json: AsJson = False,
@@ -71,8 +81,7 @@ def store_beam(
 
     Example: evals store beam --data chats/100K
     """
-    chosen = numbers(chats, "chats", 1, 10_000) if chats else None
-    _compare(lambda: beam.read(data, chosen), data.name, systems, places, as_json)
+    _compare(lambda: beam.read(data, chosen_chats(chats)), data.name, systems, places, as_json)
 
 
 @store_app.command("hotpotqa")
