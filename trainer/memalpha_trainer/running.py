@@ -66,7 +66,7 @@ def check_reads(config: Config, model: Path, weights: Path, first: Path) -> None
         config: The run's, which names the service.
         model: The checkpoint.
         weights: Folder below which the run's weights stand.
-        first: The checkpoint's own numbered folder there.
+        first: A folder of the checkpoint there.
 
     Raises:
         ConflictError: ANOTHER_POLICY.
@@ -76,15 +76,14 @@ def check_reads(config: Config, model: Path, weights: Path, first: Path) -> None
         try:
             client.load_weights(LoadWeightsRequest(policy_version=version, path=str(first.resolve())))
         except (ConflictError, InvalidInputError) as error:
-            faults = {
-                "PATH_OUTSIDE_ROOT": f"it reads no weights at {weights.resolve()}: "
-                "its policy.weights_root is another folder",
-                "WEIGHTS_DIFFER": "it serves other weights under that number",
-            }
+            elsewhere = (
+                f"it reads no weights at {weights.resolve()}: its policy.weights_root is another folder"
+            )
+            differ = f"it serves other weights as version {version}"
+            faults = {"PATH_OUTSIDE_ROOT": elsewhere, "WEIGHTS_DIFFER": differ}
             if error.reason not in faults:
                 raise
-            fault = faults[error.reason]
-            _refuse_for_run(config, model, weights, [fault], begun=True)
+            _refuse_for_run(config, model, weights, [faults[error.reason]], begun=True)
 
 
 def check_serves(config: Config, model: Path, address: str) -> None:

@@ -77,10 +77,10 @@ class WeightFolders:
         return sorted(int(found[1]) for path in paths if (found := _NUMBERED.fullmatch(path.name)))
 
     def first(self) -> Path:
-        """The folder of the checkpoint itself, under its own number; of the same files, where they can be."""
-        version = self.started_from.policy_version
-        draft, folder = self._draft(version), self.path(version)
+        """A folder of the checkpoint itself, without a number; of the same files, where they can be."""
+        folder = self.root / "base"
         if not folder.exists():
+            draft = self._draft(self.started_from.policy_version)
             shutil.copytree(self.base, draft, copy_function=_linked)
             draft.rename(folder)
             sync(self.root)

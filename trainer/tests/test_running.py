@@ -53,6 +53,7 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Any:
         said = GetPolicyResponse()
         logprobs = 0.0
         root: Path | None = None
+        others = False
 
         @classmethod
         def connect(cls, address: str) -> "Client":
@@ -78,6 +79,8 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Any:
             assert self.root
             if not request.probe.sequences and not Path(request.path).is_relative_to(self.root):
                 raise make(InvalidInputError, "PATH_OUTSIDE_ROOT", "path must be a folder below it")
+            if self.others:
+                raise make(ConflictError, "WEIGHTS_DIFFER", "the folder holds other weights")
 
     monkeypatch.setattr(running, "PolicyClient", Client)
     return Client
@@ -184,11 +187,21 @@ def test_a_service_that_reads_weights_elsewhere_is_refused_though_it_serves_the_
     config = configured(tmp_path)
     weights = config.folder / "weights"
     if taken:
-        check_reads(config, tmp_path, weights, weights / "v000003")
+        check_reads(config, tmp_path, weights, weights / "base")
         return
     with pytest.raises(ConflictError, match=r"its policy\.weights_root is another") as error:
-        check_reads(config, tmp_path, weights, weights / "v000003")
+        check_reads(config, tmp_path, weights, weights / "base")
     assert f"MEMALPHA_POLICY__WEIGHTS_ROOT='{weights}'" in str(error.value)
+
+
+def test_a_service_that_serves_another_checkpoint_of_the_same_number_is_refused_with_what_starts_a_right_one(
+    tmp_path: Path, sealed: Manifest, answer: Any
+) -> None:
+    answer.root, answer.others = tmp_path, True
+    weights = configured(tmp_path).folder / "weights"
+    with pytest.raises(ConflictError, match="it serves other weights as version 3") as error:
+        check_reads(configured(tmp_path), tmp_path, weights, weights / "base")
+    assert "memalpha serve policy" in str(error.value)
 
 
 OTHERS: list[tuple[dict[str, Any], float, str]] = [

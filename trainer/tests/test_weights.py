@@ -106,18 +106,18 @@ def test_a_folder_is_written_over_one_of_the_same_number(folders: dict[bool, Pat
     assert verified(written(tmp_path, folders[True], 2).path(2)) is not None
 
 
-def test_the_checkpoint_itself_stands_under_its_number_and_takes_no_room(
+def test_the_checkpoint_itself_stands_there_without_a_number_and_takes_no_room(
     folders: dict[bool, Path], tmp_path: Path
 ) -> None:
     made = WeightFolders(tmp_path / "weights", folders[True], keep=1)
     first = made.first()
-    assert (made.first(), made.versions()) == (first, [1])
+    assert (made.first(), made.versions()) == (first, [])
     assert verified(first) == verified(folders[True])
     assert (first / "model.safetensors").samefile(folders[True] / "model.safetensors")
-    # It goes as any other does, and what it stands for stays.
+    # Numbered ones come and go beside it.
     written(made.root, folders[True], 2, keep=1)
     assert made.versions() == [2]
-    assert verified(folders[True]) is not None
+    assert verified(first) is not None
 
 
 def test_the_probe_of_a_folder_is_what_its_model_says(folders: dict[bool, Path]) -> None:

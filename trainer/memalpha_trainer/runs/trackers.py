@@ -2,8 +2,8 @@
 
 A tracker's package is loaded only if the tracker was chosen; trackio is tried where none was, and then only
 if it keeps numbers on this machine. The folder has every number: a tracker that fails in the middle of a run
-is given up with a note, and the run goes on. What is done again after a resumption was told before, and is
-not told twice.
+is given up with a note, and the run goes on. Steps that the folder had already when a run is resumed are not
+told again when they are done again: a tracker that was away then lacks them, and none has them twice.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Told:
 
     Attributes:
         name: The run's, and no other run's, of whatever folder.
-        step: The last step of which they were told.
+        step: The last step that was ever written, of which they were told if they were there.
     """
 
     name: str
