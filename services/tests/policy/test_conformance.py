@@ -32,8 +32,9 @@ VLLM = pytest.param("vllm", marks=[pytest.mark.timeout(600), pytest.mark.filterw
 
 
 @pytest.fixture(params=["extractive", "openai", "transformers", VLLM])
-def engine(request):
+def engine(request, record_property):
     """Opens the engine as a service; keyword arguments are settings."""
+    record_property("engine", request.param)
     if request.param == "vllm":
         shared = request.getfixturevalue("vllm_core")()
         return lambda pause=0.0, **settings: over(shared, weights_root=shared[0].parent, **settings)
@@ -201,7 +202,9 @@ async def test_tokens_are_scored_or_said_not_to_be(engine) -> None:
 
 async def test_weights_are_exchanged_or_said_not_to_be(engine) -> None:
     async with engine() as service:
-        made = pb.LoadWeightsRequest(policy_version=1, path="nowhere")
+        # Others may have had the engine before, and have given it weights.
+        served = service.described.policy.policy_version or 1
+        made = pb.LoadWeightsRequest(policy_version=served, path="nowhere")
         if service.described.loads_weights:
             # The served version again: it stands for the weights that are served, and no folder has these.
             with pytest.raises(InvalidInputError) as refused:

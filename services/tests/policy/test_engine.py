@@ -1,5 +1,6 @@
 """Engines behind their contract: identity, wire formats, budget, and prompts that are none."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 
@@ -19,12 +20,17 @@ from memalpha.api.policy.v1alpha1.policy_service_pb2 import (
     GetPolicyResponse,
     PolicyIdentity,
     Role,
+    ScoreRequest,
+    ScoreResponse,
+    TokenizedPrompt,
     Usage,
 )
-from memalpha.errors import InvalidInputError
+from memalpha.client import PolicyClient
+from memalpha.errors import InvalidInputError, UnavailableError, make
 from memalpha.policy.engine import InProcessPolicy, create
 from memalpha.policy.extractive import ExtractiveEngine
 
+from .engines import served
 from .support import event, fact, parsed, profile, request, update
 
 CHAT = """Ann: Hi Ben! I moved to Oslo yesterday, my new number is 555-0199.
@@ -271,3 +277,40 @@ async def test_in_process_the_extractive_engine_answers_like_itself() -> None:
     completion = await InProcessPolicy(create("extractive", wire_format="hermes")).generate(asked)
     assert parsed(completion.text) == [fact("Ann loves hiking in the Alps.")]
     assert completion.policy.policy_id == "extractive-1"
+
+
+class Interrupted(ExtractiveEngine):
+    """Its scores are interrupted so many times."""
+
+    def __init__(self, left: int) -> None:
+        super().__init__("hermes")
+        self.left = left
+
+    def describe(self) -> GetPolicyResponse:
+        described = super().describe()
+        described.scores = True
+        return described
+
+    async def score(self, _request: ScoreRequest) -> ScoreResponse:
+        self.left -= 1
+        if self.left >= 0:
+            raise make(UnavailableError, "SCORES_INTERRUPTED", "weights are exchanged faster")
+        return ScoreResponse(policy=self.describe().policy)
+
+
+# A call is made five times at most.
+@pytest.mark.parametrize(("times", "answered"), [(4, True), (5, False)])
+@pytest.mark.parametrize("blocking", [True, False])
+async def test_clients_ask_again_for_scores_that_were_interrupted(times, answered, blocking) -> None:
+    engine = Interrupted(times)
+    asked = ScoreRequest(sequences=[TokenizedPrompt(token_ids=[1, 2])])
+    async with served(engine) as service:
+        with PolicyClient.connect(service.address) as client:
+            call = asyncio.to_thread(client.score, asked) if blocking else service.client.score(asked)
+            if answered:
+                assert (await call).policy == service.described.policy
+            else:
+                with pytest.raises(UnavailableError) as caught:
+                    await call
+                assert caught.value.reason == "SCORES_INTERRUPTED"
+    assert engine.left == (-1 if answered else 0)

@@ -60,6 +60,20 @@ async def test_a_pass_that_fails_ends_its_completions_and_nothing_else(
         assert (await service.client.generate(asked(1))).token_ids == expected
 
 
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_service_that_does_not_stream_sends_a_completion_whole(
+    tiny_folder, monkeypatch, stream: bool
+) -> None:
+    monkeypatch.setattr("memalpha.policy.local.job._WAKING_SECONDS", 0.0)
+    async with local(tiny_folder(), stream=stream) as service:
+        pieces = [piece async for piece in service.engine.generate(asked(1))]
+        again = await service.client.generate(asked(1))
+    # The control: one that streams sends it in parts. The ids are the same.
+    assert (len(pieces) == 1) == (not stream)
+    assert tuple(each for piece in pieces for each in piece.token_ids) == again.token_ids
+    assert len(again.token_ids) == 30
+
+
 async def test_closing_ends_what_is_in_work_and_what_waits(tiny_folder) -> None:
     settings = PolicySettings.model_validate({"model": str(tiny_folder()), "rows": 1, "device": "cpu"})
     async with opened("transformers", wire_format="lines", settings=settings) as engine:

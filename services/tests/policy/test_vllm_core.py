@@ -111,7 +111,7 @@ async def test_while_an_exchange_waits_for_a_schemas_completion_all_others_are_w
         running = asyncio.create_task(written(core, bound))
         await until(lambda: bound.new)
         exchange = asyncio.create_task(core.exchange(weights(NEW, 2), [], no_probe))
-        await until(lambda: not core._bound_gate.is_set())
+        await until(lambda: not core._gate._open_to_bound.is_set())
         later = asyncio.create_task(written(core, request(most=3, schema="{}")))
         assert {piece.version for piece in await written(core, request(most=3))} == {1}
         assert await core.score([[1, 2]]) == ([[1.0]], 1)
@@ -155,7 +155,7 @@ async def test_a_probe_sees_the_new_weights_before_anybody_else() -> None:
 async def test_scores_that_an_exchange_interrupts_are_made_again() -> None:
     async with opened(pause=0.05) as (core, _):
         scoring = asyncio.create_task(core.score([[1, 2]]))
-        await until(lambda: core._legs)
+        await until(lambda: core._gate.legs)
         await core.exchange(weights(NEW, 2), [], no_probe)
         assert await scoring == ([[2.0]], 2)
 
@@ -202,7 +202,7 @@ async def test_vllm_that_dies_fails_at_once_and_comes_back_under_its_weights() -
 async def test_what_waits_for_an_exchange_fails_with_it_when_vllm_dies() -> None:
     async with opened(pause=0.05) as (core, model):
         exchange = asyncio.create_task(core.exchange(weights(NEW, 2), [], no_probe))
-        await until(lambda: not core._gate.is_set())
+        await until(lambda: not core._gate._open.is_set())
         late: list[Any] = [written(core, request()), core.score([[1, 2]])]
         waiting = [asyncio.create_task(each) for each in late]
         await until(lambda: core.count == 1)
@@ -212,7 +212,7 @@ async def test_what_waits_for_an_exchange_fails_with_it_when_vllm_dies() -> None
             with pytest.raises(UnavailableError):
                 await asyncio.wait_for(each, 20)
         model.may_start.set()
-        await until(lambda: core.down is None and core._gate.is_set())
+        await until(lambda: core.down is None and core._gate._open.is_set())
         assert core.version == 1
 
 
@@ -447,7 +447,7 @@ async def test_closing_while_weights_are_taken_again_leaves_no_process() -> None
 async def test_closing_in_the_middle_of_an_exchange_answers_everybody() -> None:
     async with opened(pause=30) as (core, model):
         exchange = asyncio.create_task(core.exchange(weights(NEW, 2), [], no_probe))
-        await until(lambda: not core._gate.is_set())
+        await until(lambda: not core._gate._open.is_set())
         second = asyncio.create_task(core.exchange(weights(NEWER, 3), [], no_probe))
         late: list[Any] = [written(core, request()), core.score([[1, 2]])]
         waiting = [asyncio.create_task(each) for each in late]
@@ -464,7 +464,7 @@ async def test_closing_in_the_middle_of_an_exchange_answers_everybody() -> None:
 async def test_who_goes_away_from_an_exchange_leaves_the_weights_as_they_were() -> None:
     async with opened(pause=0.05) as (core, model):
         exchange = asyncio.create_task(core.exchange(weights(NEW, 2), [], no_probe))
-        await until(lambda: not core._gate.is_set())
+        await until(lambda: not core._gate._open.is_set())
         exchange.cancel()
         with pytest.raises(asyncio.CancelledError):
             await exchange

@@ -15,7 +15,7 @@ import pytest
 from memalpha.api.policy.v1alpha1 import policy_service_pb2 as pb
 from memalpha.errors import UnsupportedError
 
-from .engines import Service, over
+from .engines import PLACE, Service, over
 from .test_local_parity import PARITY, full_pass, generated, largest_gap, noisy, reference, requests
 
 vllm: Any = pytest.importorskip("vllm", reason="needs vllm: pip install 'memalpha[policy-cpu]'")
@@ -23,6 +23,9 @@ torch: Any = pytest.importorskip("torch")
 
 # vLLM takes its time to start, and its libraries warn of one another.
 pytestmark = [pytest.mark.timeout(900), pytest.mark.filterwarnings("ignore")]
+ON_CPU = pytest.mark.skipif(
+    PLACE["device"] != "cpu", reason="vLLM packs heads, and scores a prompt's tokens at once, on a CPU alone"
+)
 
 
 # Of the module, so that all tests of one shape come together: each shape costs a start. Tied heads come last,
@@ -173,6 +176,7 @@ def in_this_process(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         llm.llm_engine.engine_core.shutdown()
 
 
+@ON_CPU
 @pytest.mark.long
 @pytest.mark.parametrize("repacked", [True, False], ids=["packed again", "control"])
 async def test_a_tied_head_left_as_it_was_packed_is_seen(
@@ -196,6 +200,7 @@ async def test_a_tied_head_left_as_it_was_packed_is_seen(
     assert (max(gaps) <= PARITY) == repacked
 
 
+@ON_CPU
 @pytest.mark.long
 def test_scores_of_several_sequences_are_exact_by_parts(tiny_folder, monkeypatch) -> None:
     chance, model = random.Random(2), reference(tiny_folder())

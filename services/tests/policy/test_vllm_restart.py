@@ -1,6 +1,7 @@
 """What the core loads again, and what it never serves; scores that exchanges interrupt. Over a stand-in."""
 
 import asyncio
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -190,6 +191,34 @@ async def test_a_model_that_does_not_start_again_is_started_without_its_weights_
         model.now.dead = True
         await until(lambda: model.starts == 2 and core.down is None)
         assert model.now.taken == [(BASE, 1)]
+        assert await versions(core) == {1}
+
+
+async def test_old_weights_that_are_taken_again_do_not_hide_that_vllm_died_meanwhile() -> None:
+    async with opened() as (core, model):
+        stamped = core._lookout._stamped
+
+        def dies(folder: Path) -> Any:
+            # The last look of all at the old weights: the next run has not begun, and knows none of this.
+            if (BASE, 1) in model.now.taken:
+                model.may_start.clear()
+                model.now.dead = True
+                began = time.monotonic()
+                while core._process is not None and time.monotonic() < began + 20:
+                    time.sleep(0.002)
+            return stamped(folder)
+
+        core._lookout._stamped = dies
+        with pytest.raises(ConflictError):
+            await core.exchange(weights(NEW, 2), [[1, 2]], refuse)
+        # All that was to be undone is undone, of a process that is no more.
+        assert model.running[0].taken == [(NEW, 2), (BASE, 1)]
+        assert core.down is not None
+        assert core.down.reason == "ENGINE_DIED"
+        with pytest.raises(UnavailableError):
+            core.submit(request(), 10)
+        model.may_start.set()
+        await until(lambda: core.down is None)
         assert await versions(core) == {1}
 
 

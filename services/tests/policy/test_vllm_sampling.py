@@ -83,7 +83,7 @@ def chance_of(found: list[Completion], scores: Any) -> float:
 @pytest.mark.parametrize(
     ("sampling", "other"),
     [
-        (Sampling(), Sampling(temperature=0.9)),
+        (Sampling(), Sampling(temperature=0.8)),
         pytest.param(Sampling(top_p=0.7), Sampling(), marks=pytest.mark.long),
         pytest.param(Sampling(top_k=4), Sampling(), marks=pytest.mark.long),
         pytest.param(Sampling(min_p=0.1), Sampling(), marks=pytest.mark.long),

@@ -48,7 +48,7 @@ async def test_a_completion_that_nobody_reads_is_not_open_in_vllm(vllm_core, mon
         running.cancel()
         await asyncio.wait({running})
         # The leg waits for vLLM's answer to its end.
-        await until(lambda: not core._legs)
+        await until(lambda: not core._gate.legs)
         assert (name in open_requests) == (not frees)
         if not frees:
             monkeypatch.undo()

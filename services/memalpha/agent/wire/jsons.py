@@ -41,10 +41,12 @@ Reader = Callable[[object, str, int, int], Found]
 def decoded(text: str, start: int) -> tuple[object, int] | None:
     """The JSON value that begins at `start`, and where it ends; None if there is none, or it is too deep."""
     try:
-        found = _DECODER.raw_decode(text, start)
+        value, end = _DECODER.raw_decode(text, start)
     except (ValueError, RecursionError):
         return None
-    return None if too_deep(found[0]) else found
+    # Counted first, which is quick: every level has an opener of its own.
+    openers = text.count("{", start, end) + text.count("[", start, end)
+    return None if openers >= _DEEPEST and too_deep(value) else (value, end)
 
 
 def too_deep(value: object) -> bool:

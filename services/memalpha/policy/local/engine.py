@@ -154,6 +154,7 @@ class TransformersEngine:
             ends=self._ends,
             decoder=Decoder(self._served.tokenizer),
             stops=StopWatch(sampling.stop),
+            whole=not self._served.settings.stream,
         )
 
     def _checked_weights(self, folder: Path, request: pb.LoadWeightsRequest) -> tuple[Manifest, Model, float]:

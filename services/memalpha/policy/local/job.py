@@ -49,6 +49,7 @@ class Job:
         ends: frozenset[int],
         decoder: Decoder,
         stops: StopWatch,
+        whole: bool = False,
     ) -> None:
         """For the running event loop.
 
@@ -60,6 +61,7 @@ class Job:
             ends: ids that end it.
             decoder: turns ids into text.
             stops: ends the text.
+            whole: whether its reader is woken at its end alone.
         """
         self.prompt = prompt
         self.new: list[int] = []
@@ -73,6 +75,7 @@ class Job:
         self._ends = ends
         self._decoder = decoder
         self._stops = stops
+        self._whole = whole
         self._watched = not stops.idle
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
@@ -145,7 +148,7 @@ class Job:
 
     def _wake(self, *, at_once: bool) -> None:
         now = time.monotonic()
-        if not at_once and now - self._woken < _WAKING_SECONDS:
+        if not at_once and (self._whole or now - self._woken < _WAKING_SECONDS):
             return
         self._woken = now
         try:

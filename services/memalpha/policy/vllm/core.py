@@ -1,9 +1,9 @@
 """The thread that owns vLLM: it hands completions over, exchanges weights, and starts vLLM again if it dies.
 
 The thread has an event loop of its own, on which everything here runs but what is said to be the caller's.
-Work goes through a gate. The gate is shut while weights are exchanged: legs in work are cut off, and go on
-behind the gate, so that a leg is of one version of the weights and a probe is alone with the new ones. It is
-also shut while vLLM is down: whatever is in work or comes then fails with `UnavailableError`, at once.
+Work goes through a gate, leg by leg. It is shut while weights are exchanged: legs in work are cut off, and go
+on behind it, so that a leg is of one version of the weights and a probe is alone with the new ones. It is
+shut as well while vLLM is down: whatever is in work or comes then fails with `UnavailableError`, at once.
 However much is to be scored, it has at most half of vLLM's rows, or the only one; probes wait for none of it.
 
 A number of weights stands for the same weights forever. What is loaded again, after a new start or after a
@@ -31,6 +31,7 @@ from memalpha.errors import (
     make,
 )
 from memalpha.policy.marks import Stamps, check_same
+from memalpha.policy.vllm.gate import Gate, settled
 from memalpha.policy.vllm.process import Process, ProcessDied
 from memalpha.policy.vllm.request import Request
 from memalpha.policy.vllm.scores import Scores
@@ -85,14 +86,10 @@ class Core:
         self._closed: MemalphaError | None = None
         self._lock = threading.Lock()
         self._requests: dict[Request, asyncio.Task[None] | None] = {}
-        self._legs: set[asyncio.Task[Any]] = set()
-        self._bound: set[asyncio.Task[Any]] = set()
         self._calls: set[asyncio.Task[Any]] = set()
         self._names = 0
         self._loop = asyncio.new_event_loop()
-        self._gate = asyncio.Event()
-        # Shut before the gate, for legs that an exchange waits for.
-        self._bound_gate = asyncio.Event()
+        self._gate = Gate(self._check_up)
         self._loading = asyncio.Lock()
         self._scoring = asyncio.Semaphore(max(1, rows // 2))
         self._thread = threading.Thread(target=self._loop.run_forever, name="policy-vllm", daemon=True)
@@ -234,9 +231,9 @@ class Core:
         for call in (self._watching, *self._calls):
             call.cancel()
         self._fail_all()
-        await _settled({self._watching, *self._calls, *self._legs, *self._bound})
+        await settled({self._watching, *self._calls, *self._gate.legs})
         assert self._starting is not None
-        await _settled({self._starting})
+        await settled({self._starting})
         if self._starting.exception() is None:
             await _stopped(self._starting.result())
 
@@ -268,7 +265,7 @@ class Core:
         """Writes a completion, leg by leg; what goes wrong is the request's to tell."""
         try:
             while not request.ended and not request.cancelled:
-                await self._through_gate(lambda: self._leg(request), bound=bool(request.schema))
+                await self._gate.through(lambda: self._leg(request), bound=bool(request.schema))
         except ProcessDied:
             request.fail(self._died())
         except MemalphaError as error:
@@ -297,36 +294,12 @@ class Core:
         made = Scores(sequences, turns)
         try:
             while not made.whole:
-                await self._through_gate(
+                await self._gate.through(
                     lambda: made.go_on(self._running, self.version, self._name), bound=False
                 )
         except ProcessDied:
             raise self._died() from None
         return made.in_order, made.version
-
-    async def _through_gate(self, leg: Callable[[], Coroutine[Any, Any, T]], *, bound: bool) -> T | None:
-        """Runs a leg while the gate is open; None if the gate was shut on it.
-
-        Args:
-            leg: made when it begins.
-            bound: whether it cannot be cut off, as what it is bound to knows no second beginning.
-        """
-        # An event that was set and cleared since wakes as well.
-        while shut := [gate for gate in self._gates(bound=bound) if not gate.is_set()]:
-            self._check_up()
-            await shut[0].wait()
-        task = asyncio.create_task(leg())
-        kind = self._bound if bound else self._legs
-        kind.add(task)
-        try:
-            await asyncio.wait({task})
-            return None if task.cancelled() else task.result()
-        finally:
-            kind.discard(task)
-            task.cancel()
-
-    def _gates(self, *, bound: bool) -> list[asyncio.Event]:
-        return [self._bound_gate, self._gate] if bound else [self._gate]
 
     async def _exchange(
         self, weights: Weights, sequences: list[list[int]], probe: Probe
@@ -334,13 +307,12 @@ class Core:
         async with self._loading:
             self.compare(weights)
             process = self._running
-            self._bound_gate.clear()
             try:
                 # Until they have ended, all others go on.
-                await _settled(self._bound)
+                await self._gate.shut_to_bound()
                 await asyncio.to_thread(self._lookout.check, weights, weights.stamps)
-                self._gate.clear()
                 begin = time.monotonic()
+                await self._gate.shut()
                 error = await self._taken(process, weights, sequences, probe)
                 if process.dead:
                     raise ProcessDied
@@ -354,19 +326,15 @@ class Core:
 
     def _open(self) -> None:
         """Lets those at the gate through, or has them learn why they are not."""
-        for gate in (self._bound_gate, self._gate):
-            gate.set()
-            if self._process is None or self._down is not None:
-                # Who waits wakes, and finds it shut.
-                gate.clear()
+        if self._process is None or self._down is not None:
+            self._gate.turn_away()
+        else:
+            self._gate.open()
 
     async def _taken(
         self, process: Process, weights: Weights, sequences: list[list[int]], probe: Probe
     ) -> float:
         """Has vLLM take weights, and the old ones again if the new ones are not what they should be."""
-        for leg in self._legs:
-            leg.cancel()
-        await _settled(self._legs)
         await self._take(process, weights, weights.stamps)
         try:
             return probe([await process.score(each, self._name()) for each in sequences])
@@ -537,11 +505,6 @@ async def _stopped(process: Process) -> None:
         await asyncio.to_thread(process.stop)
     except Exception as error:  # noqa: BLE001 - there is nothing else to do for it
         _log.error("vllm was not stopped in good order", exc_info=error)
-
-
-async def _settled(tasks: set[asyncio.Task[Any]]) -> None:
-    if tasks:
-        await asyncio.wait(set(tasks))
 
 
 def _again(error: E) -> E:

@@ -198,6 +198,7 @@ class VLLMEngine:
             schema=sampling.json_schema,
             decoder=Decoder(self._served.tokenizer),
             stops=StopWatch(sampling.stop),
+            whole=not self._served.settings.stream,
         )
 
 

@@ -32,9 +32,10 @@ class Request(Job):
         schema: str,
         decoder: Decoder,
         stops: StopWatch,
+        whole: bool = False,
     ) -> None:
         """For the running event loop; as a `Job`, with a seed and a JSON schema that may be empty."""
-        super().__init__(prompt, sampling, most=most, ends=ends, decoder=decoder, stops=stops)
+        super().__init__(prompt, sampling, most=most, ends=ends, decoder=decoder, stops=stops, whole=whole)
         self.schema = schema
         self.ends: Sequence[int] = sorted(ends)
         self.on_cancel: Callable[[], None] | None = None
