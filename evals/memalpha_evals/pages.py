@@ -49,8 +49,10 @@ def around(share: float, bounds: Sequence[float], number: Callable[[float], str]
     return f"{low} to {high}"
 
 
-def write(page: Page, content: dict[str, Any], head: str, tables: Sequence[Titled]) -> Path:
-    """Writes the document, and `head` with the tables between the page's markers; where the document is.
+def write(
+    page: Page, content: dict[str, Any], head: str, tables: Sequence[Titled], notes: Sequence[str] = ()
+) -> Path:
+    """Writes the document, and `head`, tables and notes between the page's markers; where the document is.
 
     Raises:
         InvalidInputError: `NO_MARKER`; nothing is written.
@@ -63,15 +65,27 @@ def write(page: Page, content: dict[str, Any], head: str, tables: Sequence[Title
             raise make(InvalidInputError, "NO_MARKER", message, page=page.name, marker=marker)
     path = DOCS / page.document
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     before, _, rest = text.partition(page.begin)
     _, _, after = rest.partition(page.end)
-    body = "\n\n".join([f"{head} ([all numbers]({page.document})).", *map(_markdown, tables)])
+    listed = ["\n".join(f"- {note}" for note in notes)] if notes else []
+    body = "\n\n".join([f"{head} ([all numbers]({page.document})).", *map(markdown, tables), *listed])
     file.write_text(f"{before}{page.begin}\n\n{body}\n\n{page.end}{after}")
     return path
 
 
-def _markdown(table: Titled) -> str:
+def markdown(table: Titled, rule: str = "---") -> str:
+    """A table below its title; `rule` aligns all columns but the first."""
     title, header, rows = table
-    lines = [header, ["---"] * len(header), *rows]
-    return f"### {title}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"### {on_line(title)}\n\n{grid([header, ['---', *[rule] * (len(header) - 1)], *rows])}"
+
+
+def grid(lines: Sequence[Sequence[str]]) -> str:
+    """The lines of a Markdown table, header, rule and rows, whose cells may hold anything."""
+    written = (" | ".join(on_line(cell).replace("|", "\\|") for cell in line) for line in lines)
+    return "\n".join(f"| {line} |" for line in written)
+
+
+def on_line(text: str) -> str:
+    """On one line: what comes from data may hold anything."""
+    return " ".join(text.split())

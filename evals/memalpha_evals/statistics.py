@@ -40,7 +40,7 @@ class Mean:
     """A mean with its clustered standard error; error, interval and freedom are None for too few clusters.
 
     The error is exactly 0 where all clusters have the same mean, whatever floats leave over. Nothing is then
-    known of how much clusters differ, and there is no interval (`clustered_share` knows one at 0 and 1).
+    known of how much clusters differ, and there is no interval (`clustered_share` has one at 0 and 1).
 
     Attributes:
         freedom: Degrees of freedom of its t distribution, at most one less than there are clusters.
@@ -84,29 +84,36 @@ def clustered_share(
     """As `clustered_mean`, of scores from 0 to 1: the interval stays there.
 
     Of scores that are 0 or 1 it is Wilson's, of as many independent questions as would have this error. Where
-    all are 0, or all 1, no error says how many that would be, and the interval is a bound of another kind,
-    the worst case: Clopper and Pearson's (1934), of as many trials as clusters of one size they weigh as. It
-    may be wider than the interval of a single success.
+    all are 0, or all 1, there is no error, and it is that of the nearest answers that have one: of a single
+    success, or failure, in the largest cluster. The bound is then never beyond those of one success more.
+    With clusters of one size this is a design effect of 1, which is the rule for such shares of the US
+    National Center for Health Statistics (Parker et al., Vital and Health Statistics 2(175), 2017).
     """
     found = clustered_mean(values, clusters, confidence)
-    if found.interval and all(value in (0.0, 1.0) for value in values):
-        return replace(found, interval=_of_share(found, confidence))
-    if found.interval:
-        return replace(found, interval=_within(found.interval, 0.0, 1.0))
-    if found.error is None or found.value not in (0.0, 1.0):
+    if found.error is None:
         return found
-    reach = 1 - ((1 - confidence) / 2) ** (1 / effective(clusters))
-    return replace(found, interval=Interval(1 - reach, 1.0) if found.value else Interval(0.0, reach))
+    if all(value in (0.0, 1.0) for value in values) and (found.interval or found.value in (0.0, 1.0)):
+        near = found if found.error else clustered_mean(_single(clusters), clusters)
+        trials = _trials(near, confidence)
+        return replace(found, interval=wilson(found.value * trials, trials, confidence))
+    return replace(found, interval=found.interval and _within(found.interval, 0.0, 1.0))
 
 
-def _of_share(found: Mean, confidence: float) -> Interval:
-    """Korn and Graubard's degrees of freedom, Wilson's interval; never more trials than questions."""
-    assert found.error is not None
+def _trials(found: Mean, confidence: float) -> float:
+    """By Korn and Graubard, with their degrees of freedom; never more than questions."""
+    assert found.error
     assert found.freedom is not None
     share = (1 + confidence) / 2
     known = (_NORMAL.inv_cdf(share) / student_quantile(share, found.freedom)) ** 2
-    trials = min(found.questions, known * found.value * (1 - found.value) / found.error**2)
-    return wilson(found.value * trials, trials, confidence)
+    return min(found.questions, known * found.value * (1 - found.value) / found.error**2)
+
+
+def _single(clusters: Sequence[Hashable]) -> list[float]:
+    """One success, where it has the smallest error."""
+    ((largest, _),) = Counter(clusters).most_common(1)
+    values = [0.0] * len(clusters)
+    values[clusters.index(largest)] = 1.0
+    return values
 
 
 def _weights(clusters: Sequence[Hashable]) -> dict[Hashable, float]:
@@ -198,7 +205,8 @@ def wilson(successes: float, trials: float, confidence: float = CONFIDENCE) -> I
     share, scale = successes / trials, 1 + z * z / trials
     middle = (share + z * z / (2 * trials)) / scale
     reach = z / scale * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
-    return Interval(max(0.0, middle - reach), min(1.0, middle + reach))
+    low = max(0.0, middle - reach) if successes else 0.0
+    return Interval(low, min(1.0, middle + reach) if successes < trials else 1.0)
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:

@@ -390,8 +390,8 @@ def test_no_score_of_0_and_no_equal_difference_is_given_the_interval_of_a_point(
     found = run("a", {"never": often(0), "always": often(1)})
     ((group, members),) = by_group(all_sides([found])).items()
     _, header, lines = tables.sides_table(group, members)
-    # six conversations: 100 * (1 - 0.025 ** (1 / 6))
-    assert [line[header.index("interval")] for line in lines] == ["at most 45.9", "at least 54.1"]
+    # 54 questions in six conversations: 53 (1.95996 / 2.57058)² = 30.81 trials, 3.8415 / (30.81 + 3.8415)
+    assert [line[header.index("interval")] for line in lines] == ["at most 11.1", "at least 88.9"]
     (one,) = compare(matched(members))
     ((_, header, lines),) = tables.difference_tables([one])
     assert lines[0][header.index("interval")] == "–"

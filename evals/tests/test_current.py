@@ -112,8 +112,8 @@ def test_the_page_says_what_the_document_says(folder, tmp_path, monkeypatch) -> 
     text = page.read_text()
     assert "of last year" not in text
     assert "2026-01-02, made, 6 chats, 12 questions; 12 without an earlier and a later side" in text
-    # all 1: of 6 chats at least 0.025 ** (1 / 6) are, by Clopper and Pearson
-    assert "| newest | 100.0 (at least 54.1) | 100.0 (at least 54.1) |" in text
+    # all of 12 questions in 6 chats: 11 * (1.95996 / 2.57058)² = 6.395 trials, 6.395 / (6.395 + 3.8415)
+    assert "| newest | 100.0 (at least 62.5) | 100.0 (at least 62.5) |" in text
     assert "| by lot | 41.7 | 41.7 |" in text
     page.write_text("no markers\n")
     with pytest.raises(InvalidInputError, match=r"current\.md must hold the line <!-- current:begin"):

@@ -162,7 +162,7 @@ def test_the_page_says_what_the_document_says(result: Result, tmp_path, monkeypa
     assert "of last year" not in text
     teacher = next(each for each in content["cells"] if (each["row"], each["units"]) == ("teacher", 4))
     assert f"{teacher['readers']['literal']['normalised']:.2f} (" in text
-    assert f"{teacher['stale']['share']:.2f} (" in text.partition("### Stale values")[2]
+    assert f"{teacher['stale']['share']:.4f} (" in text.partition("### Stale values")[2]
     assert f"of {teacher['stream_tokens']:.0f} ({teacher['compression']:.0%})" in text
     assert "[all numbers](ledger/2026-01-02.json)" in text
 

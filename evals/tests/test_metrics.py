@@ -5,7 +5,14 @@ from math import log2
 
 import pytest
 
-from memalpha_evals.retrieval.metrics import evidence_ranks, ndcg_at, recall_at, reciprocal_rank
+from memalpha_evals.retrieval.metrics import (
+    evidence_ranks,
+    evidence_reads,
+    ndcg_at,
+    recall_at,
+    recall_within,
+    reciprocal_rank,
+)
 
 
 def test_ranks_are_places_from_one_of_the_evidence_that_was_found() -> None:
@@ -47,3 +54,12 @@ def test_a_random_ranking_recalls_k_of_n() -> None:
         recalls.append(recall_at(evidence_ranks(items, {"0", "1", "2"}), 3, 20))
     # expected 20 of 200; the standard error of the mean is about 0.17 / sqrt(2000) = 0.004
     assert sum(recalls) / len(recalls) == pytest.approx(0.1, abs=0.016)
+
+
+def test_recall_within_a_budget_counts_what_is_read_whole() -> None:
+    tokens = {"a": 100, "b": 50, "c": 200, "d": 10}
+    reads = evidence_reads(["b", "a", "c"], {"a", "c", "d"}, tokens)
+    assert reads == (150, 350)  # d was not found
+    assert [recall_within(reads, 3, budget) for budget in (149, 150, 349, 350)] == pytest.approx(
+        [0, 1 / 3, 1 / 3, 2 / 3]
+    )

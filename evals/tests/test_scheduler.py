@@ -106,8 +106,8 @@ class Asked:
         self.world.failed.append(self.name)
 
 
-def run(chains, slots=2, tokens=None):
-    return asyncio.run(Scheduler(Limits(slots, tokens), AT_ONCE).run(chains))
+def run(chains, slots=2, tokens=None, asks=()):
+    return asyncio.run(Scheduler(Limits(slots, tokens), AT_ONCE).run(chains, asks))
 
 
 def test_the_longest_chain_comes_first_and_others_fill_the_slots():
@@ -115,6 +115,14 @@ def test_the_longest_chain_comes_first_and_others_fill_the_slots():
     run([Line(world, "a", 1), Line(world, "b", 4), Line(world, "c", 2)], slots=2)
     # b keeps its slot from its first step to its last; c is longer than a.
     assert world.calls == ["b0", "c0", "b1", "c1", "b2", "a0", "b3"]
+
+
+def test_asks_that_belong_to_no_chain_fill_the_slots_that_chains_leave():
+    world = World()
+    report = run([Line(world, "a", 2)], slots=2, asks=[Asked(world, f"?{n}", 1) for n in range(9)])
+    assert sorted(world.calls) == ["?0", "?1", "?2", "?3", "?4", "?5", "?6", "?7", "?8", "a0", "a1"]
+    assert world.calls[-1].startswith("?")  # nobody waits for all of the others
+    assert (report.calls, report.given_up) == (11, 0)
 
 
 def test_nothing_waits_for_a_step_of_another_chain():

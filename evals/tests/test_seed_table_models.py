@@ -1,6 +1,7 @@
 """The seed table as a process whose policy and reader are models: of the models' tier, as it loads torch."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,22 @@ def test_a_table_is_made_by_models_in_a_process_of_its_own_and_found_finished_by
     again = seed_table(*words, "--questions", 1, "--json")
     assert (again.returncode, again.stdout) == (0, first.stdout)
     assert (run / "rows.jsonl").stat().st_mtime_ns == written
+
+
+def test_a_brief_model_writes_and_reads_a_table_of_plumbing_and_is_the_same_the_next_time(
+    tmp_path, data
+) -> None:
+    words = ("--data", data, "--out", tmp_path / "out", "--cells", "HotpotQA 10K", "--brief", "--json")
+    first = seed_table(*words)
+    assert first.returncode == 0, first.stderr
+    content = json.loads(first.stdout)
+    assert (content["plumbing"], content["settings"]["reader"]) == (True, "transformers:brief")
+    assert [each["paper"]["questions"] for each in content["cells"][0]["ours"]] == [2]
+    # a run takes no other model: one that was made anew has the same weights
+    shutil.rmtree(tmp_path / "out" / "brief")
+    assert seed_table(*words).stdout == first.stdout
+    other = seed_table(*words, "--reader", "extract")
+    assert (other.returncode, "is the brief model" in other.stderr) == (2, True)
 
 
 def test_a_folder_that_holds_no_model_is_refused_before_anything_is_made(tmp_path, model, data) -> None:

@@ -267,16 +267,29 @@ def spread(right: int, questions: int = 300, clusters: int = 6):
     return [float(place < right) for place in range(questions)], [n % clusters for n in range(questions)]
 
 
-def test_what_is_said_to_be_an_interval_never_falls_as_more_answers_are_right() -> None:
-    # where all clusters have as many there is none
+def test_no_bound_falls_as_more_answers_are_right() -> None:
+    # where all clusters have as many, and some are wrong, there is none
     found = [clustered_share(*spread(right)) for right in range(301) if right % 6 or right in (0, 300)]
     bounds = [(each.interval.low, each.interval.high) for each in found if each.interval]
     assert len(bounds) == len(found) == 252
+    assert rises(bounds)
     printed = [between(each.interval, each.value) for each in found]
-    assert (printed[0], printed[1], printed[-1]) == ("at most 45.9", "0.0 to 2.8", "at least 54.1")
-    assert rises([each for each, text in zip(bounds, printed, strict=True) if " to " in text])
-    # the control: the bounds at the ends are of another kind, and as intervals they would fall
-    assert not rises(bounds)
+    assert (printed[0], printed[1], printed[-1]) == ("at most 2.2", "0.0 to 2.8", "at least 97.8")
+    # the control: if none right were bounded by as many trials as there are clusters, the bounds would fall
+    assert not rises([(0.0, wilson(0, 6).high), *bounds[1:]])
+
+
+def test_in_clusters_of_unlike_sizes_too_one_success_has_no_lower_bound_than_none() -> None:
+    draws = random.Random(7)
+    for _ in range(100):
+        sizes = [draws.choice((1, 2, 3, 10, 40)) for _ in range(8)]
+        names = [name for name, size in enumerate(sizes) for _ in range(size)]
+        none = clustered_share([0.0] * len(names), names).interval
+        for name in range(8):
+            single = [float(place == names.index(name)) for place in range(len(names))]
+            one = clustered_share(single, names).interval
+            assert (none is None) == (one is None)
+            assert none is None or one is None or none.high < one.high
 
 
 def rises(bounds) -> bool:
@@ -311,17 +324,18 @@ def _coverage(found, share: float) -> float:
     return sum(each.low <= share <= each.high for each in known) / len(known)
 
 
-def test_no_success_at_all_is_bounded_by_as_many_trials_as_clusters_of_one_size_they_weigh_as() -> None:
-    # Clopper and Pearson of 0 in 6: 1 - 0.025 ** (1 / 6)
+def test_no_success_at_all_is_bounded_by_the_trials_of_a_single_one() -> None:
     none, every = clustered_share(*spread(0, 60)), clustered_share(*spread(60, 60))
     assert none.interval is not None
     assert every.interval is not None
-    assert (none.interval.low, none.interval.high) == pytest.approx((0, 0.4593), abs=1e-4)
-    assert (every.interval.low, every.interval.high) == pytest.approx((0.5407, 1), abs=1e-4)
-    # six clusters of 2, 1, 1, 1, 1, 1 weigh as 49 / 9
+    # one of 60 in six clusters has 59 trials, times (1.95996 / 2.57058)² 34.30; 3.8415 / (34.30 + 3.8415)
+    assert (none.interval.low, none.interval.high) == pytest.approx((0, 0.1007), abs=1e-4)
+    assert (every.interval.low, every.interval.high) == pytest.approx((0.8993, 1), abs=1e-4)
+    # clusters of 2, 1, 1, 1, 1, 1: one in the largest has the square error (5/7 + 5 (1/7)² / (6/7)) / 7²,
+    # 6/5 of its share's times 6/7²: 7.2 trials, by 4.5 degrees times (1.95996 / 2.660)² 3.909
     unlike = clustered_share([0.0] * 7, "aabcdef").interval
     assert unlike is not None
-    assert unlike.high == pytest.approx(1 - 0.025 ** (9 / 49))
+    assert unlike.high == pytest.approx(3.8415 / (3.909 + 3.8415), abs=1e-3)
     assert clustered_share([0.0] * 4, "abcd").interval is None
 
 

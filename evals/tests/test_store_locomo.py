@@ -7,7 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from memalpha_evals import pages
+from memalpha_evals.cli import app
+from memalpha_evals.commands import store
 from memalpha_evals.datasets import Conversation, Dataset, Question, Turn, locomo
 from memalpha_evals.retrieval.retrievers import DEPTH, SYSTEMS, VECTORS, Memcore, Okapi
 from memalpha_evals.retrieval.store import compare, evaluate, scores
@@ -140,18 +144,54 @@ def test_the_command_prints_the_documented_keys() -> None:
     done = evals("store", "locomo", "--data", TINY, "--k", "2,1", "--systems", "words,rank_bm25", "--json")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
-    assert set(document) == {"dataset", "protocol", "questions", "systems", "differences"}
+    assert set(document) == {*("dataset", "protocol", "questions", "seconds", "systems", "differences")}
     assert document["protocol"]["k"] == [1, 2]
     assert document["questions"]["total"] == 6
     assert document["questions"]["scored"] == 5
     ours, baseline = document["systems"]
     assert (ours["name"], baseline["name"]) == ("words", "rank_bm25")
-    assert set(ours["overall"]) == {"questions", "recall@1", "recall@2", "mrr", "ndcg@10"}
+    assert set(ours["overall"]) == {
+        *("questions", "recall@1", "recall@2", "mrr", "ndcg@10"),
+        *("recall@256tokens", "recall@1024tokens", "recall@4096tokens"),
+    }
     assert (ours["overall"]["questions"], ours["categories"]["adversarial"]["questions"]) == (4, 1)
     (difference,) = document["differences"]
     assert (difference["of"], difference["minus"], difference["interval"]) == ("rank_bm25", "words", None)
     keys = (REPOSITORY / "evals" / "README.md").read_text()
     assert [key for part in (difference, document["protocol"]) for key in part if key not in keys] == []
+
+
+def test_the_page_says_what_the_document_says_with_its_seconds_beside_their_bar(
+    tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(pages, "DOCS", tmp_path)
+    page = tmp_path / "recall.md"
+    page.write_text(
+        "<!-- store locomo:begin, written by evals store locomo --write-docs -->\n<!-- store locomo:end -->\n"
+    )
+    command = ["store", "locomo", "--data", str(TINY), "--systems", "words,plain", "--write-docs"]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    (document,) = (tmp_path / "recall").iterdir()
+    content = json.loads(document.read_text())
+    (promised,) = content["promised"]
+    assert (promised["bar"], promised["measured"]) == (60, pytest.approx(content["seconds"], abs=0.001))
+    text = page.read_text()
+    assert (
+        f"| seconds | ≤ 60.0 | {promised['measured']:.1f} | {'met' if promised['met'] else 'MISSED'} |"
+        in text
+    )
+    words = content["systems"][0]["overall"]
+    assert f"| words | {100 * words['recall@1']:.1f} | " in text
+    assert "| plain | words | " in text
+    monkeypatch.setattr(store, "MOST_SECONDS", 0.0001)
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert "| MISSED |" in page.read_text()
+
+
+def test_the_plain_analyzer_takes_words_as_they_are_written() -> None:
+    said = turns("Ann: I walked home.", "Bo: Walking is nice.")
+    assert sorted(SYSTEMS["words"]().rank(said, ["Who likes walking?"])[0]) == ["D1:1", "D1:2"]
+    assert SYSTEMS["plain"]().rank(said, ["Who likes walking?"]) == [["D1:2"]]
 
 
 def test_adversarial_questions_count_when_they_are_named() -> None:
@@ -165,7 +205,7 @@ def test_the_table_shows_the_systems_and_what_was_skipped() -> None:
     # five turns: everything with a vector is among the first ten, the violin and the sofa too
     assert "hybrid − words in R@10: +" in done.stdout
     assert "clusters are conversations: 1)" in done.stdout
-    assert all(f"\n{name}: " in done.stdout for name in ("words", "vectors", "fused", "hybrid"))
+    assert all(f"\n{name}: " in done.stdout for name in ("words", "plain", "vectors", "fused", "hybrid"))
     assert "Unanswerable?" in done.stdout
     assert "single-hop" in done.stdout
 

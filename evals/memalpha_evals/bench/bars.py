@@ -23,6 +23,10 @@ class Bar:
         """Whether the promise was kept."""
         return self.measured >= self.bar if self.at_least else self.measured <= self.bar
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"what": self.what, "bar": self.bar, "measured": self.measured, "met": self.met}
+
     def row(self) -> list[str]:
         """What, bar, measured, verdict."""
         sign = "≥" if self.at_least else "≤"

@@ -50,10 +50,10 @@ async def measure(suite: str, data: Path | None, tokens: int, questions: int, po
     """
     long = joined(_enough(suite, data, tokens), tokens, questions)
     begun = perf_counter()
-    async with _compared(long, suites.named(suite).protocol, policy) as comparison:
+    async with compared(long, suites.named(suite).protocol, policy) as comparison:
         cut = perf_counter()
         with TemporaryDirectory() as name:
-            found = await _run(comparison, Path(name))
+            found = await run(comparison, Path(name))
     return {
         "suite": suite,
         "sha256": long.sha256,
@@ -63,13 +63,14 @@ async def measure(suite: str, data: Path | None, tokens: int, questions: int, po
         "questions": comparison.row_count,
         "seconds": perf_counter() - begun,
         "seconds_cutting": cut - begun,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT / 1e6,
+        "peak_mb": peak_mb(),
         **found,
     }
 
 
 @asynccontextmanager
-async def _compared(dataset: Dataset, protocol: suites.Protocol, policy: str) -> AsyncIterator[Comparison]:
+async def compared(dataset: Dataset, protocol: suites.Protocol, policy: str) -> AsyncIterator[Comparison]:
+    """Memory by a policy, answers by the reader `extract`, of a data set that is cut into chunks already."""
     async with endpoint(policy) as opened:
         options = SystemOptions(protocol.budget, opened.policy, opened.description, seed=_SEED)
         system = systems.create("memalpha", options)
@@ -79,7 +80,8 @@ async def _compared(dataset: Dataset, protocol: suites.Protocol, policy: str) ->
         yield comparison
 
 
-async def _run(comparison: Comparison, path: Path) -> dict[str, Any]:
+async def run(comparison: Comparison, path: Path) -> dict[str, Any]:
+    """Runs it in a new folder; numbers of the run, and of its first conversation what is stored and built."""
     with RunFolder.create(path, manifest.describe(comparison, {})) as folder:
         report = await Execution(comparison, folder, Limits()).run()
     row = next(rows(path))
@@ -90,6 +92,11 @@ async def _run(comparison: Comparison, path: Path) -> dict[str, Any]:
         "built_calls": row.built.calls,
         "steps_bytes": (path / "steps.jsonl").stat().st_size,
     }
+
+
+def peak_mb() -> float:
+    """Of this process, Python included."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT / 1e6
 
 
 def _enough(suite: str, data: Path | None, tokens: int) -> Dataset:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import platform
 import sys
 from datetime import date
 from pathlib import Path
@@ -14,9 +13,9 @@ from typing import Annotated, Any
 import typer
 
 from memalpha_evals import pages, suites
-from memalpha_evals.bench import bars, long, scheduling
+from memalpha_evals.bench import bars, long, scheduling, whole, whole_report
 from memalpha_evals.bench.bars import Bar
-from memalpha_evals.commands.options import AsJson, WriteDocs, plain
+from memalpha_evals.commands.options import AsJson, WriteDocs, machine, plain
 from memalpha_evals.pages import Page, Titled
 
 _PAGE = "evals.md"
@@ -29,6 +28,7 @@ def register(app: typer.Typer) -> None:
     )
     bench.command("scheduler")(bench_scheduler)
     bench.command("long")(bench_long)
+    bench.command("whole")(bench_whole)
     app.add_typer(bench)
 
 
@@ -44,7 +44,7 @@ def bench_scheduler(
     Takes about 400 latencies and half a minute more. A latency too small for the machine measures the
     machine. Ends with 1 if a bar is missed.
     """
-    content = {**_machine(), **scheduling.measure(latency, lambda what: print(what, file=sys.stderr))}
+    content = {**machine(), **scheduling.measure(latency, lambda what: print(what, file=sys.stderr))}
     _give("scheduler", content, _scheduler_tables(content), bars.of_scheduler(content), write_docs, as_json)
 
 
@@ -64,18 +64,55 @@ def bench_long(
     Ends with 1 if a bar is missed.
     """
     measured = asyncio.run(long.measure(suite, data, tokens, questions, policy))
-    content = {**_machine(), **measured}
+    content = {**machine(), **measured}
     _give("long", content, _long_tables(content), bars.of_long(content), write_docs, as_json)
 
 
-def _machine() -> dict[str, Any]:
-    """What the numbers depend on besides the code; the load is of other processes too."""
-    return {
-        "date": date.today().isoformat(),
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
-        "load": round(os.getloadavg()[0], 1),
-    }
+def bench_whole(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Suites; none: all whose files are there.", show_default=False)
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help=f"Folder of all data; unset: the one that {suites.VARIABLE} names.")
+    ] = None,
+    most_tokens: Annotated[
+        int, typer.Option(min=1, help="Of a suite: of more, only the first conversations are read.")
+    ] = 2_000_000,
+    write_docs: WriteDocs = False,
+    here: Annotated[bool, typer.Option("--here", hidden=True)] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Real files whole: each suite memorized by the extractive policy and asked all its questions.
+
+    Example: evals bench whole --data DATA --write-docs
+
+    Each suite has a process of its own. With --write-docs what the day's document has is not run again. Ends
+    with 1 if a question failed.
+    """
+    if here:
+        print(json.dumps(asyncio.run(whole.measure((names or [""])[0], most_tokens))))
+        return
+    root = data or Path(os.environ.get(suites.VARIABLE) or _no_data())
+    day = date.today().isoformat()
+    measured = whole_report.rows(day) if write_docs else []
+    for name in names or whole.names(root):
+        if name not in {row["suite"] for row in measured}:
+            print(name, file=sys.stderr)
+            measured.append(whole.apart(name, root, most_tokens) | machine())
+        if write_docs:
+            whole_report.write_docs(whole_report.document(day, measured, whole.unseen(root)))
+    content = whole_report.document(day, measured, whole.unseen(root))
+    if as_json:
+        print(json.dumps(content))
+    else:
+        pages.show(whole_report.tables(content), plain())
+    if any(row["failed"] for row in measured):
+        raise typer.Exit(1)
+
+
+def _no_data() -> str:
+    rule = f"must be the folder of all data, or {suites.VARIABLE} name it"
+    raise typer.BadParameter(rule, param_hint="--data")
 
 
 def _give(

@@ -1,10 +1,13 @@
 """What options and output of several commands have in common."""
 
+import os
+import platform
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -51,3 +54,13 @@ def progress(total: int) -> Iterator[Callable[[int], None]]:
 def plain() -> Console:
     """As wide as any table: in a pipe there are no columns to count, and a cut number is no number."""
     return Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=WIDEST)
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers depend on besides the code; the load is of other processes too."""
+    return {
+        "date": date.today().isoformat(),
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 1),
+    }

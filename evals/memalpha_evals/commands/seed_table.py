@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from rich.console import Console
 
 from memalpha.agent.presets import PRESETS
 from memalpha_evals import endpoints, pages, suites, systems
-from memalpha_evals.commands.options import words
+from memalpha_evals.commands.options import WriteDocs, words
 from memalpha_evals.runs.compose import READER_FORMS
 from memalpha_evals.runs.files import replace
 from memalpha_evals.scheduler import Limits, Outage
@@ -84,6 +85,14 @@ def seed_table(
         bool,
         typer.Option("--reprint", help="The table of --out again, from its runs; no model and no data."),
     ] = False,
+    brief: Annotated[
+        bool,
+        typer.Option(
+            "--brief",
+            help="An untrained model for tests writes and reads; made below --out, needs torch.",
+        ),
+    ] = False,
+    write_docs: WriteDocs = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """The cells that Mem-alpha and its best competitor are published for, with ours beside them.
@@ -95,8 +104,10 @@ def seed_table(
     """
     if reprint:
         _require_alone(context)
-        _finish(*reprinted(out), out, as_json)
+        _finish(*reprinted(out), out, as_json, write_docs)
         return
+    if brief:
+        policy = reader = _made_brief(context, out)
     wanted, named = chosen(",".join(cells or ())), words(names or ["memalpha"])
     settings = Settings(data, named, policy, reader, preset, questions, seed)
     jobs = plans.jobs(wanted, settings)
@@ -105,23 +116,40 @@ def seed_table(
         return
     made = _carried_out(jobs, out, slots)
     made.plumbing |= plumbing
-    _finish(wanted, made, settings, out, as_json)
+    _finish(wanted, made, settings, out, as_json, write_docs)
+
+
+def _made_brief(context: typer.Context, out: Path) -> str:
+    """The model for tests, unless another one was named as well."""
+    from memalpha_evals.seed_table.brief import brief  # loads torch
+
+    for name in ("policy", "reader"):
+        if _is_named(context, name):
+            raise typer.BadParameter("is the brief model with --brief", param_hint=f"--{name}")
+    return brief(out / "brief")
+
+
+def _is_named(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return bool(source) and source.name == "COMMANDLINE"
 
 
 def _require_alone(context: typer.Context) -> None:
     """Refuses words that a table that is printed again has from its document."""
     for name in context.params:
-        if name in ("out", "reprint", "as_json"):
-            continue
-        source = context.get_parameter_source(name)
-        if source and source.name == "COMMANDLINE":
+        if name not in ("out", "reprint", "as_json", "write_docs") and _is_named(context, name):
             option = "--systems" if name == "names" else f"--{name.replace('_', '-')}"
-            rule = "is the table's own: only --out and --json go with --reprint"
+            rule = "is the table's own: only --out, --json and --write-docs go with --reprint"
             raise typer.BadParameter(rule, param_hint=option)
 
 
-def _finish(cells: tuple[Cell, ...], made: Made, settings: Settings, out: Path, as_json: bool) -> None:
+def _finish(
+    cells: tuple[Cell, ...], made: Made, settings: Settings, out: Path, as_json: bool, write_docs: bool
+) -> None:
     _write(cells, made, settings, out, as_json)
+    if write_docs:
+        written = page.write_docs(cells, made, settings, date.today().isoformat())
+        print(f"written: {written}", file=sys.stderr)
     if made.failed:
         print(f"every question failed: {', '.join(made.failed)}", file=sys.stderr)
         raise typer.Exit(FAILED)

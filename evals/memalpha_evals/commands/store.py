@@ -1,30 +1,38 @@
 """The commands `store`: retrieval alone, on each set that has evidence."""
 
+from __future__ import annotations
+
 import json
+import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import Annotated, Literal
 
 import typer
 
+from memalpha_evals.bench.bars import Bar
 from memalpha_evals.commands.options import (
     AsJson,
     BeamFolder,
     Chats,
     Data,
+    WriteDocs,
     chosen_chats,
+    machine,
     numbers,
     plain,
     progress,
     words,
 )
 from memalpha_evals.datasets import READERS, Dataset, DatasetError, beam, locomo
-from memalpha_evals.retrieval import fusion
+from memalpha_evals.retrieval import fusion, page
 from memalpha_evals.retrieval.report import Report, document, show
 from memalpha_evals.retrieval.retrievers import DEPTH, SYSTEMS, minilm
 from memalpha_evals.retrieval.store import evaluate
 
-DEFAULT_SYSTEMS = ("words", "vectors", "fused", "hybrid")
+DEFAULT_SYSTEMS = ("words", "plain", "vectors", "fused", "hybrid")
 
 Systems = Annotated[
     list[str] | None,
@@ -37,6 +45,19 @@ Systems = Annotated[
 Places = Annotated[str, typer.Option("--k", help="Places at which recall is taken.")]
 
 DEFAULT_PLACES = "1,5,10,20,50"
+
+MOST_SECONDS = 60
+"""Of LoCoMo by the default systems: what is promised."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where it goes: to the screen, and to the page with a bar of seconds beside them."""
+
+    as_json: bool
+    write_docs: bool = False
+    most_seconds: float = 0
+
 
 store_app = typer.Typer(
     name="store",
@@ -58,6 +79,7 @@ def store_locomo(
     ] = "1,2,3,4",
     systems: Systems = None,
     places: Places = DEFAULT_PLACES,
+    write_docs: WriteDocs = False,
     as_json: AsJson = False,
 ) -> None:
     """Evidence recall on LoCoMo, turn by turn.
@@ -66,7 +88,8 @@ def store_locomo(
     """
     chosen = numbers(categories, "categories", 1, len(locomo.CATEGORIES))
     counted = [locomo.CATEGORIES[number] for number in chosen]
-    _compare(lambda: locomo.read(data), data.name, systems, places, as_json, counted)
+    output = Output(as_json, write_docs, MOST_SECONDS)
+    _compare(lambda: locomo.read(data), data.name, systems, places, output, counted)
 
 
 @store_app.command("beam")
@@ -81,7 +104,7 @@ def store_beam(
 
     Example: evals store beam --data chats/100K
     """
-    _compare(lambda: beam.read(data, chosen_chats(chats)), data.name, systems, places, as_json)
+    _compare(lambda: beam.read(data, chosen_chats(chats)), data.name, systems, places, Output(as_json))
 
 
 @store_app.command("hotpotqa")
@@ -92,7 +115,7 @@ def store_hotpotqa(
     as_json: AsJson = False,
 ) -> None:
     """Evidence recall on HotpotQA, the passages of all questions in one bank."""
-    _compare(lambda: READERS["hotpotqa"](data), data.name, systems, places, as_json)
+    _compare(lambda: READERS["hotpotqa"](data), data.name, systems, places, Output(as_json))
 
 
 @store_app.command("2wiki")
@@ -103,7 +126,7 @@ def store_2wiki(
     as_json: AsJson = False,
 ) -> None:
     """Evidence recall on 2WikiMultihopQA, the passages of all questions in one bank."""
-    _compare(lambda: READERS["2wiki"](data), data.name, systems, places, as_json)
+    _compare(lambda: READERS["2wiki"](data), data.name, systems, places, Output(as_json))
 
 
 @store_app.command("musique")
@@ -114,7 +137,7 @@ def store_musique(
     as_json: AsJson = False,
 ) -> None:
     """Evidence recall on MuSiQue, the paragraphs of all questions in one bank."""
-    _compare(lambda: READERS["musique"](data), data.name, systems, places, as_json)
+    _compare(lambda: READERS["musique"](data), data.name, systems, places, Output(as_json))
 
 
 @store_app.command("nq")
@@ -125,7 +148,7 @@ def store_nq(
     as_json: AsJson = False,
 ) -> None:
     """Evidence recall on Natural Questions, the gold passages of all questions in one bank."""
-    _compare(lambda: READERS["nq"](data), data.name, systems, places, as_json)
+    _compare(lambda: READERS["nq"](data), data.name, systems, places, Output(as_json))
 
 
 @store_app.command("fusion")
@@ -159,23 +182,29 @@ def _compare(
     file: str,
     systems: list[str] | None,
     places: str,
-    as_json: bool,
+    output: Output,
     counted: Sequence[str] | None = None,
 ) -> None:
     """Runs the systems on a data set and prints what they found."""
     ks = numbers(places, "k", 1, DEPTH)
     chosen = [SYSTEMS[name]() for name in system_names(systems or DEFAULT_SYSTEMS)]
+    begun = perf_counter()
     dataset = read()
     counted = counted or dataset.categories()
     _check_scorable(dataset, file, counted)
     usable = sum(bool(question.evidence) for _, question in dataset.questions())
     with progress(usable * len(chosen)) as advance:
         result = evaluate(dataset, chosen, advance)
-    report = Report(file=file, dataset=dataset, result=result, systems=chosen, counted=counted, ks=ks)
-    if as_json:
-        print(json.dumps(document(report), ensure_ascii=False))
+    report = Report(file, dataset, result, chosen, counted, ks, perf_counter() - begun)
+    content = document(report)
+    if output.as_json:
+        print(json.dumps(content, ensure_ascii=False))
     else:
         show(report, plain())
+    if output.write_docs:
+        bar = Bar("seconds", report.seconds, output.most_seconds, ".1f")
+        written = page.write_docs({**machine(), **content, "promised": [bar.to_dict()]}, [bar.row()])
+        print(f"written: {written}", file=sys.stderr)
 
 
 def _check_scorable(dataset: Dataset, file: str, counted: Sequence[str]) -> None:

@@ -45,10 +45,9 @@ HOW_INTERVALS = (
     "clusters from the clustered standard error `error`, with one degree of freedom less than there are "
     "clusters of one size, and fewer where sizes are unlike. Where all clusters differ by the same there is "
     "no interval, and p is the sign test's. A share of right answers has Wilson's interval of as many "
-    "independent questions as have its error (Korn and Graubard); where none is right, or all are, there is "
-    "no error, and `at most` and `at least` are the worst case, a bound of another kind: Clopper and "
-    "Pearson's for as many trials as clusters of one size they weigh as, so that it may be wider than the "
-    "interval of a single right answer. `could be seen` is the smallest difference that shows "
+    "independent questions as have its error (Korn and Graubard); where none is right, or all are, `at most` "
+    "and `at least` are its ends with the error of a single right, or wrong, answer: clusters may differ by "
+    "more than that shows. `could be seen` is the smallest difference that shows "
     "four times in five, with an error of at least one question's, so that equal answers do not seem to "
     f"rule every difference out. Below {FEWEST_CLUSTERS} clusters there is none of them."
 )

@@ -53,4 +53,10 @@ NQ = Set(
         "has seen these.",
     ),
 )
-SETS = {each.name: each for each in (HOTPOTQA, TWOWIKI, MUSIQUE, NQ)}
+TRIVIAQA = Set(
+    "triviaqa",
+    flashrag.read,
+    "Apache-2.0",
+    caveats=("Read in FlashRAG's form with passages, which was compared with code and with no file of it.",),
+)
+SETS = {each.name: each for each in (HOTPOTQA, TWOWIKI, MUSIQUE, NQ, TRIVIAQA)}

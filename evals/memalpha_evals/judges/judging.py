@@ -8,7 +8,7 @@ kept. What is asked about a row is in `cases`; a prompt that needs a rubric judg
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from memalpha_evals.judges.judge import MOST_TOKENS, Case, Judge, Verdict
 from memalpha_evals.judges.prompts import JudgePrompt
 from memalpha_evals.judges.verdicts import Verdicts
 from memalpha_evals.rows import Row
-from memalpha_evals.scheduler import Ask, Limits, Patience, Scheduler
+from memalpha_evals.scheduler import Limits, Patience, Scheduler
 
 LIMITS = Limits(slots=32)
 
@@ -109,7 +109,7 @@ async def _verdicts(
         asks = [
             _Judging(judge, case, verdicts, partial(progress, left[case]), failed.append) for case in left
         ]
-        await Scheduler(LIMITS, patience).run([_Together(asks)])
+        await Scheduler(LIMITS, patience).run([], asks)
         if failed:
             raise failed[0]
         return [found for case in asked if (found := verdicts.get(case)) is not None]
@@ -135,38 +135,3 @@ class _Judging:
     def fail(self, error: MemalphaError) -> None:
         """See `Ask`."""
         self.failed(error)
-
-
-@dataclass(frozen=True, slots=True)
-class _Together:
-    """A `Chain` without steps: all there is to ask."""
-
-    given: Sequence[Ask]
-    key: str = "judge"
-    endpoint: str = "judge"
-    length: int = 0
-    remaining: int = 0
-
-    @property
-    def questions(self) -> int:
-        """See `Chain`."""
-        return len(self.given)
-
-    def tokens(self, place: int) -> int:
-        """See `Chain`."""
-        raise NotImplementedError
-
-    async def step(self, place: int) -> None:
-        """See `Chain`."""
-        raise NotImplementedError
-
-    async def asks(self, place: int) -> AsyncIterator[Ask]:
-        """See `Chain`."""
-        for each in self.given:
-            yield each
-
-    def fail(self, error: MemalphaError) -> None:
-        """See `Chain`: without steps it does not."""
-
-    async def close(self) -> None:
-        """See `Chain`."""

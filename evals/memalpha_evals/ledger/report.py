@@ -195,8 +195,8 @@ def _tables(content: dict[str, Any]) -> list[Titled]:
 
 def _stale(found: dict[str, Any]) -> str:
     share, bounds = found["share"], found["interval"]
-    around = f" ({pages.around(share, bounds, lambda each: f'{each:.2f}')})" if bounds else ""
-    return f"{share:.2f}{around}"
+    around = f" ({pages.around(share, bounds, lambda each: f'{each:.4f}')})" if bounds else ""
+    return f"{share:.4f}{around}"
 
 
 def _part(cell: dict[str, Any]) -> str:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from memalpha_evals.pages import Titled
+from memalpha_evals import pages
+from memalpha_evals.pages import on_line
 from memalpha_evals.reports.content import Content, Section
+
+_RIGHT = "---:"
 
 
 def markdown(content: Content) -> str:
@@ -14,10 +17,10 @@ def markdown(content: Content) -> str:
 
 
 def _parts(content: Content) -> Iterator[str]:
-    yield f"# {_line(content.title)}"
-    yield _line(content.about)
+    yield f"# {on_line(content.title)}"
+    yield on_line(content.about)
     if content.warnings:
-        yield "\n".join(f"> {_line(each)}\n>" for each in content.warnings).removesuffix("\n>")
+        yield "\n".join(f"> {on_line(each)}\n>" for each in content.warnings).removesuffix("\n>")
     yield _list([f"{name}: {value}" for name, value in content.settings])
     for section in content.sections:
         yield from _section(section)
@@ -29,31 +32,15 @@ def _parts(content: Content) -> Iterator[str]:
 def _section(section: Section) -> Iterator[str]:
     yield f"## {section.group.title}"
     scores, *others = section.tables
-    yield _table(scores)
+    yield pages.markdown(scores, _RIGHT)
     if section.verdicts:
         yield _list(section.verdicts)
     for table in others:
-        yield _table(table)
+        yield pages.markdown(table, _RIGHT)
     if section.quotes:
         yield "### To quote\n\n" + _list(section.quotes)
     yield "### How to read it\n\n" + _list(section.reading)
 
 
-def _table(table: Titled) -> str:
-    title, header, rows = table
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    written = (f"| {' | '.join(map(_cell, line))} |" for line in lines)
-    return f"### {_line(title)}\n\n" + "\n".join(written)
-
-
 def _list(lines: Sequence[str]) -> str:
-    return "\n".join(f"- {_line(each)}" for each in lines)
-
-
-def _cell(text: str) -> str:
-    return _line(text).replace("|", "\\|")
-
-
-def _line(text: str) -> str:
-    """On one line: what comes from data may hold anything."""
-    return " ".join(text.split())
+    return "\n".join(f"- {on_line(each)}" for each in lines)

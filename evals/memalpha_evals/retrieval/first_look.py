@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from memalpha.api.agent.v1alpha1.agent_service_pb2 import RecallHit, RecallRequest, RecallResponse
 from memalpha.api.memory.v1alpha1.memory_pb2 import MemoryType
 from memalpha.client import AgentClient
+from memalpha_evals import pages
 from memalpha_evals.datasets import Conversation, Question, Turn
 
 PLACES = 10
@@ -117,13 +118,13 @@ def _block(look: Look, *, words: bool) -> str:
     evidence = ", ".join(sorted(question.evidence))
     head = f"### qa[{look.number}], {question.category}, evidence {evidence}: {verdict}"
     asked = [f"> {question.text}"] if words else []
-    columns = "| rank | type | date | tokens | score | holds |" + (" text |" if words else "")
-    rule = "|---|---|---|---|---|---|" + ("---|" if words else "")
-    rows = [_line(place, words=words) for place in look.places] or ["(no hits)"]
-    return "\n".join([head, "", *asked, *([""] if asked else []), columns, rule, *rows])
+    columns = ["rank", "type", "date", "tokens", "score", "holds", *(["text"] if words else [])]
+    rows = [_cells(place, words=words) for place in look.places] or [["(no hits)"]]
+    table = pages.grid([columns, ["---"] * len(columns), *rows])
+    return "\n".join([head, "", *asked, *([""] if asked else []), table])
 
 
-def _line(place: Place, *, words: bool) -> str:
+def _cells(place: Place, *, words: bool) -> list[str]:
     cells = [
         str(place.rank),
         place.kind,
@@ -133,5 +134,5 @@ def _line(place: Place, *, words: bool) -> str:
         ", ".join(place.holds) or "-",
     ]
     if words:
-        cells.append(" ".join(place.text.split()).replace("|", "\\|"))
-    return f"| {' | '.join(cells)} |"
+        cells.append(place.text)
+    return cells

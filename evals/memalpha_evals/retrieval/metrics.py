@@ -5,7 +5,8 @@ and of `relevant`, how many there are at all. A relevant item that the ranking d
 found. Values are from 0 to 1, 1 is best.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import accumulate
 from math import log2
 
 
@@ -14,9 +15,25 @@ def evidence_ranks(ranking: Sequence[str], evidence: Collection[str]) -> tuple[i
     return tuple(place for place, item in enumerate(ranking, start=1) if item in evidence)
 
 
+def evidence_reads(
+    ranking: Sequence[str], evidence: Collection[str], tokens: Mapping[str, int]
+) -> tuple[int, ...]:
+    """Tokens of a ranking, from its first item to each piece of evidence in it."""
+    read = accumulate(tokens[item] for item in ranking)
+    return tuple(count for item, count in zip(ranking, read, strict=True) if item in evidence)
+
+
 def recall_at(ranks: Sequence[int], relevant: int, k: int) -> float:
     """Share of the relevant items that are among the first `k`."""
     return sum(rank <= k for rank in ranks) / relevant
+
+
+def recall_within(reads: Sequence[int], relevant: int, budget: int) -> float:
+    """Share of the relevant items that were read whole when `budget` tokens were.
+
+    `reads` has, for each that a ranking holds, the tokens of it and of all that stands before it.
+    """
+    return sum(read <= budget for read in reads) / relevant
 
 
 def reciprocal_rank(ranks: Sequence[int]) -> float:

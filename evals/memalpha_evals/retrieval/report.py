@@ -27,7 +27,7 @@ class Report:
     """A run with what is needed to read it.
 
     `counted` are the categories of the overall row; the first of `systems` is what the others are compared
-    with.
+    with; `seconds` is all of it, from the file to the last ranking.
     """
 
     file: str
@@ -36,6 +36,7 @@ class Report:
     systems: Sequence[Retriever]
     counted: Sequence[str]
     ks: Sequence[int]
+    seconds: float
 
     def overall(self) -> list[Row]:
         """Rows of the counted categories."""
@@ -69,6 +70,7 @@ def document(report: Report) -> dict[str, Any]:
             "clusters": report.dataset.clusters,
             "depth": DEPTH,
             "k": list(report.ks),
+            "budgets": list(store.BUDGETS),
             "categories": list(report.counted),
         },
         "questions": {
@@ -77,6 +79,7 @@ def document(report: Report) -> dict[str, Any]:
             "partly_usable_evidence": result.partly_usable,
             "skipped": [asdict(skipped) for skipped in result.skipped],
         },
+        "seconds": round(report.seconds, 3),
         "systems": [_system(report, system) for system in report.systems],
         "differences": [
             _difference(difference, name, report.systems[0].name)
@@ -100,7 +103,9 @@ def _system(report: Report, system: Retriever) -> dict[str, Any]:
 
 def _metrics(scores: Scores) -> dict[str, float]:
     recalls = {f"recall@{k}": value for k, value in scores.recall.items()}
-    return {"questions": scores.questions, **recalls, "mrr": scores.mrr, f"ndcg@{store.NDCG_K}": scores.ndcg}
+    within = {f"recall@{budget}tokens": value for budget, value in scores.within.items()}
+    ranks = {"mrr": scores.mrr, f"ndcg@{store.NDCG_K}": scores.ndcg}
+    return {"questions": scores.questions, **recalls, **ranks, **within}
 
 
 def _difference(difference: Difference, of: str, minus: str) -> dict[str, Any]:
@@ -126,7 +131,8 @@ def show(report: Report, out: Console) -> None:
     size = f"{len(dataset.conversations)} {groups}, {dataset.turn_count:,} {dataset.unit}s"
     out.print(f"{report.file}: {size}, {len(result.rows):,} questions scored, {len(result.skipped)} skipped")
     out.print(_table(report))
-    out.print(f"overall: {', '.join(report.counted)}; recall (R@k), MRR and nDCG in percent")
+    out.print(f"overall: {', '.join(report.counted)}; recall (R@k, R@tokens), MRR and nDCG in percent")
+    out.print(f"{report.seconds:.1f} s in all")
     for system in report.systems:
         out.print(f"{system.name}: {system.about}; {result.seconds[system.name]:.1f} s")
     for name, difference in report.differences().items():
@@ -147,17 +153,26 @@ def _table(report: Report) -> Table:
     table.add_column("questions", no_wrap=True)
     table.add_column("n", justify="right")
     table.add_column("system", no_wrap=True)
-    for heading in (*(f"R@{k}" for k in report.ks), "MRR", f"nDCG@{store.NDCG_K}"):
+    for heading in _headings(report):
         table.add_column(heading, justify="right")
     categories = report.by_category()
     for name, rows in {"overall": report.overall(), **(categories if len(categories) > 1 else {})}.items():
         for place, system in enumerate(report.systems):
             scores = store.scores(rows, system.name, report.ks)
             head = (name, f"{scores.questions:,}") if place == 0 else ("", "")
-            values = (*scores.recall.values(), scores.mrr, scores.ndcg)
-            table.add_row(*head, system.name, *(f"{100 * value:.1f}" for value in values))
+            table.add_row(*head, system.name, *_percents(scores))
         table.add_section()
     return table
+
+
+def _headings(report: Report) -> list[str]:
+    budgets = (f"R@{budget:,} tok." for budget in store.BUDGETS)
+    return [*(f"R@{k}" for k in report.ks), "MRR", f"nDCG@{store.NDCG_K}", *budgets]
+
+
+def _percents(scores: Scores) -> list[str]:
+    values = (*scores.recall.values(), scores.mrr, scores.ndcg, *scores.within.values())
+    return [f"{100 * value:.1f}" for value in values]
 
 
 def _sentence(difference: Difference, of: str, report: Report) -> str:

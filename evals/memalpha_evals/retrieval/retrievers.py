@@ -86,13 +86,15 @@ class TurnBank:
 
 
 @contextmanager
-def filled(turns: Sequence[Turn], embedder: Literal["builtin", "none"] | Encoder) -> Iterator[TurnBank]:
+def filled(
+    turns: Sequence[Turn], embedder: Literal["builtin", "none"] | Encoder, language: str = "en"
+) -> Iterator[TurnBank]:
     """A bank in memory that holds the turns and, unless the embedder is none, their vectors."""
-    settings: dict[str, Any] = {"embedder": embedder}
+    settings: dict[str, Any] = {"embedder": embedder, "language": language}
     encoder = None
     if not isinstance(embedder, str):
         encoder = embedder
-        settings = {"embedder": "external", "embedder_id": encoder.id, "dimensions": encoder.dimensions}
+        settings |= {"embedder": "external", "embedder_id": encoder.id, "dimensions": encoder.dimensions}
     with memcore.Store.in_memory() as store:
         bank = TurnBank(store.create_bank("conversation", durability="volatile", **settings), encoder)
         bank.fill(turns)
@@ -102,16 +104,20 @@ def filled(turns: Sequence[Turn], embedder: Literal["builtin", "none"] | Encoder
 
 @dataclass(frozen=True, slots=True)
 class Memcore:
-    """Our store, searched with `options` of `memcore.Bank.search`; without any, as it is unless told."""
+    """Our store, searched with `options` of `memcore.Bank.search`; without any, as it is unless told.
+
+    `language` is the analyzer's; `none` has neither stemmer nor stop words.
+    """
 
     name: str
     about: str
     options: Mapping[str, Any]
     embedder: Literal["builtin", "none"] | Encoder = "builtin"
+    language: str = "en"
 
     def rank(self, turns: Sequence[Turn], questions: Sequence[str]) -> list[list[str]]:
         """As `Retriever.rank`."""
-        with filled(turns, self.embedder) as bank:
+        with filled(turns, self.embedder, self.language) as bank:
             return bank.search(questions, limit=DEPTH, **self.options)
 
 
@@ -155,6 +161,7 @@ FUSED: Mapping[str, Any] = {"method": "hybrid", **ALONE}
 
 SYSTEMS: Mapping[str, Callable[[], Retriever]] = {
     "words": lambda: Memcore("words", "BM25 of the memory engine, its English analyzer", WORDS, "none"),
+    "plain": lambda: Memcore("plain", "as words, every word as it is written", WORDS, "none", "none"),
     "vectors": lambda: Memcore("vectors", "cosine of the built-in embedder's vectors", VECTORS),
     "fused": lambda: Memcore("fused", "words and built-in vectors, each memory for itself", FUSED),
     "hybrid": lambda: Memcore("hybrid", "the engine unless told: words, vectors, neighbours and dates", {}),

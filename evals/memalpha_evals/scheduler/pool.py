@@ -89,25 +89,27 @@ class Scheduler:
         self._retried = self._given_up = 0
         self._successes: Counter[str] = Counter()
 
-    async def run(self, chains: Sequence[Chain]) -> Report:
-        """Runs chains to their ends.
+    async def run(self, chains: Sequence[Chain], asks: Sequence[Ask] = ()) -> Report:
+        """Runs chains to their ends, and asks that belong to none.
 
         Raises:
             Outage: An endpoint answers no call; what was done so far is done.
         """
-        outstanding = sum(chain.remaining + chain.questions for chain in chains)
+        outstanding = sum(chain.remaining + chain.questions for chain in chains) + len(asks)
         self._gate = Gate(self._limits.slots, self._limits.tokens, outstanding)
         self._room = asyncio.Semaphore(_AHEAD * self._limits.slots)
         start = perf_counter()
         async with LoopLag() as lag:
-            await self._all(chains)
+            await self._all(chains, asks)
         return self._report(perf_counter() - start, lag)
 
-    async def _all(self, chains: Sequence[Chain]) -> None:
+    async def _all(self, chains: Sequence[Chain], asks: Sequence[Ask]) -> None:
         try:
             async with asyncio.TaskGroup() as group:
                 for chain in chains:
                     group.create_task(self._chain(chain, group))
+                for ask in asks:
+                    await self._give(ask, group, self._room)
         except* Outage as outages:
             raise outages.exceptions[0] from None
 
@@ -131,11 +133,14 @@ class Scheduler:
     ) -> None:
         try:
             async for ask in chain.asks(place):
-                if room is not None:
-                    await room.acquire()
-                group.create_task(self._ask(ask, room))
+                await self._give(ask, group, room)
         except UnavailableError as error:
             raise Outage(error) from None
+
+    async def _give(self, ask: Ask, group: asyncio.TaskGroup, room: asyncio.Semaphore | None) -> None:
+        if room is not None:
+            await room.acquire()
+        group.create_task(self._ask(ask, room))
 
     async def _step(self, chain: Chain, place: int) -> None:
         kind: Kind = "step" if place else "new"

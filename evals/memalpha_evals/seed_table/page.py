@@ -10,8 +10,8 @@ from typing import Any
 
 from memalpha.cli.style import plural
 from memalpha_evals import pages
-from memalpha_evals.pages import Titled
-from memalpha_evals.seed_table import plans
+from memalpha_evals.pages import Page, Titled
+from memalpha_evals.seed_table import plans, published
 from memalpha_evals.seed_table.figures import Ours
 from memalpha_evals.seed_table.plans import Settings
 from memalpha_evals.seed_table.published import Cell, Figure
@@ -22,6 +22,7 @@ MARKDOWN, DOCUMENT = "seed-table.md", "seed-table.json"
 PLUMBING = "Plumbing: shows that the path works from data to figures, and says nothing about memory"
 """Title of the table of figures that mean nothing."""
 _ELSEWHERE = "plumbing, see below"
+_UNWANTED = "not run: not among --cells"
 _FOLDER = re.compile(r"transformers:([^,]+)")
 
 _HEADER = ["cell", "Mem-α published", "best published", "system", "ours", "95 %", "strict", "questions"]
@@ -54,8 +55,7 @@ def notes(cells: Sequence[Cell], settings: Settings) -> list[str]:
         "score 0 in both. Readers, backbones and splits of published figures differ from ours.",
         "The 95 % interval is Wilson's, of as many independent questions as have the clustered error (Korn "
         "and Graubard), and of a mean of cells from those of its cells; where all answers are right, or all "
-        "wrong, there is no error, and it is a bound for the worst case: Clopper and Pearson's, of as many "
-        "trials as clusters of one size they weigh as.",
+        "wrong, the error is that of a single wrong, or right, one.",
     ]
     counts = sorted({count for cell in cells if (count := plans.questions(cell, settings))})
     lines += [_seen(count) for count in counts]
@@ -77,11 +77,29 @@ def _seen(questions: int) -> str:
 def markdown(cells: Sequence[Cell], made: Made, settings: Settings) -> str:
     """The whole page."""
     parts = ["# Seed table", _said(settings)]
-    for title, header, rows in tables(cells, made):
-        lines = [header, ["---"] * len(header), *rows]
-        parts.append(f"## {title}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines))
-    parts.append("## Protocols and sources\n\n" + "\n".join(f"- {line}" for line in notes(cells, settings)))
+    parts += map(pages.markdown, tables(cells, made))
+    parts.append("### Protocols and sources\n\n" + "\n".join(f"- {line}" for line in notes(cells, settings)))
     return "\n\n".join(parts) + "\n"
+
+
+def write_docs(wanted: Sequence[Cell], made: Made, settings: Settings, date: str) -> Path:
+    """Writes document and page of `docs`, of all cells; where the document is.
+
+    Raises:
+        InvalidInputError: `NO_MARKER`.
+    """
+    place = Page(
+        MARKDOWN,
+        "<!-- seed table:begin, written by evals seed-table --write-docs -->",
+        "<!-- seed table:end -->",
+        Path("seed-table") / f"{date}.json",
+    )
+    cells = published.cells()
+    unwanted = {cell.name: _UNWANTED for cell in cells if cell.suite and cell not in wanted}
+    whole = replace(made, reasons=unwanted | made.reasons)
+    content = {"date": date, **document(cells, whole, settings)}
+    head = f"{date}. {_said(settings).removesuffix('.')}"
+    return pages.write(place, content, head, tables(cells, whole), notes(cells, settings))
 
 
 def document(cells: Sequence[Cell], made: Made, settings: Settings) -> dict[str, Any]:
@@ -128,9 +146,13 @@ def _compared(cells: Sequence[Cell], made: Made) -> Iterator[list[str]]:
         if made.plumbing and found:
             yield [*head, _ELSEWHERE, "", "", "", ""]
         elif not found:
-            yield [*head, made.reasons.get(cell.name) or "not run: a cell of the mean is missing", *[""] * 4]
+            yield [*head, made.reasons.get(cell.name) or _lacking(cell, made), *[""] * 4]
         else:
             yield from ([*head, *_measured(ours)] for ours in found)
+
+
+def _lacking(cell: Cell, made: Made) -> str:
+    return f"no figure of {', '.join(name for name in cell.mean_of if not made.ours.get(name))}"
 
 
 def _measured(ours: Ours) -> list[str]:

@@ -11,15 +11,15 @@ from memalpha_evals.suites.model import Ask, Layout, Protocol, Suite, fitting
 LEDGER = re.compile(r"ledger-(\d{1,3})x")
 PASSAGE_SET = re.compile(rf"({'|'.join(SETS)})-(\d{{1,6}})docs")
 
+_FLASHRAG = "dev.jsonl"
 _FILES = {
     "hotpotqa": ("hotpotqa", "hotpot_dev_distractor*.json*"),
     "2wiki": ("2wikimultihop", "2wiki_dev*.json*"),
     "musique": ("musique", "musique_ans_dev*.json*"),
     "nq": ("nq", "nq-open-oracle*.jsonl"),
+    "triviaqa": ("triviaqa", _FLASHRAG),
 }
-"""Folder and file of a set, with the questions that are asked."""
-
-_FLASHRAG = "dev.jsonl"
+"""Folder and file of a set, with the questions that are asked. TriviaQA's own files have no passages."""
 
 _MEMOCR = Protocol(
     budget=1024, questions=128, seed=42, source="MemOCR (arXiv 2601.21468), table 1: 128 questions a cell"
@@ -50,7 +50,7 @@ def _among(which: Set, length: str, count: int, about: str) -> Suite:
     def read(ask: Ask) -> Dataset:
         return documents.read(which, ask.paths[0], count, ask.draw, _beyond(which, ask))
 
-    layouts = (Layout((pattern,), read), Layout((_FLASHRAG,), read))
+    layouts = tuple(Layout((each,), read) for each in dict.fromkeys((pattern, _FLASHRAG)))
     return Suite(f"{which.name}-{length}", about, which.licence, folder, layouts, _MEMOCR)
 
 
