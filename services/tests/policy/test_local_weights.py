@@ -18,7 +18,7 @@ from memalpha.errors import (
     UnsupportedError,
 )
 from memalpha.policy.checkpoint import MANIFEST, Training, seal
-from memalpha.policy.local.model import Model
+from memalpha.policy.local.model import Model, finite
 
 from .conftest import TRAINING
 from .engines import Service, local
@@ -189,6 +189,16 @@ def drop(name: str) -> Any:
 
 def put(name: str, value: Any) -> Any:
     return lambda tensors: tensors.__setitem__(name, value)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
+def test_one_number_of_many_that_is_none_is_seen(dtype, wrong) -> None:
+    tensor = torch.randn(8, 500).to(getattr(torch, dtype))
+    assert finite(tensor)
+    assert finite(tensor[:0])
+    tensor[3, 77] = wrong
+    assert not finite(tensor)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from memalpha.errors import InvalidInputError, UnsupportedError, make
 from memalpha.policy import headers
 from memalpha.policy.architecture import not_loaded
-from memalpha.policy.local.libraries import Library, torch
+from memalpha.policy.local.libraries import Library
+from memalpha.policy.local.model import finite
 from memalpha.policy.marks import Mark, digests
 from memalpha.policy.vllm.files import Shapes
 
@@ -112,7 +113,7 @@ def check_finite(folder: Path) -> None:
             wrong = [
                 name
                 for name in file.keys()  # noqa: SIM118 - it is no dict
-                if not torch.isfinite(file.get_tensor(name)).all()
+                if not finite(file.get_tensor(name))
             ]
     except Exception as error:  # safetensors' own error derives from nothing else
         raise not_served(folder, f"{TENSORS}: {error}") from error
