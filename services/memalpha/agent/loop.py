@@ -17,7 +17,6 @@ from uuid import uuid4
 
 from memalpha.agent import packs, wire
 from memalpha.agent.backoff import Backoff
-from memalpha.agent.described import Described
 from memalpha.agent.fit import check_bank, check_policy
 from memalpha.agent.guided import call_list
 from memalpha.agent.operations import cut, operations
@@ -125,7 +124,6 @@ class Memorizer:
         """
         self._memory = memory
         self._policy = policy
-        self._described = Described(policy)
         self._settings = settings
         self._vectors = vectors or Vectors(None, settings)
         self._pack = packs.load(settings.prompt_pack)
@@ -152,11 +150,10 @@ class Memorizer:
 
     async def _try(self, bank_id: str) -> ChunkOutcome | None:
         """One try, with an ever smaller view while the prompt is too long."""
-        description = await _or_outage(self._described.now())
+        description = await _or_outage(self._policy.describe())
         try:
             check_policy(description, self._settings, self._pack)
         except (InvalidInputError, UnsupportedError) as unfit:
-            self._described.forget()
             raise PolicyOutage(unfit) from None
         vector = await self._chunk_vector(bank_id)
         halvings = 0
@@ -218,13 +215,7 @@ class Memorizer:
             chat=ChatPrompt(messages=attempt.prompt.messages, tools_json=attempt.prompt.tools_json),
             sampling=sampling,
         )
-        try:
-            completion = await _or_outage(self._policy.generate(request))
-        except BaseException:
-            self._described.forget()
-            raise
-        self._described.heard(completion.policy)
-        return completion
+        return await _or_outage(self._policy.generate(request))
 
     async def _apply(
         self, attempt: _Attempt, completion: Completion, description: GetPolicyResponse

@@ -147,10 +147,7 @@ class Policy(Protocol):
         ...
 
     async def describe(self) -> GetPolicyResponse:
-        """Identity, limits and wire format.
-
-        Called for a try of a chunk, as a policy may be exchanged, but not twice in a second (`described`).
-        """
+        """Identity, limits and wire format. Called for each try of a chunk: a policy may be exchanged."""
         ...
 
 
