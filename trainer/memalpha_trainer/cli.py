@@ -185,9 +185,9 @@ def evaluate(
 
     settings = _config(config, [f"policy.model={quoted(model)}", *(overrides or [])])
     if address:
-        _prepare()
-        settings = fitted(settings, model)
-        running.check_serves(settings, model, address)
+        settings = fitted(settings, model, whole=False)
+        if not running.check_serves(settings, model, address):
+            _note(f"version and tokenizer of {address} are {model}'s; its weights could not be compared")
         found = heldout.of_service(settings, address, temperature=temperature)
     else:
         found = heldout.of_checkpoint(settings, model, temperature=temperature)
@@ -261,6 +261,27 @@ def bench(
     _say(str(report.bench(chosen, steps, out, _say, device)))
 
 
+@commands.command("dry-runs")
+def dry_runs(
+    config: Annotated[Path, typer.Option("--config", help="Of a run on several GPUs.")] = Path(
+        "trainer/configs/memalpha-qwen3-4b.toml"
+    ),
+    lora_rank: Annotated[int, typer.Option(min=1, help="Of the adapters.")] = 16,
+    out: Annotated[Path, typer.Option(help="Folder of reports.")] = Path("trainer/reports"),
+) -> None:
+    """Write down what training a large model would take: all weights and adapters, on many GPUs and on one.
+
+    Example: `memalpha-trainer dry-runs --config trainer/configs/memalpha-qwen3-4b.toml`
+
+    Writes dry-run-DATE.json and dry-run.md. Takes some minutes, and no GPU.
+    """
+    _prepare()
+    _hint("loading torch")
+    from memalpha_trainer.scale import written
+
+    _say(str(written.write(config, lora_rank, out, _hint)))
+
+
 @commands.command("tables")
 def tables(
     lines: Annotated[Path, typer.Argument(help="Finished cells, as `experiment` writes them.")],
@@ -326,7 +347,11 @@ def _say(text: str) -> None:
 
 def _hint(text: str) -> None:
     """Says what is going on, beside the result."""
-    print(f"{text} …", file=sys.stderr, flush=True)
+    _note(f"{text} …")
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from memalpha.agent import packs, wire
 from memalpha.errors import InvalidInputError, make
-from memalpha.policy.checkpoint import MANIFEST, PROMPT_PACK, Manifest, Training, seal, verified
+from memalpha.policy.checkpoint import MANIFEST, PROMPT_PACK, Manifest, Training, manifest, seal, verified
 from memalpha.policy.tiny.make import Shape, tiny
 from memalpha_trainer import tasks
 from memalpha_trainer.config import Config
@@ -45,8 +45,13 @@ def digest(model: Path) -> str:
     return sha256((model / MANIFEST).read_bytes()).hexdigest()
 
 
-def fitted(config: Config, model: Path) -> Config:
+def fitted(config: Config, model: Path, *, whole: bool = True) -> Config:
     """The configuration with the prompt pack that a checkpoint brings along, if none is named.
+
+    Args:
+        config: The run's.
+        model: The checkpoint.
+        whole: Whether its files are looked at; not needed where a service has them already.
 
     Raises:
         InvalidInputError: CHECKPOINT_NOT_SEALED, or TRAINED_OTHERWISE: it is bound to other settings.
@@ -55,7 +60,7 @@ def fitted(config: Config, model: Path) -> Config:
     if not (model / "config.json").is_file():
         message = f"{model} must be a checkpoint's folder, with a config.json"
         raise make(InvalidInputError, "MODEL_NOT_FOUND", message, path=model)
-    sealed = verified(model)
+    sealed = verified(model) if whole else manifest(model)
     if sealed is None:
         message = f"{model} is no sealed checkpoint: bind it to these settings by `memalpha-trainer seal`"
         raise make(InvalidInputError, "CHECKPOINT_NOT_SEALED", message, path=model)

@@ -159,7 +159,7 @@ class Rollout:
 
     def to_json(self) -> str:
         """One line of `rollouts.jsonl`, without its newline; floats survive to the last bit."""
-        return json.dumps(self, default=_named, ensure_ascii=False, separators=(",", ":"))
+        return json.dumps(self, default=named, ensure_ascii=False, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, line: str) -> Self:
@@ -170,7 +170,7 @@ class Rollout:
         return cls(samples=samples, answers=answers, **raw)
 
 
-def _named(record: Any) -> dict[str, Any]:
+def named(record: Any) -> dict[str, Any]:
     """A record's fields. `asdict` would copy each id and logprob, which takes longer than writing them."""
     return {each.name: getattr(record, each.name) for each in fields(record)}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,14 @@ from memalpha.api.policy.v1alpha1.policy_service_pb2 import (
 )
 from memalpha.client import PolicyClient
 from memalpha.config import PREFIX, Settings
-from memalpha.errors import ConflictError, InvalidInputError, make
+from memalpha.errors import ConflictError, InvalidInputError, MemalphaError, UnsupportedError, make
 from memalpha.policy.checkpoint import Manifest, manifest
+from memalpha_trainer import probes
 from memalpha_trainer.config import Config
 from memalpha_trainer.served import decided
+
+Kept = Callable[[int], Path | None]
+"""The folder of weights by their number; None if it is gone."""
 
 
 def check_running(config: Config, model: Path, weights: Path, steps: int, *, begun: bool = False) -> None:
@@ -57,47 +61,54 @@ def check_running(config: Config, model: Path, weights: Path, steps: int, *, beg
     _refuse_for_run(config, model, weights, [fault for fault, is_so in faults.items() if is_so], begun=begun)
 
 
-def check_reads(config: Config, model: Path, weights: Path, first: Path) -> None:
+def check_reads(config: Config, model: Path, weights: Path, kept: Kept) -> None:
     """Whether a running service reads weights where a run writes them.
 
     Asked with the weights that it serves already, and with no probe, since it takes a probe for the folder.
+    Where theirs is gone it is asked with the folder above, which it says is no checkpoint if it can read it.
 
     Args:
         config: The run's, which names the service.
         model: The checkpoint.
         weights: Folder below which the run's weights stand.
-        first: A folder of the checkpoint there.
+        kept: Where weights of a number stand there, if they do.
 
     Raises:
-        ConflictError: ANOTHER_POLICY.
+        ConflictError: ANOTHER_POLICY; it names both folders.
     """
-    version = _sealed(model).policy_version
     with PolicyClient.connect(config.policy.address) as client:
+        version = client.describe().policy.policy_version
+        asked = (kept(version) or weights).resolve()
         try:
-            client.load_weights(LoadWeightsRequest(policy_version=version, path=str(first.resolve())))
-        except (ConflictError, InvalidInputError) as error:
-            elsewhere = (
-                f"it reads no weights at {weights.resolve()}: its policy.weights_root is another folder"
-            )
+            client.load_weights(LoadWeightsRequest(policy_version=version, path=str(asked)))
+        except (ConflictError, InvalidInputError, UnsupportedError) as error:
+            if error.reason == "TOKENIZER_DIFFERS" and asked == weights.resolve():
+                return
             differ = f"it serves other weights as version {version}"
-            faults = {"PATH_OUTSIDE_ROOT": elsewhere, "WEIGHTS_DIFFER": differ}
+            faults = {"PATH_OUTSIDE_ROOT": _elsewhere(weights.resolve(), error), "WEIGHTS_DIFFER": differ}
             if error.reason not in faults:
                 raise
             _refuse_for_run(config, model, weights, [faults[error.reason]], begun=True)
 
 
-def check_serves(config: Config, model: Path, address: str) -> None:
-    """Whether a running service serves a checkpoint, and not another policy.
+def check_serves(config: Config, model: Path, address: str) -> bool:
+    """Whether a running service serves a checkpoint, and not another policy; no weights are read for it.
 
     Args:
         config: The checkpoint's; `optim.dtype` decides what the service's logprobs may be off.
         model: The checkpoint.
         address: host:port of the service.
 
+    Returns:
+        Whether the weights were compared: they cannot be if the checkpoint keeps no probe, or the service
+        gives no logprobs.
+
     Raises:
         ConflictError: ANOTHER_POLICY; it says what is served, and how the checkpoint is.
+        CorruptionError: CHECKPOINT_DAMAGED.
     """
     sealed = _sealed(model)
+    probe = probes.kept(model, sealed, config.optim.dtype)
     with PolicyClient.connect(address) as client:
         said = client.describe()
         version = said.policy.policy_version
@@ -106,8 +117,10 @@ def check_serves(config: Config, model: Path, address: str) -> None:
             **_differences(sealed, said),
         }
         found = [fault for fault, is_so in faults.items() if is_so]
-        if not found and said.scores:
-            found = _other_weights(client, config, model)
+        if not said.scores:
+            probe = None
+        if not found and probe is not None:
+            found = _other_weights(client, config, probe)
     if found:
         message = (
             f"the policy service at {address} does not serve {model}: {'; '.join(found)}. Leave --address"
@@ -115,6 +128,7 @@ def check_serves(config: Config, model: Path, address: str) -> None:
             f"memalpha up --policy {config.policy.engine} --model {shlex.quote(str(model))}"
         )
         raise make(ConflictError, "ANOTHER_POLICY", message, address=address, served=version)
+    return probe is not None
 
 
 def _sealed(model: Path) -> Manifest:
@@ -130,15 +144,20 @@ def _differences(sealed: Manifest, said: GetPolicyResponse) -> Mapping[str, bool
     }
 
 
-def _other_weights(client: PolicyClient, config: Config, model: Path) -> list[str]:
-    from memalpha_trainer.weights import probe_of
-
-    probe = probe_of(model, config.optim.dtype)
+def _other_weights(client: PolicyClient, config: Config, probe: WeightProbe) -> list[str]:
     off = _off(client.score(ScoreRequest(sequences=probe.sequences)).scores, probe)
     if off <= probe.tolerance:
         return []
     allowed = f"{probe.tolerance:g} is allowed with optim.dtype {config.optim.dtype}"
     return [f"its logprobs are off by {off:.3g}, and {allowed}"]
+
+
+def _elsewhere(weights: Path, error: MemalphaError) -> str:
+    """Where a service reads, as its error says."""
+    root = error.metadata.get("root", "another folder")
+    if root == str(weights):
+        return f"it does not see the files of {weights}, though its policy.weights_root is called so"
+    return f"it reads no weights at {weights}: its policy.weights_root is {root}"
 
 
 def _off(found: Sequence[SequenceScore], probe: WeightProbe) -> float:

@@ -94,6 +94,8 @@ def decided(config: Config, model: Path, weights: Path, address: str) -> dict[st
         "rows": _rows(config),
         "batch_invariant": _is_batch_invariant(config),
         "waiting": 65536,
+        # What a chunk's completion comes to is read at its end.
+        "stream": False,
         "max_tokens": config.agent.max_new_tokens,
         "dtype": config.optim.dtype,
     }
@@ -160,3 +162,5 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+    if process.stdin is not None:
+        process.stdin.close()

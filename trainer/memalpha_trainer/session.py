@@ -39,7 +39,7 @@ from memalpha_trainer.runs.live import Progress
 from memalpha_trainer.runs.observer import RunObserver
 from memalpha_trainer.runs.origin import Origin
 from memalpha_trainer.runs.reading import RunFiles
-from memalpha_trainer.runs.trackers import open_tracker
+from memalpha_trainer.runs.trackers import catch_up, open_tracker
 from memalpha_trainer.served import Service, served
 from memalpha_trainer.signals import stopping_signals
 
@@ -166,7 +166,7 @@ class _Session:
         PartialState().wait_for_everyone()
         with ExitStack() as parts:
             service = None if self._replay else parts.enter_context(self._served(done))
-            if service and done == 0:
+            if self._config.policy.address and service:
                 self._check_reads()
             trainer = self._trainer(parts, service)
             if service and done == 0 and self._config.eval.first:
@@ -195,17 +195,17 @@ class _Session:
         return served(self._config, self._base, self._run.weights, self._run.path / "policy.log")
 
     def _check_reads(self) -> None:
-        """Of a service that runs already: that it reads elsewhere would show after the first step."""
-        if self._config.policy.address:
-            weights = self._run.weights
-            first = weight_folders(self._config, self._base, weights).first()
-            check_reads(self._config, self._base, weights, first)
+        """Of a service that runs already: that it reads elsewhere would show with the first new weights."""
+        weights = self._run.weights
+        folders = weight_folders(self._config, self._base, weights)
+        check_reads(self._config, self._base, weights, folders.kept)
 
     def _trainer(self, parts: ExitStack, service: Service | None) -> ChunkGRPOTrainer:
         source = self._source(service)
         parts.callback(source.close)
         tracker = open_tracker(self._config, self._run.told, self._progress.note)
         parts.callback(tracker.close)
+        catch_up(tracker, self._run.metrics())
         observer = RunObserver(self._run, self._progress, tracker)
         return built(self._config, self._base, self._run.weights, source, observer)
 

@@ -19,23 +19,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from safetensors.torch import save_file
 
 from memalpha.api.policy.v1alpha1 import policy_service_pb2 as pb
 from memalpha.errors import InternalError, InvalidInputError, make
 from memalpha.policy.checkpoint import MANIFEST, PROMPT_PACK, Manifest, manifest, seal
+from memalpha_trainer import probes
 from memalpha_trainer.runs.files import sync
 
 Tensors = Mapping[str, torch.Tensor]
 
 _NUMBERED = re.compile(r"v(\d{6,})")
 _WEIGHTS = (".safetensors", ".bin", ".index.json")
+# What is of one checkpoint alone, besides its weights.
+_OWN = (MANIFEST, probes.PROBE)
 _HEAD = "lm_head.weight"
 # Of a probe: enough to see every tensor of the network, little enough to cost nothing.
 _SEQUENCES, _LENGTH = 4, 32
-# Logprobs of random ids are far down, where bfloat16 is coarse; a wrong tensor is off by more.
-_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.25}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,20 +86,33 @@ class WeightFolders:
             sync(self.root)
         return folder
 
-    def write(self, tensors: Tensors, version: int) -> Path:
+    def kept(self, version: int) -> Path | None:
+        """The folder of a number, that of the checkpoint itself included; None if it is gone."""
+        if version == self.started_from.policy_version:
+            return self.first()
+        return self.path(version) if self.path(version).is_dir() else None
+
+    def write(self, tensors: Tensors, version: int, asked: pb.WeightProbe | None = None) -> Path:
         """Writes a folder, durably and at once, and lets old ones go.
 
         Folders of higher numbers go too: a run that was resumed from here wrote them before.
+
+        Args:
+            tensors: Of the checkpoint.
+            version: Their number.
+            asked: Their probe, which is kept with them.
         """
         draft, folder = self._draft(version), self.path(version)
         draft.mkdir()
         if (self.base / PROMPT_PACK).is_dir():
             shutil.copytree(self.base / PROMPT_PACK, draft / PROMPT_PACK)
         for path in self.base.iterdir():
-            if path.is_file() and path.name != MANIFEST and not path.name.endswith(_WEIGHTS):
+            if path.is_file() and path.name not in _OWN and not path.name.endswith(_WEIGHTS):
                 shutil.copyfile(path, draft / path.name)
         stored = {name: tensor.to(self.dtype).contiguous() for name, tensor in sorted(tensors.items())}
         save_file(stored, draft / "model.safetensors", metadata={"format": "pt"})
+        if asked is not None:
+            probes.keep(draft, asked)
         begun = self.started_from
         seal(draft, begun.trained_with, policy_version=version, tokenizer=begun.tokenizer_digest)
         shutil.rmtree(folder, ignore_errors=True)
@@ -164,16 +177,8 @@ def probe(model: Any, version: int, dtype: torch.dtype = torch.float32) -> pb.We
     return pb.WeightProbe(
         sequences=[pb.TokenizedPrompt(token_ids=row) for row in ids],
         scores=[pb.SequenceScore(logprobs=row) for row in _scores(model, ids)],
-        tolerance=_TOLERANCE[dtype],
+        tolerance=probes.tolerance(str(dtype).removeprefix("torch.")),
     )
-
-
-def probe_of(folder: Path, dtype: str) -> pb.WeightProbe:
-    """The probe of a checkpoint, as the trainer loads it, for a service that computes with `dtype`."""
-    network = transformers.AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, attn_implementation="sdpa", local_files_only=True
-    )
-    return probe(network, 1, getattr(torch, dtype))
 
 
 def _scores(model: Any, ids: list[list[int]]) -> list[list[float]]:

@@ -39,6 +39,7 @@ def found(outside: float) -> dict[str, Any]:
         "cpu_ms_per_row": PARTS | {"forward": 5.0, "backward": 9.0, "outside": outside},
         "generated_tokens_per_second": 1234.5,
         "trained_tokens_per_second": 5678.0,
+        "rows_per_step": 288.0,
     }
 
 
@@ -52,6 +53,11 @@ def test_the_table_has_a_line_for_each_size_and_says_what_is_missed() -> None:
     heads = next(line for line in page.splitlines() if line.startswith("| size"))
     rows = [line for line in page.splitlines() if line.startswith("| 1M")]
     assert {line.count("|") for line in [heads, *rows]} == {14}
+    # 0.5 and 0.5 of 288 rows, and what is left of 3.5.
+    (said,) = (line for line in page.splitlines() if "misses" in line)
+    assert (
+        "take 288 ms a step, however many rows it has, 1.00 ms for each of 288; all else takes 2.50" in said
+    )
 
 
 def test_of_a_gpu_the_table_names_what_was_asked_and_has_the_services_memory_beside_it() -> None:

@@ -2,9 +2,7 @@
 
 import re
 import shlex
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,9 +18,9 @@ from memalpha.api.policy.v1alpha1.policy_service_pb2 import (
     WeightProbe,
 )
 from memalpha.config import load
-from memalpha.errors import ConflictError, InvalidInputError, make
+from memalpha.errors import ConflictError, InvalidInputError, UnsupportedError, make
 from memalpha.policy.checkpoint import Manifest, Training, seal
-from memalpha_trainer import running
+from memalpha_trainer import probes, running
 from memalpha_trainer.config import Config
 from memalpha_trainer.running import check_reads, check_running, check_serves
 
@@ -77,8 +75,11 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Any:
         def load_weights(self, request: LoadWeightsRequest) -> None:
             """With a probe any folder is right, as an engine has it."""
             assert self.root
+            assert request.policy_version == self.said.policy.policy_version
             if not request.probe.sequences and not Path(request.path).is_relative_to(self.root):
-                raise make(InvalidInputError, "PATH_OUTSIDE_ROOT", "path must be a folder below it")
+                raise make(InvalidInputError, "PATH_OUTSIDE_ROOT", "path is not below it", root=self.root)
+            if Path(request.path) == self.root:
+                raise make(UnsupportedError, "TOKENIZER_DIFFERS", "it is without a memalpha.json")
             if self.others:
                 raise make(ConflictError, "WEIGHTS_DIFFER", "the folder holds other weights")
 
@@ -179,31 +180,55 @@ def test_who_has_begun_is_told_to_resume(tmp_path: Path, sealed: Manifest, answe
     assert "--resume" not in str(error.value)
 
 
+@pytest.mark.parametrize("version", [3, 5])
+@pytest.mark.parametrize("gone", [True, False])
 @pytest.mark.parametrize(("root", "taken"), [("my runs/run/weights", True), ("elsewhere", False)])
 def test_a_service_that_reads_weights_elsewhere_is_refused_though_it_serves_the_right_ones(
-    tmp_path: Path, sealed: Manifest, answer: Any, root: str, taken: bool
+    tmp_path: Path, sealed: Manifest, answer: Any, root: str, taken: bool, gone: bool, version: int
 ) -> None:
     answer.root = tmp_path / root
+    answer.said = described(sealed, policy=PolicyIdentity(policy_version=version))
     config = configured(tmp_path)
     weights = config.folder / "weights"
+
+    def kept(number: int) -> Path | None:
+        assert number == version
+        return None if gone else weights / f"v{number:06d}"
+
     if taken:
-        check_reads(config, tmp_path, weights, weights / "base")
+        check_reads(config, tmp_path, weights, kept)
         return
-    with pytest.raises(ConflictError, match=r"its policy\.weights_root is another") as error:
-        check_reads(config, tmp_path, weights, weights / "base")
+    both = f"it reads no weights at {weights}: its policy.weights_root is {tmp_path / root}"
+    with pytest.raises(ConflictError, match=re.escape(both)) as error:
+        check_reads(config, tmp_path, weights, kept)
+    assert error.value.reason == "ANOTHER_POLICY"
     assert f"MEMALPHA_POLICY__WEIGHTS_ROOT='{weights}'" in str(error.value)
+    assert "go on with --resume" in str(error.value)
+
+
+def test_a_service_that_does_not_see_the_files_of_a_folder_of_the_right_name_is_refused(
+    tmp_path: Path, sealed: Manifest, answer: Any
+) -> None:
+    answer.said = described(sealed)
+    weights = answer.root = configured(tmp_path).folder / "weights"
+    # What another machine has there.
+    with pytest.raises(ConflictError, match=r"does not see the files of .* is called so"):
+        check_reads(configured(tmp_path), tmp_path, weights, lambda number: tmp_path / "not there")
 
 
 def test_a_service_that_serves_another_checkpoint_of_the_same_number_is_refused_with_what_starts_a_right_one(
     tmp_path: Path, sealed: Manifest, answer: Any
 ) -> None:
-    answer.root, answer.others = tmp_path, True
+    answer.root, answer.others, answer.said = tmp_path, True, described(sealed)
     weights = configured(tmp_path).folder / "weights"
     with pytest.raises(ConflictError, match="it serves other weights as version 3") as error:
-        check_reads(configured(tmp_path), tmp_path, weights, weights / "base")
+        check_reads(configured(tmp_path), tmp_path, weights, lambda number: weights / "base")
     assert "memalpha serve policy" in str(error.value)
 
 
+OURS = WeightProbe(
+    sequences=[TokenizedPrompt(token_ids=[1, 2, 3])], scores=[SequenceScore(logprobs=[-1.0, -1.0])]
+)
 OTHERS: list[tuple[dict[str, Any], float, str]] = [
     ({"policy": PolicyIdentity(policy_version=4)}, -1.0, "it has version 4, not 3"),
     ({"tokenizer_digest": "c" * 64}, -1.0, "its model has another tokenizer"),
@@ -213,31 +238,39 @@ OTHERS: list[tuple[dict[str, Any], float, str]] = [
 ]
 
 
+@pytest.fixture
+def probed(tmp_path: Path) -> tuple[Path, Manifest]:
+    """A checkpoint that keeps a probe, and whose weights are gone since it was sealed."""
+    folder = tmp_path / "probed"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"weights")
+    probes.keep(folder, OURS)
+    sealed = seal(folder, TRAINING, policy_version=3, tokenizer="b" * 64)
+    (folder / "model.safetensors").unlink()
+    return folder, sealed
+
+
 @pytest.mark.parametrize(("changes", "logprobs", "fault"), OTHERS)
 def test_a_service_of_another_policy_is_not_evaluated_in_a_checkpoints_name(
-    tmp_path: Path,
-    sealed: Manifest,
-    answer: Any,
-    monkeypatch: pytest.MonkeyPatch,
-    changes: dict[str, Any],
-    logprobs: float,
-    fault: str,
+    probed: tuple[Path, Manifest], answer: Any, changes: dict[str, Any], logprobs: float, fault: str
 ) -> None:
-    ours = WeightProbe(
-        sequences=[TokenizedPrompt(token_ids=[1, 2, 3])],
-        scores=[SequenceScore(logprobs=[-1.0, -1.0])],
-        tolerance=1e-3,
-    )
-    # The real one needs torch; whole runs have it (`test_session`).
-    monkeypatch.setitem(sys.modules, "memalpha_trainer.weights", SimpleNamespace(probe_of=lambda *_: ours))
+    model, sealed = probed
     answer.said, answer.logprobs = described(sealed, scores=True), -1.0
-    check_serves(configured(tmp_path), tmp_path, "host:2")
+    assert check_serves(configured(model), model, "host:2")
     answer.said, answer.logprobs = described(sealed, scores=True, **changes), logprobs
-    with pytest.raises(
-        ConflictError, match=re.escape(f"at host:2 does not serve {tmp_path}: {fault}")
-    ) as error:
-        check_serves(configured(tmp_path), tmp_path, "host:2")
+    with pytest.raises(ConflictError, match=re.escape(f"at host:2 does not serve {model}: {fault}")) as error:
+        check_serves(configured(model), model, "host:2")
     assert error.value.reason == "ANOTHER_POLICY"
+
+
+@pytest.mark.parametrize("scores", [True, False])
+def test_weights_that_cannot_be_compared_are_said_not_to_have_been(
+    tmp_path: Path, sealed: Manifest, probed: tuple[Path, Manifest], answer: Any, scores: bool
+) -> None:
+    answer.said, answer.logprobs = described(sealed, scores=scores), -1.0
+    # The first keeps no probe.
+    assert not check_serves(configured(tmp_path), tmp_path, "host:2")
+    assert check_serves(configured(probed[0]), probed[0], "host:2") == scores
 
 
 @pytest.mark.parametrize(("version", "taken"), [(2, False), (3, True), (13, True), (14, False)])

@@ -184,20 +184,21 @@ def test_what_no_gradient_depends_on_may_change(tmp_path):
     assert run.config == later
 
 
-def test_trackers_know_a_run_by_an_id_of_its_own_and_are_told_each_step_once(tmp_path):
+def test_trackers_know_a_run_by_an_id_of_its_own_and_how_far_each_was_told_stands_in_its_folder(tmp_path):
     with RunFolder.create(config(tmp_path)) as run:
         run.cut(0)
-        trained(run, range(5))
         first = run.told
-    assert (first.name.rpartition("-")[0], first.step) == ("a", 0)
-    # Its checkpoint is of step 3, and it is killed again before it is where it was.
-    for done_again in (1, 0):
-        with RunFolder.resume(config(tmp_path)) as run:
-            run.cut(3)
-            assert run.told == replace(first, step=5)
-            trained(run, range(3, 3 + done_again))
+        first.keep("trackio", 4)
+        first.keep("wandb", 1)
+        first.keep("trackio", 5)
+    assert first.name.rpartition("-")[0] == "a"
+    with RunFolder.resume(config(tmp_path)) as run:
+        run.cut(3)
+        assert run.told == first
+        assert [run.told.last(each) for each in ("trackio", "wandb", "tensorboard")] == [5, 1, 0]
     with RunFolder.create(config(tmp_path / "elsewhere")) as other:
         assert other.told.name != first.name
+        assert other.told.last("trackio") == 0
 
 
 def test_a_reader_may_move_but_not_come_or_go(tmp_path):

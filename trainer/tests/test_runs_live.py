@@ -5,7 +5,6 @@ import json
 import sqlite3
 import sys
 from contextlib import closing
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -19,7 +18,7 @@ from memalpha_trainer.runs import columns, live
 from memalpha_trainer.runs.folder import RunFolder
 from memalpha_trainer.runs.live import Progress
 from memalpha_trainer.runs.observer import RunObserver
-from memalpha_trainer.runs.trackers import NoTracker, Told, open_tracker
+from memalpha_trainer.runs.trackers import NoTracker, Told, catch_up, finite, open_tracker
 
 
 def config(tmp_path, *overrides):
@@ -133,7 +132,8 @@ def test_durations_have_two_units_at_most(seconds, words):
 # trackers
 
 
-TOLD = Told("a-0123abcd")
+def told(tmp_path):
+    return Told("a-0123abcd", tmp_path / "trackers.json")
 
 
 def notes():
@@ -145,7 +145,7 @@ def test_no_tracker_loads_nothing(tmp_path, monkeypatch):
     said, note = notes()
     for name in ("trackio", "wandb", "tensorboard"):
         monkeypatch.delitem(sys.modules, name, raising=False)
-    tracker = open_tracker(config(tmp_path, "log.tracker=none"), TOLD, note)
+    tracker = open_tracker(config(tmp_path, "log.tracker=none"), told(tmp_path), note)
     tracker.log(1, {"a": 1.0})
     tracker.close()
     assert not said
@@ -156,7 +156,7 @@ def test_no_tracker_loads_nothing(tmp_path, monkeypatch):
 def test_a_tracker_that_is_not_installed_says_what_to_install(tmp_path, monkeypatch, name):
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(UnsupportedError, match=rf"install memalpha-trainer\[{name}\]") as caught:
-        open_tracker(config(tmp_path, f"log.tracker={name}"), TOLD, lambda sentence: None)
+        open_tracker(config(tmp_path, f"log.tracker={name}"), told(tmp_path), lambda sentence: None)
     assert caught.value.reason == "TRACKER_NOT_INSTALLED"
 
 
@@ -182,20 +182,35 @@ def test_numbers_reach_the_tracker_that_was_chosen_and_trackio_if_none_was(
     calls = []
     monkeypatch.setitem(sys.modules, "trackio", a_trackio(calls))
     settings = config(tmp_path, f"log.tracker={chosen}", "log.project=p")
-    tracker = open_tracker(settings, TOLD, lambda sentence: None)
+    tracker = open_tracker(settings, told(tmp_path), lambda sentence: None)
     tracker.log(3, {"reward/total": 0.5})
     tracker.close()
     assert calls == [("init", "p", "a-0123abcd", False), ("log", 3, {"reward/total": 0.5}), ("finish",)]
     assert not capsys.readouterr().out
 
 
-def test_a_step_that_is_done_again_is_not_told_again(tmp_path, monkeypatch):
+def test_a_tracker_hears_of_each_step_once_whether_it_was_away_or_steps_are_done_again(tmp_path, monkeypatch):
     calls = []
     monkeypatch.setitem(sys.modules, "trackio", a_trackio(calls))
-    tracker = open_tracker(config(tmp_path), Told("a-0123abcd", 3), pytest.fail)
-    for step in (2, 3, 4):
-        tracker.log(step, {})
-    assert [step for name, step, *_ in calls if name == "log"] == [4]
+    lines = [a_line(step, time=9.0, why="none", loss=None) for step in range(1, 7)]
+
+    def hears(known, steps, tracker="trackio"):
+        """Of a start: what the folder has by then, and the steps that are done."""
+        del calls[:]
+        opened = open_tracker(config(tmp_path, f"log.tracker={tracker}"), told(tmp_path), pytest.fail)
+        catch_up(opened, lines[:known])
+        for line in lines[known:steps]:
+            opened.log(line["step"], finite(line))
+        opened.close()
+        return [call for call in calls if call[0] == "log"]
+
+    assert [step for _, step, _ in hears(0, 3)] == [1, 2, 3]
+    # Killed after step 3, it goes on from step 2 and comes to 4; step 3 was told.
+    assert [step for _, step, _ in hears(2, 4)] == [4]
+    # Without it the run comes to 6, and is resumed from 5.
+    assert hears(4, 6, "none") == []
+    numbers = {"seconds/step": 30.0, "ops/insert": 1.5}
+    assert hears(5, 6) == [("log", step, {"reward/total": step / 10, **numbers}) for step in (5, 6)]
 
 
 @pytest.mark.parametrize("name", ["TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL"])
@@ -204,14 +219,14 @@ def test_numbers_leave_the_machine_only_where_trackio_was_chosen(tmp_path, monke
     monkeypatch.setitem(sys.modules, "trackio", a_trackio(calls))
     monkeypatch.setenv(name, "somebody/somewhere")
     said, note = notes()
-    open_tracker(config(tmp_path), TOLD, note).log(1, {})
+    open_tracker(config(tmp_path), told(tmp_path), note).log(1, {})
     assert not calls
     assert said == [
         f"numbers are in the run's folder alone: {name} is set, and they leave this machine with"
         " log.tracker=trackio alone"
     ]
     # The control: who chose it gets it.
-    open_tracker(config(tmp_path, "log.tracker=trackio"), TOLD, pytest.fail).log(1, {})
+    open_tracker(config(tmp_path, "log.tracker=trackio"), told(tmp_path), pytest.fail).log(1, {})
     assert [call for call, *_ in calls] == ["init", "log"]
 
 
@@ -219,7 +234,7 @@ def test_wandb_knows_a_run_by_its_id_and_shows_its_name(tmp_path, monkeypatch):
     asked = []
     wandb = SimpleNamespace(init=lambda **options: asked.append((options["name"], options["id"])))
     monkeypatch.setitem(sys.modules, "wandb", wandb)
-    open_tracker(config(tmp_path, "log.tracker=wandb"), TOLD, pytest.fail)
+    open_tracker(config(tmp_path, "log.tracker=wandb"), told(tmp_path), pytest.fail)
     assert asked == [("a", "a-0123abcd")]
 
 
@@ -237,7 +252,7 @@ def broken_init(**options):
 def test_a_run_goes_on_without_a_tracker_that_nobody_chose(tmp_path, monkeypatch, trackio, why):
     monkeypatch.setitem(sys.modules, "trackio", trackio)
     said, note = notes()
-    tracker = open_tracker(config(tmp_path), TOLD, note)
+    tracker = open_tracker(config(tmp_path), told(tmp_path), note)
     tracker.log(1, {"a": 1.0})
     tracker.close()
     (sentence,) = said
@@ -245,7 +260,7 @@ def test_a_run_goes_on_without_a_tracker_that_nobody_chose(tmp_path, monkeypatch
     assert why in sentence
     # The control: one that was chosen has to be there.
     with pytest.raises((UnsupportedError, OSError)):
-        open_tracker(config(tmp_path, "log.tracker=trackio"), TOLD, note)
+        open_tracker(config(tmp_path, "log.tracker=trackio"), told(tmp_path), note)
 
 
 def test_tensorboard_reads_the_numbers_that_were_logged(tmp_path):
@@ -254,7 +269,7 @@ def test_tensorboard_reads_the_numbers_that_were_logged(tmp_path):
     from tensorboard.util.tensor_util import make_ndarray
 
     settings = config(tmp_path, "log.tracker=tensorboard")
-    tracker = open_tracker(settings, TOLD, pytest.fail)
+    tracker = open_tracker(settings, told(tmp_path), pytest.fail)
     for step, reward in ((1, 0.25), (2, 0.5)):
         tracker.log(step, {"reward/total": reward})
     tracker.close()
@@ -270,8 +285,8 @@ def test_trackio_keeps_the_numbers_that_were_logged_on_this_machine(tmp_path, mo
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
     pytest.importorskip("trackio", reason="needs memalpha-trainer[trackio]")
     # A run that was killed after step 3, and goes on from step 2.
-    for told, steps in ((TOLD, (3,)), (replace(TOLD, step=3), (3, 4))):
-        tracker = open_tracker(config(tmp_path, "log.project=p"), told, pytest.fail)
+    for steps in ((3,), (3, 4)):
+        tracker = open_tracker(config(tmp_path, "log.project=p"), told(tmp_path), pytest.fail)
         for step in steps:
             tracker.log(step, {"reward/total": step / 10})
         tracker.close()
@@ -296,7 +311,7 @@ def test_a_tracker_that_fails_is_given_up_with_a_note_and_the_run_goes_on(tmp_pa
     broken = SimpleNamespace(init=lambda **options: SimpleNamespace(log=log, finish=lambda: None))
     monkeypatch.setitem(sys.modules, "wandb", broken)
     said, note = notes()
-    tracker = open_tracker(config(tmp_path, "log.tracker=wandb"), TOLD, note)
+    tracker = open_tracker(config(tmp_path, "log.tracker=wandb"), told(tmp_path), note)
     for step in (1, 2):
         tracker.log(step, {"a": 1.0})
     tracker.close()

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,8 +19,10 @@ from torch.distributed.fsdp import FSDPModule  # noqa: E402
 from memalpha.errors import InvalidInputError, UnsupportedError  # noqa: E402
 from memalpha_trainer import cli  # noqa: E402
 from memalpha_trainer.config import Config, resolve  # noqa: E402
+from memalpha_trainer.runs import toml  # noqa: E402
+from memalpha_trainer.scale import written  # noqa: E402
 from memalpha_trainer.scale.architecture import QWEN3_4B, Architecture  # noqa: E402
-from memalpha_trainer.scale.dry_run import _two_digits, dry_run  # noqa: E402
+from memalpha_trainer.scale.dry_run import dry_run, two_digits  # noqa: E402
 from memalpha_trainer.scale.meter import Meter  # noqa: E402
 from memalpha_trainer.scale.network import build  # noqa: E402
 from memalpha_trainer.scale.step import Memory, fake_ranks, measure, shard  # noqa: E402
@@ -27,6 +30,7 @@ from memalpha_trainer.scale.step import Memory, fake_ranks, measure, shard  # no
 from .grpo_support import checkpoint  # noqa: E402
 
 CONFIGS = Path(__file__).parents[1] / "configs"
+REPORTS = Path(__file__).parents[1] / "reports"
 SMALL = {
     "num_hidden_layers": 2,
     "hidden_size": 64,
@@ -230,8 +234,8 @@ def test_a_model_that_a_run_makes_itself_is_made_for_the_dry_run_and_costed(
     ("value", "shown"),
     [(0, "0"), (0.00001234, "0.000012"), (0.099, "0.099"), (1.26, "1.3"), (26.4, "26"), (1234.5, "1234")],
 )
-def test_hours_have_two_digits_at_least(value: float, shown: str) -> None:
-    assert _two_digits(value) == shown
+def test_hours_havetwo_digits_at_least(value: float, shown: str) -> None:
+    assert two_digits(value) == shown
 
 
 def test_a_rank_that_does_not_fit_is_said_not_to_and_what_would_help(model: Path) -> None:
@@ -255,6 +259,32 @@ def test_a_world_that_is_given_replaces_the_configured_one(model: Path) -> None:
         dry_run(config, world=0)
 
 
+def test_the_dry_runs_of_the_report_are_told_as_the_code_tells_them_now(model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "small.toml"
+    file.write_text(toml.dumps(_config(f"policy.model='{model}'", "scale.world=2")), "utf-8")
+    page = written.write(file, 4, tmp_path, print).read_text("utf-8")
+    made = json.loads(next(tmp_path.glob("dry-run-*.json")).read_bytes())
+    kept = json.loads(max(REPORTS.glob("dry-run-*.json")).read_bytes())
+
+    assert set(made) == set(kept)
+    assert _fields(made["runs"]) == _fields(kept["runs"])
+    now = written.variants(CONFIGS / "memalpha-qwen3-4b.toml", 16)
+    assert {each["name"]: tuple(each["overrides"]) for each in kept["runs"]} == now
+    for run in made["runs"]:
+        assert f"--dry-run {' '.join(run['overrides'])}".strip() in page
+        assert run["verdict"] in page
+    # The control: one number less.
+    del kept["runs"][0]["plan"]["rows"]
+    assert _fields(made["runs"]) != _fields(kept["runs"])
+
+
+def test_one_rank_passes_over_as_many_rows_at_once_as_each_of_many() -> None:
+    file = CONFIGS / "memalpha-qwen3-4b.toml"
+    found = [resolve(file, list(each)) for each in written.variants(file, 16).values()]
+    assert [each.scale.world for each in found] == [8, 1, 8, 1]
+    assert {each.scale.world * each.optim.micro_batches for each in found} == {8}
+
+
 def test_a_damaged_checkpoint_stops_a_dry_run(model: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes((model / "config.json").read_bytes())
     (tmp_path / "model.safetensors").write_bytes((model / "model.safetensors").read_bytes()[:-4])
@@ -266,6 +296,15 @@ def test_a_damaged_checkpoint_stops_a_dry_run(model: Path, tmp_path: Path) -> No
 def test_a_process_that_is_a_rank_takes_no_dry_run() -> None:
     with fake_ranks(2), pytest.raises(UnsupportedError, match="without a launcher"):
         _measured()
+
+
+def _fields(told: Any) -> Any:
+    """Names, and nothing of the numbers; of a list what its entries have."""
+    if isinstance(told, dict):
+        return {name: _fields(each) for name, each in told.items()}
+    if isinstance(told, list):
+        return [each for each in map(_fields, told) if each is not None]
+    return None
 
 
 def _launched() -> Any:

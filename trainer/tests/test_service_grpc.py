@@ -1,5 +1,6 @@
 """The trainer service as a process, its client, both killed without warning, and a job that really trains."""
 
+import json
 import os
 import signal
 import socket
@@ -8,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
@@ -271,14 +273,28 @@ REAL = {
 }
 
 
-@pytest.mark.skipif(find_spec("trl") is None, reason="needs the trainer's libraries")
-@pytest.mark.timeout(1800)
-def test_a_job_that_really_trains_tells_the_numbers_that_its_run_wrote_down(tmp_path: Path) -> None:
-    service = Service(tmp_path / "runs", COMMAND)
+@contextmanager
+def really_training(root: Path) -> Iterator[tuple[Service, TrainerClient]]:
+    """A service whose jobs are the trainer's own processes."""
+    service = Service(root, COMMAND)
     try:
         with TrainerClient.connect(service.address) as client:
-            client.create(REAL, job_id="real")
-            events = list(client.watch("real"))
+            yield service, client
+    finally:
+        service.kill()
+        for file in service.root.glob("*/job/process.pid"):
+            JobProcess(file.parent).kill()
+
+
+NEEDS_TORCH = pytest.mark.skipif(find_spec("trl") is None, reason="needs the trainer's libraries")
+
+
+@NEEDS_TORCH
+@pytest.mark.timeout(1800)
+def test_a_job_that_really_trains_tells_the_numbers_that_its_run_wrote_down(tmp_path: Path) -> None:
+    with really_training(tmp_path / "runs") as (service, client):
+        client.create(REAL, job_id="real")
+        events = list(client.watch("real"))
         run = RunFiles.find(service.root / "real")
         assert states(events)[-1] == "SUCCEEDED", events[-1].state_change.error_message
         told = [
@@ -292,7 +308,45 @@ def test_a_job_that_really_trains_tells_the_numbers_that_its_run_wrote_down(tmp_
         assert all(line["grad_norm"] > 0 for line in told)
         weights = [run.path / folder / "model.safetensors" for folder in ("model", "checkpoint")]
         assert len({sha256(each.read_bytes()).digest() for each in weights}) == 2
-    finally:
-        service.kill()
-        for file in service.root.glob("*/job/process.pid"):
-            JobProcess(file.parent).kill()
+
+
+@NEEDS_TORCH
+@pytest.mark.timeout(1800)
+def test_a_real_job_that_was_cancelled_and_is_gone_on_with_ends_as_one_that_was_not(tmp_path: Path) -> None:
+    longer = {**REAL, "optim": {"steps": 6, "micro_batches": 1}}
+    with really_training(tmp_path / "runs") as (service, client):
+        for job_id in ("whole", "cancelled"):
+            client.create(longer, job_id=job_id)
+        until(lambda: client.get("cancelled").step > 0, 900)
+        client.cancel("cancelled")
+        first = list(client.watch("cancelled"))
+        assert states(first)[-1] == "CANCELLED"
+        run = RunFiles.find(service.root / "cancelled")
+        marks = run.checkpoints.glob("checkpoint-*/resumable.json")
+        saved = max(json.loads(each.read_bytes())["step"] for each in marks)
+        assert 0 < saved == client.get("cancelled").step < 6
+        # The control: its numbers are not all there yet.
+        assert states(list(client.watch("whole")))[-1] == "SUCCEEDED"
+        assert numbers(client, "cancelled") == numbers(client, "whole")[:saved]
+        config = run.path / "job" / "config.toml"
+        subprocess.run([*COMMAND, "--config", str(config), "--resume"], check=True, capture_output=True)
+        assert client.get("cancelled").state == TrainingJob.STATE_SUCCEEDED
+        then = list(client.watch("cancelled", first[-1].sequence + 1))
+        assert states(then)[-1] == "SUCCEEDED"
+        steps = [event.metrics.step for event in (*first, *then) if event.HasField("metrics")]
+        assert steps == [1, 2, 3, 4, 5, 6]
+        assert numbers(client, "cancelled") == numbers(client, "whole")
+        checkpoints = [service.root / job_id / "checkpoint" for job_id in ("whole", "cancelled")]
+        ends = {sha256((each / "model.safetensors").read_bytes()).digest() for each in checkpoints}
+        assert len(ends) == 1
+
+
+def numbers(client: TrainerClient, job_id: str) -> list[tuple[int, dict[str, float]]]:
+    """A job's numbers, but for those that a clock decides."""
+    return [
+        (point.step, {name: each for name, each in point.values.items() if not name.startswith(CLOCKED)})
+        for point in client.metrics(job_id)
+    ]
+
+
+CLOCKED = ("seconds/", "tokens/per_second", "step_time")

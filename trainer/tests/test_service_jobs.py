@@ -148,6 +148,34 @@ def test_a_job_that_is_asked_to_stop_does_in_good_order(manager: JobManager, tmp
     assert manager.cancel("a").standing.state == "cancelled"
 
 
+def test_a_run_that_is_gone_on_with_by_hand_is_told_of_after_the_end_of_its_job(
+    manager: JobManager, tmp_path: Path
+) -> None:
+    manager.create(configured(tmp_path, "a", steps=NEVER))
+    until(manager, lambda: manager.get("a").standing.step > 2)
+    manager.cancel("a")
+    ended(manager, "a")
+    before, done = events(manager, "a"), manager.get("a").standing.step
+    with RunFolder.resume(configured(tmp_path, "a", steps=NEVER)) as run:
+        # Its checkpoint is of the step before the last: one step is done again, and told once.
+        run.cut(done - 1)
+        assert state(manager, "a") == "running"
+        assert manager.get("a").ended is None
+        for step in (done, done + 1):
+            run.add_metrics(step, {"reward/total": 1.0, "more": "of another length"})
+            run.running(step)
+            manager.tick()
+        run.end("done")
+    assert state(manager, "a") == "succeeded"
+    told = events(manager, "a")
+    assert told[: len(before)] == before
+    assert [event.state for event in told[len(before) - 1 :] if event.state] == [
+        *("cancelled", "running", "succeeded")
+    ]
+    assert [event.step for event in told if event.metrics is not None] == list(range(1, done + 2))
+    assert [event.sequence for event in told] == list(range(1, len(told) + 1))
+
+
 def test_a_job_that_does_not_stop_is_killed_after_its_grace(tmp_path: Path) -> None:
     clock = Clock()
     with managed(tmp_path, limits=Limits(grace_seconds=30), clock=clock) as manager:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -243,12 +244,15 @@ def test_the_trained_policy_that_memalpha_up_serves_is_the_one_that_the_run_eval
     found: list[heldout.Results] = []
     asked = heldout.of_service
     monkeypatch.setattr(heldout, "of_service", lambda *a, **o: found.append(asked(*a, **o)) or found[-1])
-    checkpoint, results = undisturbed / "checkpoint", json.loads((undisturbed / "results.json").read_text())
+    results = json.loads((undisturbed / "results.json").read_text())
+    checkpoint = shutil.copytree(undisturbed / "checkpoint", tmp_path / "checkpoint")
     with up(tmp_path, checkpoint) as address:
         settings = ["--config", str(BANDIT), *SMALL, "--address", address]
+        # Only the service needs them: who asks it reads none.
+        (checkpoint / "model.safetensors").unlink()
         done = CliRunner().invoke(cli.commands, ["evaluate", str(checkpoint), *settings])
         # The control: the model that the run started from says something else.
-        assert off(address, checkpoint) <= 1e-4 < off(address, undisturbed / "model")
+        assert off(address, undisturbed / "checkpoint") <= 1e-4 < off(address, undisturbed / "model")
         # Nor is that model evaluated by its words.
         other = CliRunner().invoke(cli.commands, ["evaluate", str(undisturbed / "model"), *settings])
     assert done.exit_code == 0, done.output

@@ -11,6 +11,8 @@ from memalpha.errors import AlreadyExistsError, ConflictError, NotFoundError, ma
 from memalpha_trainer import session
 from memalpha_trainer.asked import Asked
 from memalpha_trainer.config import Config
+from memalpha_trainer.grpo.resume import mark
+from memalpha_trainer.running import Kept
 from memalpha_trainer.runs.folder import RunFolder
 
 from .grpo_support import checkpoint, configured
@@ -85,8 +87,10 @@ def test_a_service_shows_that_it_reads_and_has_the_weights_before_it_is_evaluate
 
         def stop_soon(self) -> None: ...
 
-    def reads(config: Config, model: Path, weights: Path, first: Path) -> None:
-        assert first.parent == weights
+    def reads(config: Config, model: Path, weights: Path, kept: Kept) -> None:
+        first, later = kept(1), kept(2)
+        assert first is not None
+        assert (first.parent, later) == (weights, None)
         assert {each.name for each in first.iterdir()} == {each.name for each in model.iterdir()}
         order.append("folder")
 
@@ -97,3 +101,11 @@ def test_a_service_shows_that_it_reads_and_has_the_weights_before_it_is_evaluate
     with pytest.raises(Stopped):
         session.train(config, quiet=True)
     assert order == ["service", "folder", "weights", "evaluation"]
+    # One that is resumed asks again, since the service may be another; what was measured stays.
+    del order[:]
+    saved = config.folder / "checkpoints" / "checkpoint-2"
+    saved.mkdir()
+    mark(saved, 2, config.optim.updates)
+    with pytest.raises(Stopped):
+        session.train(config, resume=True, quiet=True)
+    assert order == ["service", "folder"]

@@ -22,12 +22,13 @@ from memalpha.api.policy.v1alpha1 import policy_service_pb2 as pb
 from memalpha.api.policy.v1alpha1.policy_service_pb2_grpc import add_PolicyServiceServicer_to_server
 from memalpha.client import AsyncPolicyClient
 from memalpha.config import PolicySettings
-from memalpha.errors import ConflictError, InternalError, InvalidInputError
-from memalpha.policy.checkpoint import MANIFEST, seal, verified
+from memalpha.errors import ConflictError, CorruptionError, InternalError, InvalidInputError
+from memalpha.policy.checkpoint import MANIFEST, manifest, seal, verified
 from memalpha.policy.engine import opened
 from memalpha.services.policy import PolicyServicer
+from memalpha_trainer import probes
 from memalpha_trainer.grpo.collate import collate, weigh
-from memalpha_trainer.weights import WeightFolders, probe, probe_of, servable
+from memalpha_trainer.weights import WeightFolders, probe, servable
 
 from .grpo_support import VOCABULARY, Made, checkpoint, configured, row
 from .grpo_trainers import model, trainer
@@ -120,12 +121,26 @@ def test_the_checkpoint_itself_stands_there_without_a_number_and_takes_no_room(
     assert verified(first) is not None
 
 
-def test_the_probe_of_a_folder_is_what_its_model_says(folders: dict[bool, Path]) -> None:
-    found = probe_of(folders[True], "float32")
-    assert found == probe(model(folders[True]), 1)
-    assert probe_of(folders[True], "bfloat16").tolerance > found.tolerance
-    # The control: another model says something else.
-    assert probe_of(folders[False], "float32").scores != found.scores
+def test_a_folder_keeps_what_its_weights_say_and_no_other_weights(
+    folders: dict[bool, Path], tmp_path: Path
+) -> None:
+    network, made = model(folders[True]), WeightFolders(tmp_path, folders[True])
+    asked = probe(network, 2)
+    folder = made.write(servable(network.state_dict(), tied=True), 2, asked)
+    sealed = verified(folder)
+    assert sealed is not None
+    assert probes.kept(folder, sealed, "float32") == asked
+    of_bfloat16 = probes.kept(folder, sealed, "bfloat16")
+    assert of_bfloat16 is not None
+    assert (of_bfloat16.scores, of_bfloat16.tolerance) == (asked.scores, 0.25)
+    # What was started from has a probe, and new weights without one do not take it for theirs.
+    later = WeightFolders(tmp_path / "later", folder)
+    without = manifest(later.write(servable(network.state_dict(), tied=True), 3))
+    assert without is not None
+    assert probes.kept(later.path(3), without, "float32") is None
+    (folder / probes.PROBE).write_text("{}")
+    with pytest.raises(CorruptionError, match=r"'probe\.json' is missing or not the file"):
+        probes.kept(folder, sealed, "float32")
 
 
 def test_a_head_that_is_not_its_embedding_is_refused(folders: dict[bool, Path]) -> None:

@@ -84,7 +84,7 @@ def table(start: Mapping[str, Any], found: Sequence[Mapping[str, Any]], name: st
     heads += [] if start["device"] == "cpu" else [_ALLOCATED]
     heads += ["policy service, MiB", "generated tokens/s", "trained tokens/s", "CPU ms a row", *_PARTS]
     lines = [_line(["size", *heads]), _line(["---"] * (len(heads) + 1)), *map(_row, found)]
-    return "\n".join([_HEAD, _ran_on(start, found, name), "", *lines, ""])
+    return "\n".join([_HEAD, _ran_on(start, found, name), "", *lines, "", *_missed(found)])
 
 
 _ALLOCATED = "torch.cuda.max_memory_allocated, MiB"
@@ -99,8 +99,8 @@ tokens a chunk, everything on one thread. All numbers but memory are from the se
 - **trained**: completion tokens that the loss was of, by the clock between collecting and the next step.
 - **CPU ms a row**: CPU time of the trainer's process less forward and backward passes; it may be
   {MOST_CPU_MS:g}. Its parts stand behind it: rollouts (the agent's loop, the memory, calls to the service),
-  credit, packing, weights (written and probed; they grow with the model), records on disk, and the rest,
-  which is the optimizer and its framework.
+  credit, packing, weights (written, hashed and probed), records on disk, and the rest, which is the
+  optimizer and its framework.
 """
 
 
@@ -124,6 +124,22 @@ def _row(each: Mapping[str, Any]) -> str:
     cells += [f"{speed:,.0f}" for speed in speeds]
     cells += [f"{cpu['outside']:.2f}{met}", *(f"{cpu[part]:.2f}" for part in _PARTS)]
     return _line([each["size"], *cells])
+
+
+def _missed(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Of sizes that miss the bar, what is of a step and not of its rows."""
+    missed = [each for each in found if each["cpu_ms_per_row"]["outside"] > MOST_CPU_MS]
+    return [*map(_of_a_step, missed), *[""] * bool(missed)]
+
+
+def _of_a_step(each: Mapping[str, Any]) -> str:
+    cpu = each["cpu_ms_per_row"]
+    step, rows = cpu["weights"] + cpu["rest"], each["rows_per_step"]
+    return (
+        f"- {each['size']} misses: weights and optimizer take {step * rows:,.0f} ms a step, however many"
+        f" rows it has, {step:.2f} ms for each of {rows:.0f}; all else takes"
+        f" {cpu['outside'] - step:.2f} ms a row."
+    )
 
 
 def _line(cells: Sequence[str]) -> str:

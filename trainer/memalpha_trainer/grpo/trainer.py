@@ -283,7 +283,7 @@ class ChunkGRPOTrainer(GRPOTrainer):
         if self.version == self._first:
             self._source.publish(Weights(self._folders.base, self.version, asked))
             return
-        folder = self._folders.write(state, self.version)
+        folder = self._folders.write(state, self.version, asked)
         self._numbers["publish/bytes"] = float(sum(path.stat().st_size for path in folder.iterdir()))
         self._source.publish(Weights(folder, self.version, asked))
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Self
+
+from memalpha_trainer.records import named
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class RolloutCredit:
 
     def to_json(self) -> str:
         """One line of `credit.jsonl`, without its newline."""
-        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))
+        return json.dumps(self, default=named, ensure_ascii=False, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, line: str) -> Self:

@@ -58,9 +58,8 @@ class RunFolder(RunFiles):
 
     @property
     def told(self) -> Told:
-        """What trackers know of the run, as this start found it."""
-        start = self.starts[-1]
-        return Told(f"{self._config.name}-{start['id']}", start["told"])
+        """What trackers know of the run."""
+        return Told(f"{self._config.name}-{self.starts[-1]['id']}", self.path / "trackers.json")
 
     @staticmethod
     def check(config: Config, *, resume: bool) -> None:
@@ -192,21 +191,14 @@ class RunFolder(RunFiles):
         before = known[:-1] if self._begun else known
         self._begun = True
         start = environment.describe(self._config.seed, step, self._origin.told())
-        starts = [*before, {**start, **self._known_outside(known, start["time"])}]
+        starts = [*before, {**start, "id": self._known_as(known, start["time"])}]
         replace_json(self.path / STARTS, {"starts": starts})
         replace(self.path / CONFIG, dumps(self._config))
 
-    def _known_outside(self, starts: Sequence[Mapping[str, Any]], now: str) -> dict[str, Any]:
-        """An id that no other run has, whatever its name; and the last step that was ever written down.
-
-        Both are carried from start to start: what is cut off, and done again, was told to trackers.
-        """
+    def _known_as(self, starts: Sequence[Mapping[str, Any]], now: str) -> str:
+        """An id that no other run has, whatever its name; carried from start to start."""
         made = sha256(f"{self.path.resolve()} {now}".encode()).hexdigest()[:_ID_DIGITS]
-        written = max(lines.steps(self.metrics_file), default=0)
-        return {
-            "id": next((each["id"] for each in starts if "id" in each), made),
-            "told": max([written, *(each.get("told", 0) for each in starts)]),
-        }
+        return next((each["id"] for each in starts if "id" in each), made)
 
     def _append(self, name: str, added: Iterable[str]) -> None:
         if name not in self._open:

@@ -14,7 +14,7 @@ from memalpha_trainer.records import ChunkSample, Rollout
 from memalpha_trainer.runs.credits import RolloutCredit, SampleCredit
 from memalpha_trainer.runs.folder import RunFolder
 from memalpha_trainer.runs.live import Progress
-from memalpha_trainer.runs.trackers import Tracker
+from memalpha_trainer.runs.trackers import Tracker, finite
 
 Scored = Mapping[tuple[int, int, int], Sequence[float]]
 """The trainer's logprobs by group, index and place among the rollout's samples."""
@@ -56,8 +56,7 @@ class RunObserver:
             told["tokens/per_second"] = tokens / max(told.get("seconds/collect", 0.0), 1e-9)
         line = self._folder.add_metrics(step, told)
         self._folder.running(step)
-        finite = {key: line[key] for key in told if isinstance(line[key], int | float)}
-        self._tracker.log(step, finite)
+        self._tracker.log(step, finite(line))
         self._progress.step(line)
 
 

@@ -2,18 +2,20 @@
 
 A tracker's package is loaded only if the tracker was chosen; trackio is tried where none was, and then only
 if it keeps numbers on this machine. The folder has every number: a tracker that fails in the middle of a run
-is given up with a note, and the run goes on. Steps that the folder had already when a run is resumed are not
-told again when they are done again: a tracker that was away then lacks them, and none has them twice.
+is given up with a note, and the run goes on. How far each tracker was told stands in the folder: when a run
+is resumed, one that was away is told what it missed, and none is told again of a step that is done again.
 """
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib import import_module
 from io import StringIO
+from pathlib import Path
 from typing import Any, Protocol
 
 from memalpha.errors import UnsupportedError, make
@@ -38,11 +40,24 @@ class Told:
 
     Attributes:
         name: The run's, and no other run's, of whatever folder.
-        step: The last step that was ever written, of which they were told if they were there.
+        file: Keeps the last step that each of them was told.
     """
 
     name: str
-    step: int = 0
+    file: Path
+
+    def last(self, tracker: str) -> int:
+        """The last step that a tracker was told; 0 if none."""
+        return self._steps().get(tracker, 0)
+
+    def keep(self, tracker: str, step: int) -> None:
+        """Notes that it was told a step."""
+        draft = self.file.with_suffix(".draft")
+        draft.write_text(json.dumps({**self._steps(), tracker: step}), "utf-8")
+        draft.replace(self.file)
+
+    def _steps(self) -> dict[str, int]:
+        return json.loads(self.file.read_bytes()) if self.file.exists() else {}
 
 
 def open_tracker(config: Config, told: Told, note: Callable[[str], None]) -> Tracker:
@@ -50,7 +65,7 @@ def open_tracker(config: Config, told: Told, note: Callable[[str], None]) -> Tra
 
     Args:
         config: Of the run.
-        told: Under which name it is told what is new, and after which step.
+        told: Under which name it is told what is new, and what it was told before.
         note: Told when the tracker fails and is given up, or when none was chosen and trackio does not do.
 
     Raises:
@@ -83,7 +98,19 @@ def _opened(name: str, config: Config, told: Told, note: Callable[[str], None]) 
     except ImportError as error:
         message = f"log.tracker {name} cannot be loaded ({error}): install memalpha-trainer[{name}]"
         raise make(UnsupportedError, "TRACKER_NOT_INSTALLED", message, tracker=name) from None
-    return _Guest(kind(loaded, config, told.name), name, told.step, note)
+    return _Guest(kind(loaded, config, told.name), name, told, note)
+
+
+def catch_up(tracker: Tracker, lines: Iterable[Mapping[str, Any]]) -> None:
+    """Tells a tracker of the steps of a run that was resumed, as its folder has them."""
+    for line in lines:
+        tracker.log(line["step"], finite(line))
+
+
+def finite(line: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers in a line of metrics, without its step and time, and without what is none."""
+    numbers = {name: value for name, value in line.items() if name not in ("step", "time")}
+    return {name: value for name, value in numbers.items() if isinstance(value, int | float)}
 
 
 class NoTracker:
@@ -156,24 +183,31 @@ class _TensorBoard:
 class _Guest:
     """A tracker that may fail, and that hears of each step once."""
 
-    def __init__(self, tracker: Tracker, name: str, last: int, note: Callable[[str], None]) -> None:
-        self._tracker: Tracker = tracker
+    def __init__(self, tracker: Tracker, name: str, told: Told, note: Callable[[str], None]) -> None:
+        self._tracker: Tracker | None = tracker
         self._name = name
-        self._last = last
+        self._told = told
+        self._last = told.last(name)
         self._note = note
 
     def log(self, step: int, numbers: Mapping[str, float]) -> None:
         if step > self._last:
-            self._try(lambda: self._tracker.log(step, numbers))
+            self._try(lambda tracker: self._log(tracker, step, numbers))
 
     def close(self) -> None:
-        self._try(self._tracker.close)
+        self._try(lambda tracker: tracker.close())
 
-    def _try(self, act: Callable[[], None]) -> None:
+    def _log(self, tracker: Tracker, step: int, numbers: Mapping[str, float]) -> None:
+        tracker.log(step, numbers)
+        self._told.keep(self._name, step)
+
+    def _try(self, act: Callable[[Tracker], None]) -> None:
+        if self._tracker is None:
+            return
         try:
-            act()
+            act(self._tracker)
         except Exception as error:  # noqa: BLE001 - it is another's program, and the folder has the numbers
-            self._tracker = NoTracker()
+            self._tracker = None
             self._note(f"{self._name} failed and is no longer used: {type(error).__name__}: {error}")
 
 

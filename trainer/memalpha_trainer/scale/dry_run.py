@@ -79,7 +79,7 @@ class Report:
     def verdict(self) -> str:
         """One line: whether it fits, and what would help."""
         peak, scale = self.memories[0].peak, self.config.scale
-        need = f"a rank needs {_gib(peak)} of {_gib(self.usable)} ({scale.gpu_gib:g} GiB less the reserve)"
+        need = f"a rank needs {gib(peak)} of {gib(self.usable)} ({scale.gpu_gib:g} GiB less the reserve)"
         if self.fits:
             return f"Fits: {need}."
         help_ = "raise scale.world or optim.micro_batches, or train adapters (optim.lora_rank)"
@@ -192,9 +192,9 @@ def _memory(report: Report) -> Iterator[str]:
     yield f"            {'':24}{names[0][0]:>14}{names[1][0]:>14}"
     yield _line("gradient checkpointing", *("on" if each.checkpointing else "off" for _, each in names))
     for name in ("parameters", "gradients", "optimizer", "reference"):
-        yield _line(name, *(_gib(getattr(each, name)) for _, each in names))
-    yield _line("kept for backward", *(_gib(each.forward) for _, each in names))
-    yield _line("peak", *(_gib(each.peak) for _, each in names))
+        yield _line(name, *(gib(getattr(each, name)) for _, each in names))
+    yield _line("kept for backward", *(gib(each.forward) for _, each in names))
+    yield _line("peak", *(gib(each.peak) for _, each in names))
 
 
 def _line(name: str, *values: str) -> str:
@@ -203,8 +203,8 @@ def _line(name: str, *values: str) -> str:
 
 def _hours(report: Report) -> Iterator[str]:
     hours, assumed = report.plan.gpu_hours, report.assumed
-    parts = ", ".join(f"{name} {_two_digits(value)}" for name, value in hours.items())
-    yield f"GPU-hours   {_two_digits(sum(hours.values()))} of work a collection: {parts}"
+    parts = ", ".join(f"{name} {two_digits(value)}" for name, value in hours.items())
+    yield f"GPU-hours   {two_digits(sum(hours.values()))} of work a collection: {parts}"
     yield (
         f"            assumed: {assumed.peak_tflops:g} TFLOPS, of which training reaches "
         f"{assumed.training_share:.0%} and reading {assumed.reading_share:.0%};"
@@ -226,11 +226,12 @@ def _mean(tokens: float, configured: int, share: float) -> str:
     return f"{tokens:.0f} tokens ({'as configured' if configured else f'{share:.0%} of the longest'})"
 
 
-def _two_digits(value: float) -> str:
+def two_digits(value: float) -> str:
     """Two significant digits or more, with no exponent."""
     decimals = 1 - floor(log10(value)) if value else 0
     return f"{value:.{max(0, decimals)}f}"
 
 
-def _gib(size: int) -> str:
+def gib(size: int) -> str:
+    """Bytes for people."""
     return f"{size / _GIB:.2f} GiB"

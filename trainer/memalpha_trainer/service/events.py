@@ -1,7 +1,8 @@
 """What happened in a job, numbered for good: whoever watches goes on after the last number that he saw.
 
 Events are noticed by looking at the run's files. They are durable before anybody is told of them, so that a
-number means the same after the service was killed. The last event says how the job ended.
+number means the same after the service was killed. The last event says how the job ended; if its run is
+taken up again by hand, more events come after it.
 """
 
 from __future__ import annotations
@@ -68,12 +69,15 @@ class EventLog:
 
     @property
     def ended(self) -> datetime | None:
-        """When the job was found to have ended; nothing is added then."""
+        """When the job was found to have ended; nothing is added then, unless its run is taken up again."""
         return datetime.fromisoformat(self.events[-1].time) if self._state in ENDED else None
 
     def notice(self) -> Standing:
         """Adds what has happened since; where the job stands."""
         standing = self._job.look()
+        if self.ended is not None and standing.state != self._state:
+            # What it had written since its checkpoint was cut off, and the file is another.
+            self._state, self._read = "", 0
         if self.ended is None:
             # What a job that has ended left behind comes before the word that it has.
             self._add([*self._metrics(), *self._checkpoints(standing), *self._change(standing)])

@@ -23,9 +23,11 @@ from memalpha.errors import InvalidInputError, make
 from memalpha.policy.checkpoint import MANIFEST, Manifest, manifest, seal
 from memalpha.policy.local.libraries import prepare
 from memalpha.policy.local.tokens import Tokenizer
+from memalpha_trainer import probes
 from memalpha_trainer.warmstart.example import Example
 from memalpha_trainer.warmstart.muon import MuonAdam
 from memalpha_trainer.warmstart.schedule import Row, Schedule
+from memalpha_trainer.weights import probe
 
 Progress = Callable[[int, int, float, float], None]
 """Called with steps done, steps in all, loss, and share of tokens that were the likeliest, now and then."""
@@ -88,6 +90,7 @@ def imitate(
     shutil.rmtree(draft, ignore_errors=True)
     shutil.copytree(start, draft, ignore=shutil.ignore_patterns(MANIFEST, "*.safetensors", "*.bin"))
     network.save_pretrained(draft)
+    probes.keep(draft, probe(network, version))
     made = seal(draft, sealed.trained_with, policy_version=version)
     draft.rename(out)
     return made
