@@ -75,6 +75,15 @@ test-vllm-all *ARGS:
 test-gpu *ARGS:
     MEMALPHA_TEST_DEVICE=cuda {{ with_vllm_gpu }} pytest -q services/tests/policy {{ ARGS }}
 
+# What docs/policy.md has a new machine install, from nothing: vLLM for a CPU, a tiny model, what doctor says of it
+[group('develop')]
+try-install:
+    rm -rf target/try-install && uv venv --quiet target/try-install
+    awk '/^torch==/, /^```/ { if (!/^```/) print }' docs/policy.md > target/try-install/overrides.txt
+    uv pip install --python target/try-install --override target/try-install/overrides.txt ./memcore './services[policy-cpu]'
+    MEMALPHA_WIRE_FORMAT=lines target/try-install/bin/memalpha model tiny target/try-install/tiny
+    target/try-install/bin/memalpha doctor --policy vllm --model target/try-install/tiny
+
 # Crash and property tests with many more seeds, policy services under fire, and training by several ranks
 [group('develop')]
 test-long:

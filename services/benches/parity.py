@@ -1,7 +1,7 @@
 """What every engine keeps, and what engines say of their own tokens: conformance suite and parity table.
 
 Prints both; without `--quick` it also writes `docs/policy/DATE.json` and the part of `docs/policy.md` between
-its markers.
+its markers. What the suite showed is printed and kept before the table begins, which may break off.
 
     python services/benches/parity.py
 """
@@ -13,6 +13,8 @@ import asyncio
 import os
 import sys
 import tempfile
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from parity_bench import conformance, measure, page
@@ -39,12 +41,15 @@ def main() -> int:
     )
     quick: bool = parser.parse_args().quick
     engines, scale = (QUICK_ENGINES, measure.QUICK) if quick else (conformance.ENGINES, measure.Scale())
-    load = os.getloadavg()[0]
-    found = page.Found(conformance.run(engines), asyncio.run(_table(scale)))
-    tables = page.tables(found)
-    print("\n\n".join(tables))
+    load, now = os.getloadavg()[0], datetime.now(UTC)
+    found = page.Found(conformance.run(engines), [])
+    print(page.outcomes(found.conformance), flush=True)
     if not quick:
-        page.write(found, load, tables)
+        page.keep(page.document(found, load, now))
+    found = replace(found, rows=asyncio.run(_table(scale)))
+    print(f"\n{page.tables(found)[-1]}")
+    if not quick:
+        page.write(found, page.document(found, load, now))
     faults = found.faults(engines)
     for fault in faults:
         print(f"not as it must be: {fault}", file=sys.stderr)

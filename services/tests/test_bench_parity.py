@@ -1,7 +1,9 @@
 """How outcomes of the conformance suite and lines of the parity table are read, judged and shown."""
 
 import json
+import math
 import sys
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +14,8 @@ from memalpha.tasks.pages import between
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benches"))
 
-from parity_bench import conformance, page  # pyright: ignore[reportMissingImports]
+import parity  # pyright: ignore[reportMissingImports]
+from parity_bench import conformance, measure, page  # pyright: ignore[reportMissingImports]
 from parity_bench.conformance import Outcomes  # pyright: ignore[reportMissingImports]
 from parity_bench.rows import Row  # pyright: ignore[reportMissingImports]
 
@@ -34,7 +37,13 @@ def test_bad(engine): raise ValueError("torn")
 def test_leaves(engine): pass
 def test_says_no(engine): pytest.skip("model_free")
 """
-LINE = Row("vllm", "float32", "tied", "before", "warm", 450, 1000, 760, 1e-6, 1e-7)
+CELL = ("vllm", "float32", "tied", "before", "warm")
+LINE = Row(*CELL, 450, 1000, 760, 1e-6, 1e-7)
+NOW = datetime(2026, 11, 27, tzinfo=UTC)
+
+
+def of(off: list[float]) -> Row:
+    return Row.of(CELL, off=off, prompt_tokens=1000, cached_tokens=760)
 
 
 def all_passed(**more: Outcomes) -> conformance.Found:
@@ -65,6 +74,19 @@ def test_a_suite_that_does_not_run_is_no_suite_without_failures(monkeypatch) -> 
         conformance.run()
 
 
+def test_a_suite_that_was_interrupted_shows_what_it_came_to(tmp_path, monkeypatch) -> None:
+    suite = tmp_path / "test_suite.py"
+    suite.write_text(
+        "def test_good(record_property): record_property('engine', 'vllm')\n"
+        "def test_stopped(): raise KeyboardInterrupt\n"
+    )
+    monkeypatch.setattr(conformance, "SUITE", suite)
+    found = conformance.run()
+    assert found["vllm"].passed == ("test_good",)
+    assert list(found[conformance.NOBODY].failed) == ["pytest"]
+    assert "ended with 2" in next(iter(conformance.faults(found, ["vllm"])))
+
+
 def test_the_suite_names_its_engines() -> None:
     found = conformance.run(["extractive"])
     assert list(found) == ["extractive"]
@@ -77,12 +99,51 @@ def test_the_suite_names_its_engines() -> None:
     [
         replace(LINE, largest=1.1e-4),
         replace(LINE, dtype="bfloat16", largest=5.1e-2),
+        replace(LINE, largest=math.nan),
+        # First or last, `max` alone would see one of the two.
+        of([1e-6, math.nan]),
+        of([math.nan, 1e-6]),
         replace(LINE, cached_tokens=490),
         replace(LINE, cache="cold"),
     ],
 )
 def test_a_line_beyond_its_limit_or_of_another_cache_than_it_says_is_a_fault(line) -> None:
-    assert page.Found(all_passed(), [LINE, line]).faults() == [str(line)]
+    found = page.Found(all_passed(), [LINE, of([1e-6, 1e-7]), line])
+    assert found.faults() == [str(line)]
+    # JSON knows no NaN and no infinity.
+    said = page.document(found, 0.0, NOW)
+    assert json.loads(json.dumps(said, allow_nan=False))["rows"] == said["rows"]
+    assert (said["rows"][-1]["largest"] is None) == (not math.isfinite(line.largest))
+
+
+def test_a_table_that_breaks_off_takes_no_outcome_with_it(tmp_path, monkeypatch, capsys) -> None:
+    text = f"{page.BEGIN}\n\nof before\n\n{page.END}"
+    (tmp_path / "policy").mkdir()
+    (tmp_path / "policy.md").write_text(text)
+
+    async def broken(*_: object) -> AsyncIterator[Row]:
+        yield LINE
+        raise MemoryError
+
+    async def whole(*_: object) -> AsyncIterator[Row]:
+        yield LINE
+
+    monkeypatch.setattr(sys, "argv", ["parity"])
+    monkeypatch.setattr(page, "DOCS", tmp_path)
+    monkeypatch.setattr(conformance, "run", lambda _: all_passed())
+    monkeypatch.setattr(measure, "table", broken)
+    with pytest.raises(MemoryError):
+        parity.main()
+    assert "| `vllm` | 1 | 0 | 0 |" in capsys.readouterr().out
+    (kept,) = (tmp_path / "policy").iterdir()
+    said = json.loads(kept.read_text())
+    assert said["conformance"]["vllm"]["passed"] == ["test_good"]
+    assert said["faults"] == ["parity: no line of the table was made"]
+    assert (tmp_path / "policy.md").read_text() == text
+    # The control: a table that comes to its end.
+    monkeypatch.setattr(measure, "table", whole)
+    assert parity.main() == 0
+    assert "| `vllm`, float32, tied | 1e-06 |" in (tmp_path / "policy.md").read_text()
 
 
 def test_an_engine_that_was_not_tried_and_a_test_that_failed_are_faults() -> None:
@@ -105,7 +166,7 @@ def test_tables_show_every_engine_and_the_document_every_outcome() -> None:
     assert "| `openai` | 1 | 0 | 0 |" in outcomes
     assert "| `vllm` | 1 | 0 | 3: `test_a`, `test_b` (no model); `test_c` (a\\|b) |" in outcomes
     assert "| `vllm`, float32, tied | 1e-06 (beyond) / 1e-06 | 2e-04 (beyond) |" in parity
-    said = json.loads(json.dumps(page.document(found, 0.0, datetime.now(UTC))))
+    said = json.loads(json.dumps(page.document(found, 0.0, NOW)))
     assert said["conformance"]["vllm"]["skipped"] == skips
     assert [line["largest"] for line in said["rows"]] == [1e-6, 1e-6, 2e-4]
     assert len(said["faults"]) == 2

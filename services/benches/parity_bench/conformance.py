@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[3]
 SUITE = Path("services/tests/policy/test_conformance.py")
 ENGINES = ("extractive", "openai", "transformers", "vllm")
 NOBODY = "no engine"
-# pytest's exit codes for tests that all passed, and for some that failed.
-_ENDED = (0, 1)
+# pytest's exit codes: all tests passed; some failed; it was interrupted, or could not read a test.
+_ENDED, _INTERRUPTED = (0, 1), 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,10 @@ Found = dict[str, Outcomes]
 def run(engines: Sequence[str] = ENGINES) -> Found:
     """Runs the suite over these engines; what pytest prints goes where this process prints.
 
+    Of a suite that was interrupted, what its report holds is returned, with a failure that says so.
+
     Raises:
-        RuntimeError: pytest ended otherwise than with tests that passed or failed.
+        RuntimeError: pytest ended otherwise than with tests that passed or failed, and reports nothing.
     """
     with tempfile.TemporaryDirectory() as name:
         report = Path(name) / "report.xml"
@@ -48,9 +50,11 @@ def run(engines: Sequence[str] = ENGINES) -> Found:
         written = ["-o", "junit_family=xunit1", f"--junitxml={report}"]
         command = [sys.executable, "-m", "pytest", "-q", str(SUITE), *chosen, *written]
         code = subprocess.run(command, cwd=ROOT, check=False).returncode
-        if code not in _ENDED:
-            raise RuntimeError(f"{' '.join(command)} ended with {code}")
-        return read(report.read_text("utf-8"))
+        ended = f"{' '.join(command)} ended with {code}"
+        if code not in (*_ENDED, _INTERRUPTED) or not report.exists():
+            raise RuntimeError(ended)
+        found = read(report.read_text("utf-8"))
+        return found if code in _ENDED else found | {NOBODY: _interrupted(found, ended)}
 
 
 def read(report: str) -> Found:
@@ -61,6 +65,12 @@ def read(report: str) -> Found:
         name = case.get("name", "")
         known[name] = max(known.get(name, ("", "")), _outcome(case), key=lambda each: _RANKS[each[0]])
     return {engine: _sorted_out(cases[engine]) for engine in sorted(cases)}
+
+
+def _interrupted(found: Found, ended: str) -> Outcomes:
+    """What named no engine, and that the suite did not come to its end."""
+    known = found.get(NOBODY, Outcomes())
+    return replace(known, failed=known.failed | {"pytest": ended})
 
 
 _RANKS = {"": 0, "passed": 1, "skipped": 2, "failed": 3}

@@ -94,11 +94,12 @@ async def _rows(engine: str, dtype: str, root: Path, folders: tuple[Path, Path])
             # The same prompts after the exchange: an old cache would show.
             for seed, cache in enumerate(("cold", "warm") if engine == "vllm" else ("none",)):
                 found = await asyncio.gather(*map(policy.generate, _requests(seed)))
-                off = _differences(model, found)
-                prompt = sum(len(each.prompt_token_ids) for each in found)
-                cached = sum(each.usage.cached_tokens for each in found if each.usage)
-                mean = sum(off) / len(off)
-                yield Row(engine, dtype, head, weights, cache, len(off), prompt, cached, max(off), mean)
+                yield Row.of(
+                    (engine, dtype, head, weights, cache),
+                    off=_differences(model, found),
+                    prompt_tokens=sum(len(each.prompt_token_ids) for each in found),
+                    cached_tokens=sum(each.usage.cached_tokens for each in found if each.usage),
+                )
 
 
 def _requests(seed: int) -> Iterator[pb.GenerateRequest]:

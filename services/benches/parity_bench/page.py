@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from shown import DOCS, ran_on, said_of, table
@@ -28,7 +30,8 @@ class Found:
 
     def faults(self, engines: Sequence[str] = conformance.ENGINES) -> list[str]:
         """What is not as it must be, one sentence each."""
-        return [*conformance.faults(self.conformance, engines), *map(str, self._beyond())]
+        missing = [] if self.rows else ["parity: no line of the table was made"]
+        return [*conformance.faults(self.conformance, engines), *missing, *map(str, self._beyond())]
 
     def _beyond(self) -> list[Row]:
         return [row for row in self.rows if not row.is_allowed]
@@ -36,10 +39,11 @@ class Found:
 
 def tables(found: Found) -> list[str]:
     """Both tables in Markdown, each after the sentence that says what it shows."""
-    return [_conformance(found.conformance), _parity(found.rows)]
+    return [outcomes(found.conformance), _parity(found.rows)]
 
 
-def _conformance(found: conformance.Found) -> str:
+def outcomes(found: conformance.Found) -> str:
+    """The table of the conformance suite."""
     lead = (
         "The conformance suite over the network, tests by engine; what an engine says it cannot do counts as"
         " passed if it refuses it."
@@ -97,26 +101,40 @@ def _warm(rows: Sequence[Row]) -> str:
 
 
 def document(found: Found, load: float, now: datetime) -> dict[str, Any]:
-    """Everything, as JSON has it."""
+    """Everything, as JSON has it: a difference that is no number is null."""
     return {
         **ran_on(load, now, _LIBRARIES),
         "faults": found.faults(),
         "conformance": {engine: asdict(each) for engine, each in found.conformance.items()},
         "allowed": ALLOWED,
-        "rows": [asdict(row) for row in found.rows],
+        "rows": [_plain(asdict(row)) for row in found.rows],
     }
 
 
-def write(found: Found, load: float, texts: Sequence[str]) -> None:
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A line without infinities and NaN, which JSON does not have."""
+    numbers = {name: value for name, value in row.items() if isinstance(value, float)}
+    return {**row, **{name: value if math.isfinite(value) else None for name, value in numbers.items()}}
+
+
+def keep(said: Mapping[str, Any]) -> None:
+    """Writes the document of its day."""
+    text = json.dumps(said, indent=1, allow_nan=False)
+    _path(said).write_text(text + "\n", "utf-8")
+
+
+def write(found: Found, said: Mapping[str, Any]) -> None:
     """Writes the document, and the tables into the page.
 
     Raises:
         InvalidInputError: NO_MARKERS; nothing is written.
     """
-    page, now = DOCS / "policy.md", datetime.now(UTC)
-    path = DOCS / "policy" / f"{now.date().isoformat()}.json"
-    said = document(found, load, now)
-    about = f"{said_of(said)} ([all outcomes and lines](policy/{path.name}))."
-    text = between(page.read_text("utf-8"), BEGIN, END, "\n\n".join([about, *texts]))
-    path.write_text(json.dumps(said, indent=1) + "\n", "utf-8")
+    page = DOCS / "policy.md"
+    about = f"{said_of(said)} ([all outcomes and lines](policy/{_path(said).name}))."
+    text = between(page.read_text("utf-8"), BEGIN, END, "\n\n".join([about, *tables(found)]))
+    keep(said)
     page.write_text(text, "utf-8")
+
+
+def _path(said: Mapping[str, Any]) -> Path:
+    return DOCS / "policy" / f"{said['date']}.json"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from memalpha.policy.served import largest
 
 # float32 is what the contract is about; bfloat16 is compared with float32, and rounds.
 ALLOWED = {"float32": 1e-4, "bfloat16": 5e-2}
@@ -24,6 +27,18 @@ class Row:
     cached_tokens: int
     largest: float
     mean: float
+
+    @classmethod
+    def of(
+        cls,
+        cell: tuple[str, str, str, str, str],
+        off: Sequence[float],
+        prompt_tokens: int,
+        cached_tokens: int,
+    ) -> Row:
+        """Of the differences of all tokens in a cell: engine, precision, head, weights and cache."""
+        mean = sum(off) / len(off)
+        return cls(*cell, len(off), prompt_tokens, cached_tokens, largest(off), mean)
 
     @property
     def warm(self) -> float:

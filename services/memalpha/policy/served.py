@@ -7,7 +7,7 @@ but for the tokenizer's.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from google.protobuf.duration_pb2 import Duration
@@ -299,6 +299,10 @@ def _distance(found: list[list[float]], expected: list[list[float]]) -> float:
     if [len(each) for each in found] != [len(each) for each in expected]:
         return math.inf
     pairs = (pair for rows in zip(found, expected, strict=True) for pair in zip(*rows, strict=True))
-    off = [abs(one - other) for one, other in pairs]
-    # Of NaN, `max` would keep or drop it by its place.
+    return largest(abs(one - other) for one, other in pairs)
+
+
+def largest(differences: Iterable[float]) -> float:
+    """The largest; infinite if one is no number, which `max` would keep or drop by its place."""
+    off = list(differences)
     return math.inf if any(map(math.isnan, off)) else max(off, default=0.0)

@@ -1,8 +1,10 @@
 """The sampler's logprobs against a full pass of the library's own model, with controls that must fail."""
 
 import asyncio
+import math
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from memalpha.agent.protocols import Completion
 from memalpha.api.policy.v1alpha1 import policy_service_pb2 as pb
 from memalpha.policy.checkpoint import seal
+from memalpha.policy.served import largest
 
 from .conftest import TRAINING
 from .engines import Service, local
@@ -64,7 +67,7 @@ def largest_gap(model: Any, found: list[Completion], temperature: float = 1.0) -
         )
     ]
     assert gaps
-    return max(gaps)
+    return largest(gaps)
 
 
 def noisy(folder: Path, out: Path, *, size: float, version: int) -> Path:
@@ -98,6 +101,18 @@ async def test_logprobs_are_the_same_to_the_last_bit_beside_any_others(tiny_fold
         alone = [await service.client.generate(each) for each in made]
     same = [one.logprobs == other.logprobs for one, other in zip(together, alone, strict=True)]
     assert all(same) == invariant
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_logprob_that_is_no_number_is_far_off(tiny_folder, place) -> None:
+    model, prompt, new = reference(tiny_folder()), (5, 9, 77), (8, 300)
+    logprobs = full_pass(model, prompt, new, 1.0)
+    found = Completion(
+        "", pb.FINISH_REASON_STOP, pb.PolicyIdentity(), pb.Usage(), prompt, new, tuple(logprobs)
+    )
+    assert largest_gap(model, [found]) <= PARITY
+    logprobs[place] = math.nan
+    assert largest_gap(model, [replace(found, logprobs=tuple(logprobs))]) > PARITY
 
 
 @BOTH

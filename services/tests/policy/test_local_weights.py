@@ -208,6 +208,10 @@ def test_one_number_of_many_that_is_none_is_seen(dtype, wrong) -> None:
         (put("model.extra.weight", torch.zeros(2)), "names or shapes differ"),
         (put("model.norm.weight", torch.zeros(3)), "names or shapes differ"),
         (put("model.norm.weight", torch.full((64,), torch.nan)), "not finite"),
+        (
+            put("model.norm.weight", torch.ones(64).to(torch.float8_e4m3fn)),
+            "model.norm.weight of torch.float8",
+        ),
         (put("lm_head.weight", torch.zeros(512, 64)), "to which it is tied"),
     ],
 )

@@ -4,6 +4,7 @@ MEMALPHA_TEST_SECONDS says for how long at least; by default, until everything h
 """
 
 import asyncio
+import math
 import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -17,6 +18,7 @@ from memalpha.agent import Agent, AgentSettings
 from memalpha.api.agent.v1alpha1 import agent_service_pb2 as agent_pb
 from memalpha.api.policy.v1alpha1 import policy_service_pb2 as pb
 from memalpha.client import AsyncMemoryClient
+from memalpha.policy.served import largest
 from memalpha.transport import AsyncEmbeddedTransport
 
 from .chaos import Chaos, Code, Stream, Weights, faults, stub
@@ -57,7 +59,7 @@ async def probed(folder: Path) -> tuple[Path, pb.WeightProbe]:
 def largest_gap(streams: list[Stream], weights: Weights) -> float:
     """How far logprobs are from those of the versions that pieces name."""
     models: dict[Path, Any] = {}
-    gaps = [0.0]
+    gaps: list[float] = []
     for stream in streams:
         prompt, ids = tuple(stream.request.tokens.token_ids), tuple(token for token, _, _ in stream.tokens)
         tables: dict[Path, list[float]] = {}
@@ -67,7 +69,25 @@ def largest_gap(streams: list[Stream], weights: Weights) -> float:
             if folder not in tables:
                 tables[folder] = full_pass(model, prompt, ids, 1.0)
             gaps.append(abs(logprob - tables[folder][place]))
-    return max(gaps)
+    assert gaps
+    return largest(gaps)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_logprob_that_is_no_number_is_far_off(tiny_folder, place) -> None:
+    weights, (row, *_) = Weights({1: tiny_folder()}), sequences()
+    prompt, new = row.token_ids[:1], row.token_ids[1:]
+    logprobs = full_pass(reference(tiny_folder()), tuple(prompt), tuple(new), 1.0)
+
+    def seen() -> list[Stream]:
+        request = pb.GenerateRequest(tokens=pb.TokenizedPrompt(token_ids=prompt))
+        identity = pb.PolicyIdentity(policy_version=1)
+        piece = pb.GenerateResponse(token_ids=new, logprobs=logprobs, policy=identity)
+        return [Stream(request, 1, pieces=[piece])]
+
+    assert largest_gap(seen(), weights) <= PARITY
+    logprobs[place] = math.nan
+    assert largest_gap(seen(), weights) > PARITY
 
 
 async def begun(service: Service, base: Path) -> Weights:

@@ -57,13 +57,18 @@ async def test_a_completion_that_nobody_reads_is_not_open_in_vllm(vllm_core, mon
         assert not open_requests
 
 
-@pytest.mark.parametrize("streams", [True, False], ids=["streams", "control"])
-async def test_the_first_piece_comes_before_the_last_is_written(vllm_core, monkeypatch, streams) -> None:
-    if not streams:
-        # Readers are woken at the end alone.
-        monkeypatch.setattr(job, "_WAKING_SECONDS", math.inf)
+# Either way of the last two, readers are woken at the end alone.
+@pytest.mark.parametrize(
+    ("stream", "waking", "streams"),
+    [(True, job._WAKING_SECONDS, True), (True, math.inf, False), (False, 0.0, False)],
+    ids=["streams", "control", "whole"],
+)
+async def test_the_first_piece_comes_before_the_last_is_written_unless_completions_come_whole(
+    vllm_core, monkeypatch, stream, waking, streams
+) -> None:
+    monkeypatch.setattr(job, "_WAKING_SECONDS", waking)
     made = asked(max_tokens=300, tokens=True)
-    async with over(vllm_core()) as service:
+    async with over(vllm_core(), stream=stream) as service:
         replies = service.client._transport.stream(methods.GENERATE, made, timeout=300)
         found = [piece async for piece in replies]
     assert (len(found) > 1) == streams

@@ -13,8 +13,10 @@ import pytest
 from memalpha.api.policy.v1alpha1 import policy_service_pb2 as pb
 from memalpha.errors import CorruptionError, InvalidInputError, MemalphaError, UnavailableError
 from memalpha.policy.checkpoint import MANIFEST, Training
+from memalpha.policy.local import job
 
 from .engines import PLACE, Service, over, serving
+from .test_conformance import pieces
 from .test_local_parity import PARITY, largest_gap, noisy, reference, requests
 from .test_local_weights import copied, drop, put, scores, sequences
 from .test_vllm_parity import anywhere, take
@@ -65,6 +67,10 @@ async def test_a_probe_that_holds_says_how_well_and_one_that_does_not_changes_no
         (put("model.extra.weight", torch.zeros(2)), "names or shapes differ"),
         (put("model.norm.weight", torch.zeros(3)), "names or shapes differ"),
         (put("model.norm.weight", torch.full((64,), torch.nan)), "not finite"),
+        (
+            put("model.norm.weight", torch.ones(64).to(torch.float8_e4m3fn)),
+            "model.norm.weight of torch.float8",
+        ),
         (put("lm_head.weight", torch.zeros(512, 64)), "to which it is tied"),
     ],
 )
@@ -121,6 +127,27 @@ async def test_weights_are_swapped_under_load_without_a_failed_request(vllm_core
     assert all(len(each.token_ids) == len(each.logprobs) == len(each.versions) for each in found)
     assert all(list(each.versions) == sorted(each.versions) for each in found)
     assert len({version for each in found for version in each.versions} & set(versions)) > 1
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "control"])
+async def test_a_completion_that_comes_whole_has_a_piece_for_each_version(
+    vllm_core, tmp_path, monkeypatch, stream
+) -> None:
+    monkeypatch.setattr(job, "_WAKING_SECONDS", 0.0)
+    shared, made = vllm_core(), requests(1)[0]
+    folder = noisy(shared[0], tmp_path / "new", size=0.02, version=2)
+    made.sampling.MergeFrom(pb.SamplingParams(temperature=0, max_tokens=800))
+    async with over(shared, weights_root="/", stream=stream) as service:
+        first = (await service.client.describe()).policy.policy_version
+        running = asyncio.create_task(pieces(service, made))
+        while not any(each.new for each in shared[1]._requests):
+            await asyncio.sleep(0.01)
+        second = await take(service, folder)
+        found = await running
+    versions = [piece.policy.policy_version for piece in found]
+    assert set(versions) == {first, second}
+    assert (versions == [first, second]) == (not stream)
+    assert [bool(piece.finish_reason) for piece in found] == [False] * (len(found) - 1) + [True]
 
 
 def alive(pid: int) -> bool:

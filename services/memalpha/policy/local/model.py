@@ -9,7 +9,7 @@ The library itself would fill the gap with random numbers and go on.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ class Model:
         off = {kind: sorted(map(str, names)) for kind, names in found.items() if names}
         if off:
             raise not_loaded(folder, "; ".join(f"{kind} {names[:3]}" for kind, names in off.items()))
-        _check_finite(folder, network.state_dict())
+        check_finite(folder, network.state_dict().items())
         return cls(network.to(device).eval())
 
     def with_weights(self, folder: Path) -> Model:
@@ -72,7 +72,7 @@ class Model:
         )
         if wrong:
             raise not_loaded(folder, f"names or shapes differ from the served model's: {wrong[:3]}")
-        _check_finite(folder, tensors)
+        check_finite(folder, tensors.items())
         network.load_state_dict(tensors)
         return Model(network)
 
@@ -204,10 +204,16 @@ def _check_tie(folder: Path, network: Any, tensors: dict[str, Any]) -> None:
         raise not_loaded(folder, f"lm_head.weight must be {embedding}, to which it is tied")
 
 
-def _check_finite(folder: Path, tensors: dict[str, Any]) -> None:
-    for name, tensor in tensors.items():
-        if not finite(tensor):
-            raise not_loaded(folder, f"{name} holds a number that is not finite")
+def check_finite(folder: Path, tensors: Iterable[tuple[str, Any]]) -> None:
+    """Refuses tensors that hold a number which is not finite, or of which nobody can tell (float8).
+
+    Raises:
+        UnsupportedError: MODEL_NOT_LOADED.
+    """
+    for name, tensor in tensors:
+        with loading(folder, f"{name} of {tensor.dtype}: "):
+            if not finite(tensor):
+                raise not_loaded(folder, f"{name} holds a number that is not finite")
 
 
 def finite(tensor: Any) -> bool:
@@ -216,11 +222,11 @@ def finite(tensor: Any) -> bool:
 
 
 @contextmanager
-def loading(folder: Path) -> Iterator[None]:
-    """Whatever the libraries raise inside becomes MODEL_NOT_LOADED."""
+def loading(folder: Path, what: str = "") -> Iterator[None]:
+    """Whatever the libraries raise inside becomes MODEL_NOT_LOADED, after words of what was looked at."""
     try:
         yield
     except MemalphaError:
         raise
     except Exception as error:  # safetensors' own error derives from nothing else
-        raise not_loaded(folder, f"{type(error).__name__}: {error}") from error
+        raise not_loaded(folder, f"{what}{type(error).__name__}: {error}") from error

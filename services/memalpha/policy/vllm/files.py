@@ -13,7 +13,7 @@ from typing import Any
 
 from memalpha.policy.architecture import CONFIG, not_loaded
 from memalpha.policy.local.libraries import Library, torch
-from memalpha.policy.local.model import finite, loading
+from memalpha.policy.local.model import check_finite, loading
 
 _safetensors: Any = Library("safetensors")
 _HEAD, _EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
@@ -49,8 +49,7 @@ def check(folder: Path, expected: Shapes, *, is_tied: bool) -> None:
     for name, part in found.items():
         with loading(folder):
             tensor = part[:]
-        if not finite(tensor):
-            raise not_loaded(folder, f"{name} holds a number that is not finite")
+        check_finite(folder, [(name, tensor)])
         if is_tied and name == _HEAD and not torch.equal(tensor, found[_EMBEDDING][:]):
             raise not_loaded(folder, f"{_HEAD} must be {_EMBEDDING}, to which it is tied")
 
