@@ -185,6 +185,7 @@ def evaluate(
 
     settings = _config(config, [f"policy.model={quoted(model)}", *(overrides or [])])
     if address:
+        _prepare()
         settings = fitted(settings, model, whole=False)
         if not running.check_serves(settings, model, address):
             _note(f"version and tokenizer of {address} are {model}'s; its weights could not be compared")
@@ -241,7 +242,7 @@ def experiment(
 @commands.command("bench")
 def bench(
     sizes: Annotated[str, typer.Option(help="Sizes of model, with commas.")] = "1M,5M,20M",
-    steps: Annotated[int, typer.Option(help="Optimizer steps of each; the first is not measured.")] = 4,
+    steps: Annotated[int, typer.Option(help="Optimizer steps of each; the first is not measured.")] = 7,
     out: Annotated[Path, typer.Option(help="Folder of reports.")] = Path("trainer/reports"),
     device: Annotated[
         Literal["cpu", "cuda"], typer.Option(help="Of the trainer and the policy service.")

@@ -13,6 +13,7 @@ from memalpha.policy.checkpoint import MANIFEST, PROMPT_PACK, Manifest, Training
 from memalpha.policy.tiny.make import Shape, tiny
 from memalpha_trainer import tasks
 from memalpha_trainer.config import Config
+from memalpha_trainer.probes import PROBE
 
 OWN_PACK = Path(__file__).parent / "prompt_pack"
 """For tiny models: a sentence, and the tools."""
@@ -76,12 +77,15 @@ def fitted(config: Config, model: Path, *, whole: bool = True) -> Config:
 def bind(config: Config, model: Path) -> Manifest:
     """Makes a folder as libraries save it a checkpoint that is bound to a configuration.
 
+    A probe that lies in it may be of the weights that were there before, and goes.
+
     Raises:
         InvalidInputError: CHECKPOINT_NOT_SEALABLE, or it is bound already.
     """
     if (model / MANIFEST).exists():
         message = f"{model} is bound already: its {MANIFEST} says to what"
         raise make(InvalidInputError, "CHECKPOINT_SEALED", message, path=model)
+    (model / PROBE).unlink(missing_ok=True)
     return seal(model, training(_with_pack(config, model)))
 
 

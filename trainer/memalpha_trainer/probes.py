@@ -43,6 +43,20 @@ def kept(folder: Path, sealed: Manifest, dtype: str) -> WeightProbe | None:
     if sha256(data).hexdigest() != sealed.files[PROBE]:
         message = f"checkpoint {folder}: {PROBE!r} is missing or not the file that {MANIFEST} names"
         raise make(CorruptionError, "CHECKPOINT_DAMAGED", message, path=folder, file=PROBE)
-    probe = json_format.Parse(data, WeightProbe())
+    probe = _parsed(data)
+    if probe is None:
+        message = f"checkpoint {folder}: {PROBE!r} holds no probe"
+        raise make(CorruptionError, "CHECKPOINT_DAMAGED", message, path=folder, file=PROBE)
     probe.tolerance = tolerance(dtype)
     return probe
+
+
+def _parsed(data: bytes) -> WeightProbe | None:
+    """A probe with a logprob of each id but the first; None if it is none."""
+    try:
+        probe = json_format.Parse(data, WeightProbe())
+    except (json_format.ParseError, UnicodeDecodeError):
+        return None
+    ids = [len(each.token_ids) - 1 for each in probe.sequences]
+    logprobs = [len(each.logprobs) for each in probe.scores]
+    return probe if ids == logprobs and all(logprobs) and logprobs else None

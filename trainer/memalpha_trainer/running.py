@@ -22,7 +22,7 @@ from memalpha.api.policy.v1alpha1.policy_service_pb2 import (
 from memalpha.client import PolicyClient
 from memalpha.config import PREFIX, Settings
 from memalpha.errors import ConflictError, InvalidInputError, MemalphaError, UnsupportedError, make
-from memalpha.policy.checkpoint import Manifest, manifest
+from memalpha.policy.checkpoint import Manifest, manifest, verified
 from memalpha_trainer import probes
 from memalpha_trainer.config import Config
 from memalpha_trainer.served import decided
@@ -92,7 +92,9 @@ def check_reads(config: Config, model: Path, weights: Path, kept: Kept) -> None:
 
 
 def check_serves(config: Config, model: Path, address: str) -> bool:
-    """Whether a running service serves a checkpoint, and not another policy; no weights are read for it.
+    """Whether a running service serves a checkpoint, and not another policy.
+
+    The weights are read only where the checkpoint keeps no probe, and they alone may be what differs.
 
     Args:
         config: The checkpoint's; `optim.dtype` decides what the service's logprobs may be off.
@@ -100,8 +102,7 @@ def check_serves(config: Config, model: Path, address: str) -> bool:
         address: host:port of the service.
 
     Returns:
-        Whether the weights were compared: they cannot be if the checkpoint keeps no probe, or the service
-        gives no logprobs.
+        Whether the weights were compared: they cannot be if the service gives no logprobs.
 
     Raises:
         ConflictError: ANOTHER_POLICY; it says what is served, and how the checkpoint is.
@@ -117,10 +118,8 @@ def check_serves(config: Config, model: Path, address: str) -> bool:
             **_differences(sealed, said),
         }
         found = [fault for fault, is_so in faults.items() if is_so]
-        if not said.scores:
-            probe = None
-        if not found and probe is not None:
-            found = _other_weights(client, config, probe)
+        if not found and said.scores:
+            found = _other_weights(client, config, probe or _probe_of(config, model))
     if found:
         message = (
             f"the policy service at {address} does not serve {model}: {'; '.join(found)}. Leave --address"
@@ -128,7 +127,7 @@ def check_serves(config: Config, model: Path, address: str) -> bool:
             f"memalpha up --policy {config.policy.engine} --model {shlex.quote(str(model))}"
         )
         raise make(ConflictError, "ANOTHER_POLICY", message, address=address, served=version)
-    return probe is not None
+    return said.scores
 
 
 def _sealed(model: Path) -> Manifest:
@@ -142,6 +141,14 @@ def _differences(sealed: Manifest, said: GetPolicyResponse) -> Mapping[str, bool
         "its model has another tokenizer": said.tokenizer_digest != sealed.tokenizer_digest,
         "its model was trained otherwise": said.trained_with != sealed.trained_with.message(),
     }
+
+
+def _probe_of(config: Config, model: Path) -> WeightProbe:
+    """What the weights say that are there, if they are those that were sealed."""
+    from memalpha_trainer.weights import probe_of
+
+    verified(model)
+    return probe_of(model, config.optim.dtype)
 
 
 def _other_weights(client: PolicyClient, config: Config, probe: WeightProbe) -> list[str]:

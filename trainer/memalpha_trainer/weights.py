@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from safetensors.torch import save_file
 
 from memalpha.api.policy.v1alpha1 import policy_service_pb2 as pb
@@ -179,6 +180,14 @@ def probe(model: Any, version: int, dtype: torch.dtype = torch.float32) -> pb.We
         scores=[pb.SequenceScore(logprobs=row) for row in _scores(model, ids)],
         tolerance=probes.tolerance(str(dtype).removeprefix("torch.")),
     )
+
+
+def probe_of(folder: Path, dtype: str) -> pb.WeightProbe:
+    """The probe of a checkpoint, as the trainer loads it, for a service that computes with `dtype`."""
+    network = transformers.AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="sdpa", local_files_only=True
+    )
+    return probe(network, 1, getattr(torch, dtype))
 
 
 def _scores(model: Any, ids: list[list[int]]) -> list[list[float]]:

@@ -2,7 +2,9 @@
 
 import re
 import shlex
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,10 +20,11 @@ from memalpha.api.policy.v1alpha1.policy_service_pb2 import (
     WeightProbe,
 )
 from memalpha.config import load
-from memalpha.errors import ConflictError, InvalidInputError, UnsupportedError, make
+from memalpha.errors import ConflictError, CorruptionError, InvalidInputError, UnsupportedError, make
 from memalpha.policy.checkpoint import Manifest, Training, seal
 from memalpha_trainer import probes, running
 from memalpha_trainer.config import Config
+from memalpha_trainer.models import bind
 from memalpha_trainer.running import check_reads, check_running, check_serves
 
 TRAINING = Training("a" * 64, "lines", "relevant", 32)
@@ -263,14 +266,63 @@ def test_a_service_of_another_policy_is_not_evaluated_in_a_checkpoints_name(
     assert error.value.reason == "ANOTHER_POLICY"
 
 
-@pytest.mark.parametrize("scores", [True, False])
 def test_weights_that_cannot_be_compared_are_said_not_to_have_been(
-    tmp_path: Path, sealed: Manifest, probed: tuple[Path, Manifest], answer: Any, scores: bool
+    tmp_path: Path, sealed: Manifest, probed: tuple[Path, Manifest], answer: Any
 ) -> None:
-    answer.said, answer.logprobs = described(sealed, scores=scores), -1.0
-    # The first keeps no probe.
-    assert not check_serves(configured(tmp_path), tmp_path, "host:2")
-    assert check_serves(configured(probed[0]), probed[0], "host:2") == scores
+    answer.said = described(sealed, scores=False)
+    for model in (tmp_path, probed[0]):
+        assert not check_serves(configured(model), model, "host:2")
+
+
+def test_weights_are_read_where_no_probe_is_kept_and_only_if_they_are_those_that_were_sealed(
+    tmp_path: Path, sealed: Manifest, answer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    monkeypatch.setitem(
+        sys.modules,
+        "memalpha_trainer.weights",
+        SimpleNamespace(
+            probe_of=lambda folder, dtype: (
+                read.append(folder)
+                or WeightProbe(sequences=OURS.sequences, scores=OURS.scores, tolerance=1e-3)
+            )
+        ),
+    )
+    answer.said, answer.logprobs = described(sealed, scores=True), -1.0
+    assert check_serves(configured(tmp_path), tmp_path, "host:2")
+    answer.logprobs = -1.5
+    with pytest.raises(ConflictError, match=r"its logprobs are off by 0\.5"):
+        check_serves(configured(tmp_path), tmp_path, "host:2")
+    assert read == [tmp_path, tmp_path]
+    # For what is another by its number nothing is read.
+    answer.said = described(sealed, scores=True, policy=PolicyIdentity(policy_version=4))
+    with pytest.raises(ConflictError, match="it has version 4"):
+        check_serves(configured(tmp_path), tmp_path, "host:2")
+    answer.said = described(sealed, scores=True)
+    (tmp_path / "model.safetensors").write_bytes(b"others")
+    with pytest.raises(CorruptionError, match=r"'model\.safetensors' is missing or not the file"):
+        check_serves(configured(tmp_path), tmp_path, "host:2")
+    assert read == [tmp_path, tmp_path]
+
+
+@pytest.mark.parametrize(
+    "damaged", [b"{", b"\xff", b"{}", b'{"sequences":[{"tokenIds":[1,2]}],"scores":[{}]}']
+)
+def test_a_probe_that_is_none_is_damage_and_not_a_crash(tmp_path: Path, damaged: bytes) -> None:
+    (tmp_path / probes.PROBE).write_bytes(damaged)
+    sealed = seal(tmp_path, TRAINING, tokenizer="b" * 64)
+    with pytest.raises(CorruptionError, match=r"'probe\.json' holds no probe") as error:
+        probes.kept(tmp_path, sealed, "float32")
+    assert error.value.reason == "CHECKPOINT_DAMAGED"
+
+
+def test_what_was_probed_elsewhere_is_not_bound_as_what_these_weights_say(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"weights that were trained on")
+    (tmp_path / "tokenizer.json").write_bytes(b"{}")
+    probes.keep(tmp_path, OURS)
+    sealed = bind(configured(tmp_path), tmp_path)
+    assert sorted(sealed.files) == ["model.safetensors", "tokenizer.json"]
+    assert probes.kept(tmp_path, sealed, "float32") is None
 
 
 @pytest.mark.parametrize(("version", "taken"), [(2, False), (3, True), (13, True), (14, False)])

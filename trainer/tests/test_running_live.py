@@ -12,14 +12,15 @@ pytest.importorskip("trl")
 
 import torch
 from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
 from memalpha.api.policy.v1alpha1.policy_service_pb2 import LoadWeightsRequest
 from memalpha.client import PolicyClient
 from memalpha.errors import ConflictError
 from memalpha_trainer.config import Config
-from memalpha_trainer.running import check_reads
+from memalpha_trainer.running import check_reads, check_serves
 from memalpha_trainer.served import served
-from memalpha_trainer.weights import WeightFolders
+from memalpha_trainer.weights import WeightFolders, probe
 
 from .grpo_support import checkpoint, configured
 
@@ -59,6 +60,31 @@ def test_a_service_is_asked_where_it_reads_and_loads_nothing_for_it(tmp_path: Pa
             with pytest.raises(ConflictError, match=re.escape(both)):
                 check_reads(ours, base, other.root, kept)
         assert version(service.address) == 2
+
+
+def test_a_service_of_other_weights_of_the_same_number_is_refused_by_a_probe_or_by_weights(
+    tmp_path: Path,
+) -> None:
+    ours, others = (checkpoint(tmp_path / f"seed-{seed}", seed=seed) for seed in (0, 1))
+    probed = {each: with_probe(each, tmp_path / f"{each.name}-probed") for each in (ours, others)}
+    config = configured(ours, tmp_path / "runs")
+    with served(config, ours, tmp_path, tmp_path / "policy.log") as service:
+        for model in (ours, probed[ours]):
+            assert check_serves(config, model, service.address)
+        # The controls: the number is the same, and so are tokenizer and training.
+        for model in (others, probed[others]):
+            with pytest.raises(ConflictError, match=r"does not serve .*: its logprobs are off by") as error:
+                check_serves(config, model, service.address)
+            assert error.value.metadata["served"] == "1"
+
+
+def with_probe(model: Path, out: Path) -> Path:
+    """The same checkpoint with a probe; its weights are gone since it was sealed: nothing can read them."""
+    network = AutoModelForCausalLM.from_pretrained(model)
+    tensors = load_file(model / "model.safetensors")
+    folder = WeightFolders(out, model).write(tensors, 1, probe(network, 1))
+    (folder / "model.safetensors").unlink()
+    return folder
 
 
 def named(config: Config, address: str) -> Config:

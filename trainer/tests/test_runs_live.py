@@ -14,11 +14,12 @@ from memalpha.errors import UnsupportedError
 from memalpha_trainer.config import resolve
 from memalpha_trainer.credit.rows import rows
 from memalpha_trainer.records import Answered, ChunkSample, Operation, Rollout, Span
-from memalpha_trainer.runs import columns, live
+from memalpha_trainer.runs import columns, files, live
 from memalpha_trainer.runs.folder import RunFolder
 from memalpha_trainer.runs.live import Progress
 from memalpha_trainer.runs.observer import RunObserver
-from memalpha_trainer.runs.trackers import NoTracker, Told, catch_up, finite, open_tracker
+from memalpha_trainer.runs.reading import finite
+from memalpha_trainer.runs.trackers import NoTracker, Told, catch_up, open_tracker
 
 
 def config(tmp_path, *overrides):
@@ -211,6 +212,21 @@ def test_a_tracker_hears_of_each_step_once_whether_it_was_away_or_steps_are_done
     assert hears(4, 6, "none") == []
     numbers = {"seconds/step": 30.0, "ops/insert": 1.5}
     assert hears(5, 6) == [("log", step, {"reward/total": step / 10, **numbers}) for step in (5, 6)]
+
+
+@pytest.mark.parametrize("left", [b"", b'{"trackio": 2', b"\xff", b"[2]"])
+def test_how_far_a_tracker_was_told_is_durable_and_nothing_where_it_cannot_be_read(
+    tmp_path, monkeypatch, left
+):
+    known, synced = told(tmp_path), []
+    monkeypatch.setattr(files.os, "fsync", synced.append)
+    known.keep("trackio", 2)
+    assert known.last("trackio") == 2
+    assert len(synced) == 2  # the file, and its name
+    known.file.write_bytes(left)
+    assert known.last("trackio") == 0
+    known.keep("trackio", 3)
+    assert known.last("trackio") == 3
 
 
 @pytest.mark.parametrize("name", ["TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL"])

@@ -234,7 +234,7 @@ def test_a_model_that_a_run_makes_itself_is_made_for_the_dry_run_and_costed(
     ("value", "shown"),
     [(0, "0"), (0.00001234, "0.000012"), (0.099, "0.099"), (1.26, "1.3"), (26.4, "26"), (1234.5, "1234")],
 )
-def test_hours_havetwo_digits_at_least(value: float, shown: str) -> None:
+def test_hours_have_two_digits_at_least(value: float, shown: str) -> None:
     assert two_digits(value) == shown
 
 
@@ -276,6 +276,24 @@ def test_the_dry_runs_of_the_report_are_told_as_the_code_tells_them_now(model: P
     # The control: one number less.
     del kept["runs"][0]["plan"]["rows"]
     assert _fields(made["runs"]) != _fields(kept["runs"])
+
+
+def test_all_weights_are_trained_where_they_are_said_to_be_and_the_page_says_what_wrote_it(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "adapted.toml"
+    settings = _config(f"policy.model='{model}'", "scale.world=2", "optim.lora_rank=8")
+    file.write_text(toml.dumps(settings), "utf-8")
+    named = written.variants(file, 4).items()
+    ranks = [(name, resolve(file, list(each)).optim.lora_rank) for name, each in named]
+    assert ranks == [
+        *(("all weights, 2 ranks", 0), ("all weights, 1 rank", 0)),
+        *(("adapters of rank 4, 2 ranks", 4), ("adapters of rank 4, 1 rank", 4)),
+    ]
+    report = dry_run(settings)
+    monkeypatch.setattr(written, "dry_run", lambda config, say: report)
+    page = written.write(file, 4, tmp_path, print).read_text("utf-8")
+    assert f"`just dry-run --config {file} --lora-rank 4`" in page
 
 
 def test_one_rank_passes_over_as_many_rows_at_once_as_each_of_many() -> None:

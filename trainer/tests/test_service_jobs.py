@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from memalpha.errors import (
     NotFoundError,
 )
 from memalpha_trainer.config import Config
+from memalpha_trainer.runs.files import replace_json
 from memalpha_trainer.runs.folder import RunFolder
 from memalpha_trainer.service.events import Event, whole_lines
 from memalpha_trainer.service.manager import JobManager, Limits, check_id
@@ -41,10 +43,10 @@ def configured(root: Path, job_id: str, how: str = "ends", steps: int = 5) -> Co
 
 
 class Clock:
-    """Stands still until it is moved."""
+    """Stands still until it is moved, later than all that a real clock tells."""
 
     def __init__(self) -> None:
-        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+        self.now = datetime(2100, 1, 1, tzinfo=UTC)
 
     def __call__(self) -> datetime:
         return self.now
@@ -176,6 +178,131 @@ def test_a_run_that_is_gone_on_with_by_hand_is_told_of_after_the_end_of_its_job(
     assert [event.sequence for event in told] == list(range(1, len(told) + 1))
 
 
+def gone_on_with(root: Path, how: str, done: int) -> None:
+    """Goes on with a cancelled job by hand, two steps far; nobody asks meanwhile."""
+    config = configured(root, "a", steps=NEVER)
+    with RunFolder.resume(config) as run:
+        run.cut(done)
+        for step in (done + 1, done + 2):
+            run.add_metrics(step, {"reward/total": 1.0})
+            run.running(step)
+        run.end("failed" if how == "failed" else "stopped", f"RuntimeError: {how}")
+
+
+@pytest.mark.parametrize(("how", "found"), [("failed", "failed"), ("Ctrl-C", "cancelled")])
+def test_how_a_run_ended_that_was_gone_on_with_by_hand_is_told_with_its_steps(
+    manager: JobManager, tmp_path: Path, how: str, found: str
+) -> None:
+    manager.create(configured(tmp_path, "a", steps=NEVER))
+    until(manager, lambda: manager.get("a").standing.step > 2)
+    manager.cancel("a")
+    ended(manager, "a")
+    before, done = events(manager, "a"), manager.get("a").standing.step
+    gone_on_with(tmp_path, how, done)
+    standing = manager.get("a").standing
+    assert (standing.state, standing.step) == (found, done + 2)
+    # What its own process wrote at its end is no word of the other's.
+    assert standing.error == ("RuntimeError: failed" if found == "failed" else "")
+    then = events(manager, "a")[len(before) :]
+    assert [event.step for event in then if event.metrics] == [done + 1, done + 2]
+    assert [event.state for event in then if event.state] == [found]
+    # Nothing is told twice.
+    assert events(manager, "a") == [*before, *then]
+
+
+RESUMED = """
+import sys, time
+from pathlib import Path
+from memalpha_trainer.config import resolve
+from memalpha_trainer.runs.folder import RunFolder
+with RunFolder.resume(resolve(Path(sys.argv[1]))) as run:
+    run.cut(int(sys.argv[2]))
+    run.running(int(sys.argv[2]))
+    print("goes on", flush=True)
+    try:
+        time.sleep(600)
+    except KeyboardInterrupt:
+        if sys.argv[3] == "stubborn":
+            time.sleep(600)
+        raise
+"""
+
+
+@contextmanager
+def resumed(manager: JobManager, job_id: str, how: str = "") -> Iterator[subprocess.Popen[str]]:
+    """A process that goes on with a cancelled job by hand."""
+    until(manager, lambda: manager.get(job_id).standing.step > 2)
+    manager.cancel(job_id)
+    ended(manager, job_id)
+    view = manager.get(job_id)
+    command = [sys.executable, "-c", RESUMED, str(view.job.config_file), str(view.standing.step), how]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            assert process.stdout
+            assert process.stdout.readline() == "goes on\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_run_that_is_gone_on_with_by_hand_is_noticed_though_nobody_asks(
+    manager: JobManager, tmp_path: Path
+) -> None:
+    manager.create(configured(tmp_path, "a", steps=NEVER))
+    with resumed(manager, "a"):
+        manager.tick()
+        log = (tmp_path / "a" / "job" / "events.jsonl").read_text()
+    assert '"state": "running"' in log.splitlines()[-1]
+
+
+def test_a_run_that_is_gone_on_with_by_hand_is_asked_to_stop_as_its_job_was(tmp_path: Path) -> None:
+    clock = Clock()
+    with managed(tmp_path, limits=Limits(grace_seconds=30), clock=clock) as manager:
+        manager.create(configured(tmp_path, "a", steps=NEVER))
+        with resumed(manager, "a") as process:
+            # What was asked of the job's own process asks nothing of this one.
+            clock.now += timedelta(seconds=60)
+            manager.tick()
+            assert process.poll() is None
+            # Nor does what was asked of one that had its number before.
+            before = {"time": "2000-01-01T00:00:00+00:00", "pid": process.pid}
+            replace_json(tmp_path / "a" / "job" / "cancel.json", before)
+            manager.tick()
+            assert process.poll() is None
+            assert manager.cancel("a").job.cancelled == clock.now
+            process.wait(60)
+        assert state(manager, "a") == "cancelled"
+        assert manager.get("a").standing.message.startswith("KeyboardInterrupt")
+
+
+def test_a_run_that_is_gone_on_with_by_hand_and_does_not_stop_is_killed(tmp_path: Path) -> None:
+    clock = Clock()
+    with managed(tmp_path, limits=Limits(grace_seconds=30), clock=clock) as manager:
+        manager.create(configured(tmp_path, "a", steps=NEVER))
+        with resumed(manager, "a", "stubborn") as process:
+            manager.cancel("a")
+            manager.tick()
+            assert process.poll() is None
+            clock.now += timedelta(seconds=30)
+            manager.tick()
+            assert process.wait(60) == -signal.SIGKILL
+        assert state(manager, "a") == "cancelled"
+
+
+def test_a_run_that_cannot_be_asked_to_stop_is_said_to_be_whose_it_is(
+    manager: JobManager, tmp_path: Path
+) -> None:
+    manager.create(configured(tmp_path, "a", steps=NEVER))
+    with resumed(manager, "a") as process:
+        before = manager.get("a").job.cancelled
+        # As one of another container: its number is another's here, or nobody's.
+        (tmp_path / "a" / "lock").write_text(str(os.getpid()))
+        with pytest.raises(ConflictError, match=f"by process {os.getpid()}, which cannot be signalled"):
+            manager.cancel("a")
+        assert manager.get("a").job.cancelled == before
+        assert process.poll() is None
+
+
 def test_a_job_that_does_not_stop_is_killed_after_its_grace(tmp_path: Path) -> None:
     clock = Clock()
     with managed(tmp_path, limits=Limits(grace_seconds=30), clock=clock) as manager:
@@ -270,7 +397,7 @@ def test_a_job_that_was_killed_while_no_service_ran_has_failed(tmp_path: Path) -
         # The process's number may be another's by now: nobody is signalled.
         (second.get("a").job.folder / "process.pid").write_text(str(os.getpid()))
         second.get("a").job.process.kill()
-        second.get("a").job.process.interrupt()
+        second.get("a").job.process.send(signal.SIGINT)
 
 
 def test_a_torn_event_was_told_to_nobody_and_gets_its_number_again(tmp_path: Path) -> None:

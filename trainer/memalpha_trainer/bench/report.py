@@ -99,8 +99,8 @@ tokens a chunk, everything on one thread. All numbers but memory are from the se
 - **trained**: completion tokens that the loss was of, by the clock between collecting and the next step.
 - **CPU ms a row**: CPU time of the trainer's process less forward and backward passes; it may be
   {MOST_CPU_MS:g}. Its parts stand behind it: rollouts (the agent's loop, the memory, calls to the service),
-  credit, packing, weights (written, hashed and probed), records on disk, and the rest, which is the
-  optimizer and its framework.
+  credit, packing, weights (written, hashed and probed), records on disk, and the rest, which is
+  all that no clock was put around: the optimizer, its framework, and whatever else the process does.
 """
 
 
@@ -127,7 +127,7 @@ def _row(each: Mapping[str, Any]) -> str:
 
 
 def _missed(found: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Of sizes that miss the bar, what is of a step and not of its rows."""
+    """Of sizes that miss the bar, what is of weights and in no part, by the step as well."""
     missed = [each for each in found if each["cpu_ms_per_row"]["outside"] > MOST_CPU_MS]
     return [*map(_of_a_step, missed), *[""] * bool(missed)]
 
@@ -136,9 +136,8 @@ def _of_a_step(each: Mapping[str, Any]) -> str:
     cpu = each["cpu_ms_per_row"]
     step, rows = cpu["weights"] + cpu["rest"], each["rows_per_step"]
     return (
-        f"- {each['size']} misses: weights and optimizer take {step * rows:,.0f} ms a step, however many"
-        f" rows it has, {step:.2f} ms for each of {rows:.0f}; all else takes"
-        f" {cpu['outside'] - step:.2f} ms a row."
+        f"- {each['size']} misses: weights and the rest take {step * rows:,.0f} ms a step, {step:.2f} ms for"
+        f" each of {rows:.0f} rows; all else takes {cpu['outside'] - step:.2f} ms a row."
     )
 
 

@@ -48,6 +48,37 @@ def held(path: Path) -> bool:
         os.close(file)
 
 
+def owner(path: Path) -> int:
+    """The process that holds the lock, by its id; 0 if none does, or it has not written it yet."""
+    try:
+        return int(path.read_text("ascii")) if held(path) else 0
+    except ValueError:
+        return 0
+
+
+def within_reach(path: Path, pid: int) -> bool:
+    """Whether a process of this machine and user that has the file open is called so here.
+
+    The id in the file may be of another container or machine, or of one that is gone. Without /proc it is
+    believed.
+    """
+    if not Path("/proc/self/fd").exists():
+        return True
+    open_files = Path(f"/proc/{pid}/fd")
+    try:
+        names = os.listdir(open_files)
+    except OSError:
+        return False
+    return any(_same(open_files / name, path) for name in names)
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:  # closed meanwhile
+        return False
+
+
 def _taken(file: int) -> bool:
     for tries in range(_TRIES):
         if _locked(file, fcntl.LOCK_EX):

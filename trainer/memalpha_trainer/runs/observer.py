@@ -14,7 +14,8 @@ from memalpha_trainer.records import ChunkSample, Rollout
 from memalpha_trainer.runs.credits import RolloutCredit, SampleCredit
 from memalpha_trainer.runs.folder import RunFolder
 from memalpha_trainer.runs.live import Progress
-from memalpha_trainer.runs.trackers import Tracker, finite
+from memalpha_trainer.runs.reading import finite
+from memalpha_trainer.runs.trackers import Tracker
 
 Scored = Mapping[tuple[int, int, int], Sequence[float]]
 """The trainer's logprobs by group, index and place among the rollout's samples."""

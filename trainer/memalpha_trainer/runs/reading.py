@@ -7,7 +7,8 @@ written the whole lines are read.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -103,6 +104,15 @@ class RunFiles:
             CorruptionError: DAMAGED_LINE.
         """
         return _parsed(self.credit_file, step, RolloutCredit.from_json)
+
+
+def finite(line: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers in a line of metrics, without its step and time, and without what is none."""
+    return {
+        name: float(value)
+        for name, value in line.items()
+        if name not in ("step", "time") and isinstance(value, int | float) and math.isfinite(value)
+    }
 
 
 def _epoch(time: str) -> float:

@@ -4,6 +4,8 @@ A tracker's package is loaded only if the tracker was chosen; trackio is tried w
 if it keeps numbers on this machine. The folder has every number: a tracker that fails in the middle of a run
 is given up with a note, and the run goes on. How far each tracker was told stands in the folder: when a run
 is resumed, one that was away is told what it missed, and none is told again of a step that is done again.
+Told is what a tracker took without an error: trackio queues numbers for half a second, and warns of failures
+after that instead of raising them.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from typing import Any, Protocol
 
 from memalpha.errors import UnsupportedError, make
 from memalpha_trainer.config import Config
+from memalpha_trainer.runs.files import replace_json
+from memalpha_trainer.runs.reading import finite
 
 
 class Tracker(Protocol):
@@ -52,12 +56,15 @@ class Told:
 
     def keep(self, tracker: str, step: int) -> None:
         """Notes that it was told a step."""
-        draft = self.file.with_suffix(".draft")
-        draft.write_text(json.dumps({**self._steps(), tracker: step}), "utf-8")
-        draft.replace(self.file)
+        replace_json(self.file, {**self._steps(), tracker: step})
 
     def _steps(self) -> dict[str, int]:
-        return json.loads(self.file.read_bytes()) if self.file.exists() else {}
+        """None where the file cannot be read: then they are told again, which is better than never."""
+        try:
+            steps = json.loads(self.file.read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return steps if isinstance(steps, dict) else {}
 
 
 def open_tracker(config: Config, told: Told, note: Callable[[str], None]) -> Tracker:
@@ -105,12 +112,6 @@ def catch_up(tracker: Tracker, lines: Iterable[Mapping[str, Any]]) -> None:
     """Tells a tracker of the steps of a run that was resumed, as its folder has them."""
     for line in lines:
         tracker.log(line["step"], finite(line))
-
-
-def finite(line: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers in a line of metrics, without its step and time, and without what is none."""
-    numbers = {name: value for name, value in line.items() if name not in ("step", "time")}
-    return {name: value for name, value in numbers.items() if isinstance(value, int | float)}
 
 
 class NoTracker:

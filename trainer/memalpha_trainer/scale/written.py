@@ -27,14 +27,15 @@ def variants(file: Path, lora_rank: int) -> dict[str, Overrides]:
     """Overrides by what they come to.
 
     Args:
-        file: The configuration, which trains all weights on several ranks.
+        file: The configuration, of several ranks.
         lora_rank: Of the adapters.
     """
     config = resolve(file, [])
     world, passes = config.scale.world, config.optim.micro_batches
     one: Overrides = ("scale.world=1", f"optim.micro_batches={passes * world}")
     adapters: Overrides = (f"optim.lora_rank={lora_rank}",)
-    named = {"all weights": Overrides(), f"adapters of rank {lora_rank}": adapters}
+    whole: Overrides = ("optim.lora_rank=0",) if config.optim.lora_rank else ()
+    named = {"all weights": whole, f"adapters of rank {lora_rank}": adapters}
     return {
         f"{what}, {ranks}": (*chosen, *more)
         for what, chosen in named.items()
@@ -58,17 +59,17 @@ def write(file: Path, lora_rank: int, out: Path, say: Callable[[str], None]) -> 
     for name, overrides in variants(file, lora_rank).items():
         say(name)
         found.append((name, overrides, dry_run(resolve(file, list(overrides)), say=say)))
-    return _write(file, found, out)
+    return _write(file, lora_rank, found, out)
 
 
-def _write(file: Path, found: Sequence[Run], out: Path) -> Path:
+def _write(file: Path, lora_rank: int, found: Sequence[Run], out: Path) -> Path:
     described = environment.describe(0, 0, {})
     start = {name: value for name, value in described.items() if name not in _NOT_TOLD}
     out.mkdir(parents=True, exist_ok=True)
     numbers, written = out / f"dry-run-{start['time'][:10]}.json", out / "dry-run.md"
     runs = [told(name, overrides, report) for name, overrides, report in found]
     replace_json(numbers, {"start": start, "config": str(file), "runs": runs})
-    replace(written, page(file, start, found, numbers.name))
+    replace(written, page(file, lora_rank, start, found, numbers.name))
     return written
 
 
@@ -86,11 +87,12 @@ def told(name: str, overrides: Overrides, report: Report) -> dict[str, Any]:
     }
 
 
-def page(file: Path, start: Mapping[str, Any], found: Sequence[Run], numbers: str) -> str:
+def page(file: Path, lora_rank: int, start: Mapping[str, Any], found: Sequence[Run], numbers: str) -> str:
     """The page.
 
     Args:
         file: The configuration.
+        lora_rank: Of the adapters.
         start: What it ran on (`environment.describe`).
         found: The runs.
         numbers: The file of all numbers.
@@ -100,6 +102,7 @@ def page(file: Path, start: Mapping[str, Any], found: Sequence[Run], numbers: st
     text = _PAGE.format(
         name=file.stem,
         file=file,
+        lora_rank=lora_rank,
         date=start["time"][:10],
         torch=start["packages"].get("torch", "unknown"),
         numbers=numbers,
@@ -116,8 +119,9 @@ def page(file: Path, start: Mapping[str, Any], found: Sequence[Run], numbers: st
 
 _PAGE = """# What training {name} would take
 
-`just dry-run` builds the model of `{file}` on the meta device and takes one step of one rank under fake
-tensors; no GPU was used. {date}, torch {torch} ([all numbers]({numbers})).
+`just dry-run --config {file} --lora-rank {lora_rank}` builds the model on the meta
+device and takes one step of one rank under fake tensors; no GPU was used. {date}, torch {torch}
+([all numbers]({numbers})).
 
 ## Memory of a rank
 

@@ -8,7 +8,6 @@ taken up again by hand, more events come after it.
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from typing import Any
 
 from memalpha_trainer.runs import lines
 from memalpha_trainer.runs.lines import JsonLines
+from memalpha_trainer.runs.reading import finite
 from memalpha_trainer.service.jobs import ENDED, Job, Standing
 
 _WEIGHTS = re.compile(r"v(\d{6,})")
@@ -75,7 +75,7 @@ class EventLog:
     def notice(self) -> Standing:
         """Adds what has happened since; where the job stands."""
         standing = self._job.look()
-        if self.ended is not None and standing.state != self._state:
+        if self.ended is not None and self._went_on(standing):
             # What it had written since its checkpoint was cut off, and the file is another.
             self._state, self._read = "", 0
         if self.ended is None:
@@ -90,6 +90,10 @@ class EventLog:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+    def _went_on(self, standing: Standing) -> bool:
+        """Whether it was taken up again since it ended, if only to end likewise some steps later."""
+        return standing.state != self._state or standing.step > self.events[-1].step
 
     def _metrics(self) -> Iterator[dict[str, Any]]:
         found, self._read = whole_lines(self._job.run.metrics_file, self._read)
@@ -123,15 +127,6 @@ class EventLog:
             self._writer = JsonLines(self._file)
         self._writer.append([_line(event) for event in added])
         self.events += added
-
-
-def finite(numbers: dict[str, Any]) -> dict[str, float]:
-    """The numbers of a line of metrics, without its step and time, and without what is none."""
-    return {
-        name: float(value)
-        for name, value in numbers.items()
-        if name not in ("step", "time") and isinstance(value, int | float) and math.isfinite(value)
-    }
 
 
 def weights(root: Path) -> list[tuple[int, Path]]:

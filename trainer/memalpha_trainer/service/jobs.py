@@ -1,9 +1,12 @@
 """A job as its folder tells it: what was asked for, what its process and its run say, and so where it stands.
 
+A job has one process of its own. Its run may be taken up again by another, by hand; what was asked of one of
+them says nothing of the other.
+
 ID/config.toml, status.json, metrics.jsonl …   the run's, written by the trainer
 ID/job/job.json      what was asked for; makes the folder a job
 ID/job/config.toml   what the trainer is started with
-ID/job/cancel.json   when it was asked to stop
+ID/job/cancel.json   when it was last asked to stop, and which process
 ID/job/process.*     the process, with stderr.log and stdout.log
 ID/job/events.jsonl  what was noticed, for `watch`
 """
@@ -12,13 +15,15 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
-from memalpha.errors import AlreadyExistsError, CorruptionError, make
+from memalpha.errors import AlreadyExistsError, ConflictError, CorruptionError, make
 from memalpha_trainer.config import Config, resolve
 from memalpha_trainer.runs import lock
 from memalpha_trainer.runs.files import replace, replace_json
@@ -66,8 +71,16 @@ class Standing:
 
     @property
     def ended(self) -> bool:
-        """Whether it will do nothing more."""
+        """Whether it does nothing more, unless its run is taken up again by hand."""
         return self.state in ENDED
+
+
+@dataclass(frozen=True, slots=True)
+class _Cancellation:
+    """When which process was asked to stop; 0 if none had been started."""
+
+    time: datetime
+    pid: int
 
 
 class Job:
@@ -109,15 +122,40 @@ class Job:
 
     @property
     def cancelled(self) -> datetime | None:
-        """When it was asked to stop."""
-        try:
-            return datetime.fromisoformat(json.loads((self.folder / "cancel.json").read_bytes())["time"])
-        except FileNotFoundError:
+        """When it was last asked to stop."""
+        return noted.time if (noted := self._cancellation()) else None
+
+    @property
+    def stopping(self) -> datetime | None:
+        """When the process that works on it was asked to stop; None if that one was not."""
+        noted = self._cancellation()
+        if noted is None or noted.pid != self.worker:
             return None
+        status = self._status()
+        # Ids of processes come again, after a restart of the machine soon.
+        is_later = status is not None and datetime.fromisoformat(status.started) > noted.time
+        return None if is_later and not self.process.alive else noted.time
+
+    @property
+    def worker(self) -> int:
+        """The process that works on it, its own or one that took up its run again; 0 if none does."""
+        return self.process.pid if self.process.alive else lock.owner(self.run.lock_file)
 
     def cancel(self, now: datetime) -> None:
-        """Notes that it was asked to stop."""
-        replace_json(self.folder / "cancel.json", {"time": now.isoformat()})
+        """Asks whoever works on it to stop as Ctrl-C does, and notes that.
+
+        Raises:
+            ConflictError: JOB_OUT_OF_REACH; it names the process.
+        """
+        pid = self.worker
+        if not self.process.alive and lock.held(self.run.lock_file):
+            self._require_reach(pid)
+        replace_json(self.folder / "cancel.json", {"time": now.isoformat(), "pid": pid})
+        self._signal(pid, signal.SIGINT)
+
+    def kill(self) -> None:
+        """Ends whoever works on it at once."""
+        self._signal(self.worker, signal.SIGKILL)
 
     def look(self) -> Standing:
         """Where it stands now."""
@@ -128,7 +166,7 @@ class Job:
         if alive:
             begun = status is not None and status.state != "created"
             return Standing("running" if begun else "pending", step, status.message if status else "starting")
-        if not self.process.launched:
+        if status is None and not self.process.launched:
             return Standing("cancelled" if self.cancelled else "pending", message="waiting for a place")
         return self._ended(status, step)
 
@@ -136,10 +174,35 @@ class Job:
         state = status.state if status else "died"
         if state == "done":
             return Standing("succeeded", step)
-        if state == "stopped" or self.cancelled:
+        noted = self._cancellation()
+        if state == "stopped" or (noted and (status is None or noted.pid == status.pid)):
             return Standing("cancelled", step, status.message if status else "killed before it began")
         reason = status.message if status and state == "failed" else "its process is gone without a word"
-        return Standing("failed", step, reason, f"{reason}\n{tail(self.process.last_words)}".strip())
+        # Who took it up again wrote elsewhere.
+        words = tail(self.process.last_words) if status is None or status.pid == self.process.pid else ""
+        return Standing("failed", step, reason, f"{reason}\n{words}".strip())
+
+    def _signal(self, pid: int, number: signal.Signals) -> None:
+        if self.process.alive:
+            self.process.send(number)
+        elif pid and lock.within_reach(self.run.lock_file, pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def _require_reach(self, pid: int) -> None:
+        if not lock.within_reach(self.run.lock_file, pid):
+            message = (
+                f"the run of job {self.record.job_id} was taken up again by process {pid or 'unknown'}, which"
+                " cannot be signalled from here: stop it where it was started"
+            )
+            raise make(ConflictError, "JOB_OUT_OF_REACH", message, job_id=self.record.job_id, pid=pid)
+
+    def _cancellation(self) -> _Cancellation | None:
+        try:
+            noted = json.loads((self.folder / "cancel.json").read_bytes())
+        except FileNotFoundError:
+            return None
+        return _Cancellation(datetime.fromisoformat(noted["time"]), noted.get("pid", self.process.pid))
 
     def _status(self) -> Status | None:
         try:

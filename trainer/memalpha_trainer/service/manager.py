@@ -24,6 +24,7 @@ from memalpha.errors import (
     make,
 )
 from memalpha_trainer.config import Config
+from memalpha_trainer.runs import lock
 from memalpha_trainer.runs.files import sync
 from memalpha_trainer.runs.lock import Lock
 from memalpha_trainer.service.events import Clock, Event, EventLog
@@ -143,16 +144,16 @@ class JobManager:
             return [self._view(job) for job in reversed(self._in_order())]
 
     def cancel(self, job_id: str) -> View:
-        """Asks a job to stop; nothing happens to one that has ended or was asked before.
+        """Asks a job to stop; nothing happens to one that has ended, or whose process was asked before.
 
         Raises:
             NotFoundError: NO_JOB.
+            ConflictError: JOB_OUT_OF_REACH: its run was taken up again by a process that cannot be signalled.
         """
         with self._busy:
             job = self._job(job_id)
-            if not self._logs[job_id].notice().ended and job.cancelled is None:
+            if not self._logs[job_id].notice().ended and job.stopping is None:
                 job.cancel(self._clock())
-                job.process.interrupt()
             return self._view(job)
 
     def events(self, job_id: str, start: int) -> tuple[list[Event], bool]:
@@ -171,11 +172,15 @@ class JobManager:
         """Notices, starts and kills. Called again and again."""
         with self._busy:
             self._children = [child for child in self._children if child.poll() is None]
-            open_jobs = [job for job in self._in_order() if self._logs[job.record.job_id].ended is None]
+            open_jobs = [job for job in self._in_order() if self._is_open(job)]
             standings = {job.record.job_id: self._logs[job.record.job_id].notice() for job in open_jobs}
             going = [job for job in open_jobs if not standings[job.record.job_id].ended]
             self._kill_overdue(going)
             self._start([job for job in going if not job.process.launched], going)
+
+    def _is_open(self, job: Job) -> bool:
+        """Whether something may happen to it: it has not ended, or was taken up again."""
+        return self._logs[job.record.job_id].ended is None or lock.held(job.run.lock_file)
 
     def _start(self, waiting: list[Job], going: list[Job]) -> None:
         free = self._limits.places - (len(going) - len(waiting))
@@ -186,9 +191,9 @@ class JobManager:
     def _kill_overdue(self, going: list[Job]) -> None:
         grace = timedelta(seconds=self._limits.grace_seconds)
         for job in going:
-            asked = job.cancelled
+            asked = job.stopping
             if asked is not None and self._clock() - asked >= grace:
-                job.process.kill()
+                job.kill()
 
     def _known(self, config: Config, request_id: str) -> Job | None:
         """The job that the same call made before."""

@@ -45,6 +45,14 @@ class JobProcess:
         return lock.held(self.lock_file)
 
     @property
+    def pid(self) -> int:
+        """Its id, whether it lives or not; 0 if it has not been written yet."""
+        try:
+            return int(self._pid_file.read_text())
+        except (FileNotFoundError, ValueError):
+            return 0
+
+    @property
     def last_words(self) -> Path:
         """What it wrote to stderr."""
         return self.folder / "stderr.log"
@@ -60,17 +68,20 @@ class JobProcess:
             child = self._started(command, held)
         finally:
             os.close(held)
-        while not self._pid() and child.poll() is None:
+        while not self.pid and child.poll() is None:
             time.sleep(_PAUSE)
         return child
 
-    def interrupt(self) -> None:
-        """Asks it to stop as Ctrl-C does."""
-        self._signal(signal.SIGINT)
-
     def kill(self) -> None:
         """Ends it at once, with all processes of its group."""
-        self._signal(signal.SIGKILL)
+        self.send(signal.SIGKILL)
+
+    def send(self, number: signal.Signals) -> None:
+        """Sends it a signal, if it lives; SIGKILL goes to all processes of its group."""
+        pid = self.pid
+        with suppress(ProcessLookupError):
+            if pid and self.alive:
+                os.killpg(pid, number) if number is signal.SIGKILL else os.kill(pid, number)
 
     def _started(self, command: Sequence[str], held: int) -> subprocess.Popen[bytes]:
         shell = ["/bin/sh", "-c", _SHIM, "sh", str(self._pid_file), *command]
@@ -87,16 +98,3 @@ class JobProcess:
     @property
     def _pid_file(self) -> Path:
         return self.folder / "process.pid"
-
-    def _signal(self, number: signal.Signals) -> None:
-        pid = self._pid()
-        with suppress(ProcessLookupError):
-            if pid and self.alive:
-                os.killpg(pid, number) if number is signal.SIGKILL else os.kill(pid, number)
-
-    def _pid(self) -> int:
-        """The process's id; 0 if it has not been written yet."""
-        try:
-            return int(self._pid_file.read_text())
-        except (FileNotFoundError, ValueError):
-            return 0

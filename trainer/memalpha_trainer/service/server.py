@@ -18,8 +18,8 @@ from memalpha.api.trainer.v1alpha1.trainer_service_pb2_grpc import (
 )
 from memalpha.errors import InvalidInputError, UnavailableError, make
 from memalpha.services import serving
+from memalpha_trainer.runs.reading import finite
 from memalpha_trainer.service.client import TRAINER
-from memalpha_trainer.service.events import finite
 from memalpha_trainer.service.manager import JobManager, Limits, View, check_id
 from memalpha_trainer.service.messages import config_of, event_message, job_message, planned
 
@@ -77,7 +77,7 @@ class TrainerServicer(TrainerServiceServicer):
     async def WatchTrainingJob(
         self, request: pb.WatchTrainingJobRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[pb.WatchTrainingJobResponse]:
-        """Streams events until the job has ended."""
+        """Streams events until the job has ended; if its run is taken up again, another call tells."""
         async with serving.Answer(self._watchers, context):
             following, ended = max(request.start_sequence, 1), False
             while not ended:
