@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from memalpha.errors import InvalidInputError, make
+from memalpha_evals.files import replace
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -49,28 +50,42 @@ def around(share: float, bounds: Sequence[float], number: Callable[[float], str]
     return f"{low} to {high}"
 
 
+def require(page: Page) -> None:
+    """Refuses a page without its markers, before hours are spent on what it is to hold.
+
+    Raises:
+        InvalidInputError: `NO_MARKER`, or `NO_PAGE`.
+    """
+    file = DOCS / page.name
+    if not file.is_file():
+        raise make(InvalidInputError, "NO_PAGE", f"there is no page {page.name} to write in", page=page.name)
+    text = file.read_text(encoding="utf-8")
+    for marker in (page.begin, page.end):
+        if marker not in text:
+            message = f"{page.name} must hold the line {marker}"
+            raise make(InvalidInputError, "NO_MARKER", message, page=page.name, marker=marker)
+
+
 def write(
     page: Page, content: dict[str, Any], head: str, tables: Sequence[Titled], notes: Sequence[str] = ()
 ) -> Path:
     """Writes the document, and `head`, tables and notes between the page's markers; where the document is.
 
+    Each is the old one or the new one, whenever the process ends.
+
     Raises:
-        InvalidInputError: `NO_MARKER`; nothing is written.
+        InvalidInputError: As `require`; nothing is written.
     """
-    file = DOCS / page.name
-    text = file.read_text()
-    for marker in (page.begin, page.end):
-        if marker not in text:
-            message = f"{page.name} must hold the line {marker}"
-            raise make(InvalidInputError, "NO_MARKER", message, page=page.name, marker=marker)
-    path = DOCS / page.document
+    require(page)
+    file, path = DOCS / page.name, DOCS / page.document
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    replace(path, [json.dumps(content, indent=1, ensure_ascii=False) + "\n"])
+    text = file.read_text(encoding="utf-8")
     before, _, rest = text.partition(page.begin)
     _, _, after = rest.partition(page.end)
     listed = ["\n".join(f"- {note}" for note in notes)] if notes else []
     body = "\n\n".join([f"{head} ([all numbers]({page.document})).", *map(markdown, tables), *listed])
-    file.write_text(f"{before}{page.begin}\n\n{body}\n\n{page.end}{after}")
+    replace(file, [f"{before}{page.begin}\n\n{body}\n\n{page.end}{after}"])
     return path
 
 

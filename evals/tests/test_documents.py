@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from memalpha.tasks.data.readers import passages
+from memalpha_evals import suites
 from memalpha_evals.datasets import DatasetError, documents
 from memalpha_evals.datasets.documents import Beyond
 from memalpha_evals.datasets.draws import Draw
@@ -84,6 +85,25 @@ def test_distractors_come_from_other_sets_where_the_own_ones_do_not_suffice(tmp_
     assert "The file has 4 different passages; distractors also come from 2wiki." in dataset.caveats
     enough = documents.read(HOTPOTQA, hotpotqa(tmp_path / "f.json", 2), 4, beyond=beyond)
     assert not any("Foreign" in text for each in enough.conversations for text in texts(each))
+
+
+def test_another_set_that_cannot_be_read_is_no_fault_of_the_file_that_is_asked(tmp_path, monkeypatch) -> None:
+    for folder, name, text in (
+        ("triviaqa", "dev.jsonl", '{"id": "dev_0", "question": "Who?", "golden_answers": ["Ann"]}'),
+        ("nq", "nq-open-oracle.jsonl", "damaged"),
+        ("nq", "nq-open-oracle.dev.jsonl", "and two files that fit"),
+    ):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / name).write_text(text)
+    (tmp_path / "hotpotqa").mkdir()
+    hotpotqa(tmp_path / "hotpotqa" / "hotpot_dev_distractor_v1.json", 2)
+    monkeypatch.setenv("MEMALPHA_DATA", str(tmp_path))
+    dataset = suites.load("hotpotqa-10k")
+    assert {len(each.turns) for each in dataset.conversations} == {4}
+    assert not any("distractors also come from" in each for each in dataset.caveats)
+    # the control: asked itself it is refused
+    with pytest.raises(DatasetError, match=r'dev\.jsonl, line 1: "metadata" must be an object'):
+        suites.load("triviaqa-10k")
 
 
 def test_a_context_that_stays_too_short_is_said_to_be(tmp_path) -> None:

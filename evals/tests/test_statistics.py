@@ -267,7 +267,7 @@ def spread(right: int, questions: int = 300, clusters: int = 6):
     return [float(place < right) for place in range(questions)], [n % clusters for n in range(questions)]
 
 
-def test_no_bound_falls_as_more_answers_are_right() -> None:
+def test_in_clusters_that_are_mixed_inside_no_bound_falls_as_more_answers_are_right() -> None:
     # where all clusters have as many, and some are wrong, there is none
     found = [clustered_share(*spread(right)) for right in range(301) if right % 6 or right in (0, 300)]
     bounds = [(each.interval.low, each.interval.high) for each in found if each.interval]
@@ -277,6 +277,20 @@ def test_no_bound_falls_as_more_answers_are_right() -> None:
     assert (printed[0], printed[1], printed[-1]) == ("at most 2.2", "0.0 to 2.8", "at least 97.8")
     # the control: if none right were bounded by as many trials as there are clusters, the bounds would fall
     assert not rises([(0.0, wilson(0, 6).high), *bounds[1:]])
+
+
+def test_bounds_may_fall_with_more_right_answers_but_not_below_those_of_a_single_one() -> None:
+    def high(*right: int) -> float:
+        values = [float(place < count) for count in right for place in range(10)]
+        found = clustered_share(values, [name for name in range(6) for _ in range(10)]).interval
+        assert found
+        return 100 * found.high
+
+    assert high(3, 0, 0, 0, 0, 0) == pytest.approx(32.7, abs=0.1)
+    assert high(1, 1, 1, 1, 0, 0) == pytest.approx(15.9, abs=0.1)
+    assert high(0, 0, 0, 0, 0, 0) < high(1, 0, 0, 0, 0, 0) < 15.9
+    # where clusters are right or wrong as a whole, none of six is .85^6 = 38 % likely at a share of 15 %
+    assert high(0, 0, 0, 0, 0, 0) == pytest.approx(10.1, abs=0.1)
 
 
 def test_in_clusters_of_unlike_sizes_too_one_success_has_no_lower_bound_than_none() -> None:

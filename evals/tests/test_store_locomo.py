@@ -158,7 +158,9 @@ def test_the_command_prints_the_documented_keys() -> None:
     (difference,) = document["differences"]
     assert (difference["of"], difference["minus"], difference["interval"]) == ("rank_bm25", "words", None)
     keys = (REPOSITORY / "evals" / "README.md").read_text()
-    assert [key for part in (difference, document["protocol"]) for key in part if key not in keys] == []
+    written = ("date", "python", "cores", "load", "promised[]")
+    parts = (difference, document["protocol"], written)
+    assert [key for part in parts for key in part if f"`{key}`" not in keys and f".{key}`" not in keys] == []
 
 
 def test_the_page_says_what_the_document_says_with_its_seconds_beside_their_bar(
@@ -169,7 +171,7 @@ def test_the_page_says_what_the_document_says_with_its_seconds_beside_their_bar(
     page.write_text(
         "<!-- store locomo:begin, written by evals store locomo --write-docs -->\n<!-- store locomo:end -->\n"
     )
-    command = ["store", "locomo", "--data", str(TINY), "--systems", "words,plain", "--write-docs"]
+    command = ["store", "locomo", "--data", str(TINY), "--write-docs"]
     assert CliRunner().invoke(app, command).exit_code == 0
     (document,) = (tmp_path / "recall").iterdir()
     content = json.loads(document.read_text())
@@ -184,8 +186,15 @@ def test_the_page_says_what_the_document_says_with_its_seconds_beside_their_bar(
     assert f"| words | {100 * words['recall@1']:.1f} | " in text
     assert "| plain | words | " in text
     monkeypatch.setattr(store, "MOST_SECONDS", 0.0001)
-    assert CliRunner().invoke(app, command).exit_code == 0
+    missed = CliRunner().invoke(app, command)
+    assert missed.exit_code == 1
+    assert "≤ 0.0 is promised: MISSED" in missed.stderr
     assert "| MISSED |" in page.read_text()
+    # nothing is promised of other systems
+    others = CliRunner().invoke(app, [*command, "--systems", "words,plain"])
+    assert others.exit_code == 0
+    assert "What is promised" not in page.read_text()
+    assert json.loads(document.read_text())["promised"] == []
 
 
 def test_the_plain_analyzer_takes_words_as_they_are_written() -> None:

@@ -25,6 +25,7 @@ from memalpha_evals.datasets.draws import Draw
 from memalpha_evals.endpoints import endpoint
 from memalpha_evals.readers import ReaderOptions
 from memalpha_evals.runs import Comparison, Execution, RunFolder, manifest, rows
+from memalpha_evals.runs.progress import console, shown
 from memalpha_evals.scheduler import Limits
 from memalpha_evals.systems import SystemOptions
 from memcore import count_tokens
@@ -81,13 +82,18 @@ async def compared(dataset: Dataset, protocol: suites.Protocol, policy: str) -> 
 
 
 async def run(comparison: Comparison, path: Path) -> dict[str, Any]:
-    """Runs it in a new folder; numbers of the run, and of its first conversation what is stored and built."""
+    """Runs it in a new folder, and shows how far it is on standard error.
+
+    Numbers of the run; of its first conversation what is stored and built.
+    """
     with RunFolder.create(path, manifest.describe(comparison, {})) as folder:
-        report = await Execution(comparison, folder, Limits()).run()
+        execution = Execution(comparison, folder, Limits())
+        async with shown(execution.counts, console()):
+            report = await execution.run()
     row = next(rows(path))
     return {
         "seconds_running": report.seconds,
-        "failed": report.given_up,
+        "failed": execution.counts.failures,
         "stored_tokens": row.stored_tokens,
         "built_calls": row.built.calls,
         "steps_bytes": (path / "steps.jsonl").stat().st_size,

@@ -1,21 +1,20 @@
-"""The commands `bench scheduler` and `bench long`: what the runner does with a model's time and memory."""
+"""The commands `bench`, but for `whole`: what the runner does with a model's time and memory."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
-from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from memalpha_evals import pages, suites
-from memalpha_evals.bench import bars, long, scheduling, whole, whole_report
+from memalpha_evals.bench import bars, long, scheduling
 from memalpha_evals.bench.bars import Bar
 from memalpha_evals.commands.options import AsJson, WriteDocs, machine, plain
+from memalpha_evals.commands.whole import bench_whole
 from memalpha_evals.pages import Page, Titled
 
 _PAGE = "evals.md"
@@ -66,53 +65,6 @@ def bench_long(
     measured = asyncio.run(long.measure(suite, data, tokens, questions, policy))
     content = {**machine(), **measured}
     _give("long", content, _long_tables(content), bars.of_long(content), write_docs, as_json)
-
-
-def bench_whole(
-    names: Annotated[
-        list[str] | None, typer.Argument(help="Suites; none: all whose files are there.", show_default=False)
-    ] = None,
-    data: Annotated[
-        Path | None, typer.Option(help=f"Folder of all data; unset: the one that {suites.VARIABLE} names.")
-    ] = None,
-    most_tokens: Annotated[
-        int, typer.Option(min=1, help="Of a suite: of more, only the first conversations are read.")
-    ] = 2_000_000,
-    write_docs: WriteDocs = False,
-    here: Annotated[bool, typer.Option("--here", hidden=True)] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Real files whole: each suite memorized by the extractive policy and asked all its questions.
-
-    Example: evals bench whole --data DATA --write-docs
-
-    Each suite has a process of its own. With --write-docs what the day's document has is not run again. Ends
-    with 1 if a question failed.
-    """
-    if here:
-        print(json.dumps(asyncio.run(whole.measure((names or [""])[0], most_tokens))))
-        return
-    root = data or Path(os.environ.get(suites.VARIABLE) or _no_data())
-    day = date.today().isoformat()
-    measured = whole_report.rows(day) if write_docs else []
-    for name in names or whole.names(root):
-        if name not in {row["suite"] for row in measured}:
-            print(name, file=sys.stderr)
-            measured.append(whole.apart(name, root, most_tokens) | machine())
-        if write_docs:
-            whole_report.write_docs(whole_report.document(day, measured, whole.unseen(root)))
-    content = whole_report.document(day, measured, whole.unseen(root))
-    if as_json:
-        print(json.dumps(content))
-    else:
-        pages.show(whole_report.tables(content), plain())
-    if any(row["failed"] for row in measured):
-        raise typer.Exit(1)
-
-
-def _no_data() -> str:
-    rule = f"must be the folder of all data, or {suites.VARIABLE} name it"
-    raise typer.BadParameter(rule, param_hint="--data")
 
 
 def _give(

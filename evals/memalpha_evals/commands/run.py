@@ -22,7 +22,7 @@ from memalpha_evals.compare import tables
 from memalpha_evals.compare.sides import all_sides, by_group, opened
 from memalpha_evals.runs import Comparison, Execution, RunFolder, folder, manifest
 from memalpha_evals.runs.compose import READER_FORMS, Plan, composed
-from memalpha_evals.runs.progress import duration, shown
+from memalpha_evals.runs.progress import console, duration, shown
 from memalpha_evals.scheduler import LAG_WARNING, Limits, Outage, Report
 
 _DEFAULT = ("no-memory", "full-context", "rag-bm25", "memalpha")
@@ -183,7 +183,7 @@ async def _run(
         with begin(made) as opened_folder:
             _say(_beginning(made, opened_folder.path))
             execution = Execution(made, opened_folder, limits, retry_failed=retry_failed)
-            async with shown(execution.counts, _console()):
+            async with shown(execution.counts, console()):
                 return await execution.run()
 
 
@@ -233,10 +233,6 @@ def _named(options: list[str]) -> tuple[str, ...]:
 
 def _go_on(why: str, path: Path) -> str:
     return f"{why}; go on with: evals resume {path}" if (path / folder.MANIFEST).exists() else why
-
-
-def _console() -> Console:
-    return Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def _say(sentence: str) -> None:

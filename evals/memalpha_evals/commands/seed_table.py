@@ -15,8 +15,8 @@ from rich.console import Console
 from memalpha.agent.presets import PRESETS
 from memalpha_evals import endpoints, pages, suites, systems
 from memalpha_evals.commands.options import WriteDocs, words
+from memalpha_evals.files import replace
 from memalpha_evals.runs.compose import READER_FORMS
-from memalpha_evals.runs.files import replace
 from memalpha_evals.scheduler import Limits, Outage
 from memalpha_evals.seed_table import page, plans
 from memalpha_evals.seed_table.plans import Job, Settings, Size
@@ -102,6 +102,8 @@ def seed_table(
     The same command goes on where it was stopped. Figures of a reader that is no model, or one for tests, are
     plumbing and stand apart.
     """
+    if write_docs:
+        page.require_page()
     if reprint:
         _require_alone(context)
         _finish(*reprinted(out), out, as_json, write_docs)
@@ -148,7 +150,7 @@ def _finish(
 ) -> None:
     _write(cells, made, settings, out, as_json)
     if write_docs:
-        written = page.write_docs(cells, made, settings, date.today().isoformat())
+        written = page.write_docs(cells, made, settings, made.date or date.today().isoformat())
         print(f"written: {written}", file=sys.stderr)
     if made.failed:
         print(f"every question failed: {', '.join(made.failed)}", file=sys.stderr)
@@ -182,7 +184,7 @@ def _write(cells: tuple[Cell, ...], made: Made, settings: Settings, out: Path, a
 
 
 def _plan(jobs: list[Job], as_json: bool) -> None:
-    sizes = {job.cell.name: plans.size(job.plan) for job in jobs if job.plan}
+    jobs, sizes = plans.sized(jobs)
     if as_json:
         print(json.dumps({"cells": [_counted(job, sizes.get(job.cell.name)) for job in jobs]}))
         return

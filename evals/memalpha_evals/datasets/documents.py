@@ -13,6 +13,7 @@ caveats say so.
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -95,12 +96,18 @@ def _passages(rows: Iterable[PassageQuestion]) -> Iterator[str]:
 
 
 def _fill(pool: _Pool, documents: int, beyond: Iterable[Beyond]) -> Iterator[Beyond]:
-    """Tops a pool up to the documents of a context; yields the sets that were needed."""
+    """Tops a pool up to the documents of a context; yields the sets that gave some.
+
+    One that cannot be read gives what stands before its fault: it is no fault of the file that is asked.
+    """
     for other in beyond:
         if len(pool) >= documents:
             return
-        pool.add(_passages(other.which.rows(other.path)), documents)
-        yield other
+        before = len(pool)
+        with suppress(DatasetError):
+            pool.add(_passages(other.which.rows(other.path)), documents)
+        if len(pool) > before:
+            yield other
 
 
 def _shortage(documents: int, own: int, fewest: int, names: Sequence[str]) -> Iterator[str]:

@@ -57,6 +57,9 @@ TRIVIAQA = Set(
     "triviaqa",
     flashrag.read,
     "Apache-2.0",
-    caveats=("Read in FlashRAG's form with passages, which was compared with code and with no file of it.",),
+    caveats=(
+        "No public file with passages is known here; FlashRAG's form was compared with code only.",
+        "The split and the construction of the published contexts were not seen.",
+    ),
 )
 SETS = {each.name: each for each in (HOTPOTQA, TWOWIKI, MUSIQUE, NQ, TRIVIAQA)}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from memalpha_evals.compare.sides import opened
+from memalpha_evals.files import replace
 from memalpha_evals.reports.content import content
 from memalpha_evals.reports.markdown import markdown
 from memalpha_evals.reports.page import page
-from memalpha_evals.runs.files import replace
 
 MARKDOWN, HTML = "report.md", "report.html"
 

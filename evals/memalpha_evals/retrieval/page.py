@@ -18,7 +18,7 @@ def write_docs(content: dict[str, Any], promised: Sequence[list[str]]) -> Path:
 
     Args:
         content: As `report.document`, with `date`, `cores` and `load`.
-        promised: What, bar, measured and verdict.
+        promised: What, bar, measured and verdict of each bar.
 
     Raises:
         InvalidInputError: `NO_MARKER`.
@@ -30,8 +30,8 @@ def write_docs(content: dict[str, Any], promised: Sequence[list[str]]) -> Path:
         f"<!-- store {name}:end -->",
         Path("recall") / f"{date}-{name}.json",
     )
-    bars = ("What is promised", ["", "bar", "measured", ""], list(promised))
-    return pages.write(page, content, _head(content), [*_tables(content), bars])
+    bars: list[Titled] = [("What is promised", ["", "bar", "measured", ""], list(promised))]
+    return pages.write(page, content, _head(content), [*_tables(content), *(bars if promised else [])])
 
 
 def _head(content: dict[str, Any]) -> str:

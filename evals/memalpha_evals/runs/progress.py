@@ -19,10 +19,15 @@ _FRAME, _LINE = 0.5, 10.0
 """Seconds between looks on a terminal, and between lines elsewhere."""
 
 
+def console() -> Console:
+    """Standard error, where nothing is marked up or wrapped."""
+    return Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
 @asynccontextmanager
-async def shown(counts: Counts, console: Console) -> AsyncIterator[None]:
+async def shown(counts: Counts, out: Console) -> AsyncIterator[None]:
     """Shows counts for as long as it is open."""
-    board = _Bars(counts, console) if console.is_terminal else _Lines(counts, console)
+    board = _Bars(counts, out) if out.is_terminal else _Lines(counts, out)
     with board:
         task = asyncio.create_task(_looking(board))
         try:

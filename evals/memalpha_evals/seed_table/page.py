@@ -21,6 +21,10 @@ from memalpha_evals.statistics import Mean, detectable, unpaired
 MARKDOWN, DOCUMENT = "seed-table.md", "seed-table.json"
 PLUMBING = "Plumbing: shows that the path works from data to figures, and says nothing about memory"
 """Title of the table of figures that mean nothing."""
+_PLUMBED = (
+    "No figure of ours here says anything about memory: the reader is no model, or one for tests. "
+    "`paper.sub_em` gives every point to an empty answer, so that a model that says nothing has 100."
+)
 _ELSEWHERE = "plumbing, see below"
 _UNWANTED = "not run: not among --cells"
 _FOLDER = re.compile(r"transformers:([^,]+)")
@@ -86,20 +90,33 @@ def write_docs(wanted: Sequence[Cell], made: Made, settings: Settings, date: str
     """Writes document and page of `docs`, of all cells; where the document is.
 
     Raises:
-        InvalidInputError: `NO_MARKER`.
+        InvalidInputError: As `pages.require`.
     """
-    place = Page(
+    cells = published.cells()
+    unwanted = {cell.name: _UNWANTED for cell in cells if cell not in wanted}
+    whole = replace(made, reasons=unwanted | made.reasons)
+    content = {"date": date, **document(cells, whole, settings)}
+    head = f"{date}. {_said(settings).removesuffix('.')}"
+    listed = [*([_PLUMBED] if whole.plumbing else []), *notes(cells, settings)]
+    return pages.write(_page(date), content, head, tables(cells, whole), listed)
+
+
+def require_page() -> None:
+    """Refuses a page that could not be written in.
+
+    Raises:
+        InvalidInputError: As `pages.require`.
+    """
+    pages.require(_page(""))
+
+
+def _page(date: str) -> Page:
+    return Page(
         MARKDOWN,
         "<!-- seed table:begin, written by evals seed-table --write-docs -->",
         "<!-- seed table:end -->",
         Path("seed-table") / f"{date}.json",
     )
-    cells = published.cells()
-    unwanted = {cell.name: _UNWANTED for cell in cells if cell.suite and cell not in wanted}
-    whole = replace(made, reasons=unwanted | made.reasons)
-    content = {"date": date, **document(cells, whole, settings)}
-    head = f"{date}. {_said(settings).removesuffix('.')}"
-    return pages.write(place, content, head, tables(cells, whole), notes(cells, settings))
 
 
 def document(cells: Sequence[Cell], made: Made, settings: Settings) -> dict[str, Any]:
@@ -192,9 +209,11 @@ def _name(ours: Ours) -> str:
 
 
 def _figure(figure: Figure) -> str:
-    if figure.system == "Mem-α":
-        return f"{figure.value:g}"
-    return f"{figure.value:g} ({figure.system}{', sees the question' if figure.query_aware else ''})"
+    """A figure with what has to stand beside it: whose it is, if not Mem-alpha's, and how it was come by."""
+    system = "" if figure.system == "Mem-α" else figure.system
+    beside = (system, "sees the question" if figure.query_aware else "", figure.come_by)
+    said = ", ".join(each for each in beside if each)
+    return f"{figure.value:g} ({said})" if said else f"{figure.value:g}"
 
 
 def _share(mean: Mean) -> str:

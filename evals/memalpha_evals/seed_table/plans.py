@@ -105,6 +105,25 @@ def size(plan: Plan) -> Size:
     )
 
 
+def unreadable(error: DatasetError, plan: Plan) -> str:
+    """The reason of a cell whose files are there and not of their form; where they lie is not told."""
+    return f"not run: {str(error).replace(f'{plan.data}/', '') if plan.data else error}"
+
+
+def sized(jobs: Iterable[Job]) -> tuple[list[Job], dict[str, Size]]:
+    """Jobs with the sizes of their plans, or with the reason why a cell's data have none."""
+    found, sizes = list[Job](), dict[str, Size]()
+    for job in jobs:
+        reason = job.reason
+        if job.plan:
+            try:
+                sizes[job.cell.name] = size(job.plan)
+            except DatasetError as error:
+                reason = unreadable(error, job.plan)
+        found.append(replace(job, reason=reason))
+    return found, sizes
+
+
 def _job(cell: Cell, settings: Settings) -> Job:
     if not cell.suite:
         return Job(cell)

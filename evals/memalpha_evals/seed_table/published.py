@@ -18,6 +18,7 @@ class Figure:
 
     Attributes:
         query_aware: The system reads with the question before it, as Mem-alpha does not.
+        come_by: How, if it was not read where it stands: `second-hand`, or `computed` from others here.
     """
 
     system: str
@@ -25,6 +26,7 @@ class Figure:
     source: str
     setting: str
     query_aware: bool = False
+    come_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

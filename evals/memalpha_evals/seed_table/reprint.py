@@ -13,7 +13,7 @@ from typing import Any
 from memalpha.errors import CorruptionError, NotFoundError, make
 from memalpha_evals.runs import Run, folder, read
 from memalpha_evals.seed_table import page, plans
-from memalpha_evals.seed_table.figures import of_mean, of_run
+from memalpha_evals.seed_table.figures import of_mean
 from memalpha_evals.seed_table.plans import Settings
 from memalpha_evals.seed_table.published import Cell, cells, means_last
 from memalpha_evals.seed_table.running import Made
@@ -52,7 +52,7 @@ def _take(cell: Cell, out: Path, reason: str, made: Made) -> None:
     if not cell.suite:
         made.ours[cell.name] = of_mean(cell, made.ours)
     elif run := _finished(out / plans.folder(cell)):
-        made.ours[cell.name] = of_run(cell, run)
+        made.take(cell, run)
     else:
         made.reasons[cell.name] = reason or "not finished: the command that began it goes on"
 

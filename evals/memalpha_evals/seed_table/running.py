@@ -7,26 +7,31 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from rich.console import Console
-
 from memalpha.errors import AlreadyExistsError, make
+from memalpha.tasks.data.readers.files import DatasetError
 from memalpha_evals import reports
 from memalpha_evals.runs import Comparison, Execution, Run, RunFolder, folder, manifest, read
 from memalpha_evals.runs.compose import Plan, composed
-from memalpha_evals.runs.progress import shown
+from memalpha_evals.runs.progress import console, shown
 from memalpha_evals.scheduler import Limits
 from memalpha_evals.seed_table.figures import Ours, is_plumbing, of_mean, of_run
-from memalpha_evals.seed_table.plans import Job
-from memalpha_evals.seed_table.published import means_last
+from memalpha_evals.seed_table.plans import Job, unreadable
+from memalpha_evals.seed_table.published import Cell, means_last
 
 
 @dataclass(slots=True)
 class Made:
-    """What became of the jobs, by the names of their cells."""
+    """What became of the jobs, by the names of their cells; `date` is when the last of their runs began."""
 
     ours: dict[str, dict[str, Ours]] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     plumbing: bool = False
+    date: str = ""
+
+    def take(self, cell: Cell, run: Run) -> None:
+        """The figures of a cell's finished run."""
+        self.ours[cell.name] = of_run(cell, run)
+        self.date = max(self.date, str(run.manifest["starts"][-1]["time"])[:10])
 
     @property
     def failed(self) -> list[str]:
@@ -40,7 +45,7 @@ class Made:
 
 
 async def carry_out(jobs: Iterable[Job], out: Path, limits: Limits) -> Made:
-    """Runs what has a plan and no reason against it.
+    """Runs what has a plan and no reason against it; that its data cannot be read is one.
 
     Raises:
         MemalphaError: a cell cannot be run; those before it are on disk, and the same command goes on there.
@@ -50,8 +55,13 @@ async def carry_out(jobs: Iterable[Job], out: Path, limits: Limits) -> Made:
     for job in (of[cell] for cell in means_last(of)):
         if job.plan and not job.reason:
             _say(f"{job.cell.name}: {out / job.folder}")
-            run = await _run(job.plan, out / job.folder, limits)
-            made.ours[job.cell.name] = of_run(job.cell, run)
+            try:
+                run = await _run(job.plan, out / job.folder, limits)
+            except DatasetError as error:
+                made.reasons[job.cell.name] = unreadable(error, job.plan)
+                _say(made.reasons[job.cell.name])
+                continue
+            made.take(job.cell, run)
             model_free = bool(run.manifest["what"]["reader"]["model_free"])
             made.plumbing |= is_plumbing(job.plan.reader, model_free)
         elif job.reason:
@@ -68,8 +78,7 @@ async def _run(plan: Plan, path: Path, limits: Limits) -> Run:
             return read(path)
         with _opened(comparison, plan, path) as opened:
             execution = Execution(comparison, opened, limits)
-            console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
-            async with shown(execution.counts, console):
+            async with shown(execution.counts, console()):
                 await execution.run()
     reports.write(path)
     return read(path)

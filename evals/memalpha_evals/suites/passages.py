@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
+from memalpha.tasks.data.readers.files import DatasetError
 from memalpha_evals.datasets import Dataset, documents, instances
 from memalpha_evals.datasets.documents import DOCUMENTS, Beyond
 from memalpha_evals.datasets.passage_sets import SETS, Set
@@ -19,7 +21,11 @@ _FILES = {
     "nq": ("nq", "nq-open-oracle*.jsonl"),
     "triviaqa": ("triviaqa", _FLASHRAG),
 }
-"""Folder and file of a set, with the questions that are asked. TriviaQA's own files have no passages."""
+"""Folder and file of a set, with the questions that are asked.
+
+TriviaQA's passages are in files of their own, which nothing here reads, and FlashRAG's file of it has none:
+no public file with passages is known here.
+"""
 
 _MEMOCR = Protocol(
     budget=1024, questions=128, seed=42, source="MemOCR (arXiv 2601.21468), table 1: 128 questions a cell"
@@ -55,10 +61,12 @@ def _among(which: Set, length: str, count: int, about: str) -> Suite:
 
 
 def _beyond(which: Set, ask: Ask) -> Iterator[Beyond]:
-    """The other sets that lie below the folder of all data."""
+    """The other sets that lie below the folder of all data; where several files fit, none is meant."""
     for name, (folder, pattern) in _FILES.items():
-        if name != which.name and ask.root and (paths := fitting(ask.root / folder, pattern)):
-            yield Beyond(SETS[name], paths[0])
+        if name != which.name and ask.root:
+            with suppress(DatasetError):
+                if paths := fitting(ask.root / folder, pattern):
+                    yield Beyond(SETS[name], paths[0])
 
 
 def _lengths() -> Iterable[Suite]:
