@@ -311,6 +311,7 @@ def test_a_job_that_really_trains_tells_the_numbers_that_its_run_wrote_down(tmp_
 
 
 @NEEDS_TORCH
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_a_real_job_that_was_cancelled_and_is_gone_on_with_ends_as_one_that_was_not(tmp_path: Path) -> None:
     # So many that the call is there before the last.
