@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from memalpha.errors import InvalidInputError, make
-from memalpha_evals.files import replace
+from memalpha.files import replace
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -16,8 +16,8 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from memalpha.errors import ConflictError, InvalidInputError, make
+from memalpha.files import replace as replace_file
 from memalpha_evals import runs, scorers
-from memalpha_evals.files import replace as replace_file
 from memalpha_evals.rows import Row
 from memalpha_evals.runs.folder import ROWS, read_manifest
 from memalpha_evals.runs.lines import encoded

@@ -20,6 +20,7 @@ import torch
 from accelerate import PartialState
 
 from memalpha.errors import InvalidInputError, make
+from memalpha.files import replace_json
 from memalpha_trainer import asked, evaluation, heldout, tasks
 from memalpha_trainer.building import built, weight_folders
 from memalpha_trainer.config import Config
@@ -33,7 +34,6 @@ from memalpha_trainer.rollouts.replay import ReplayRollouts
 from memalpha_trainer.rollouts.source import RolloutSource
 from memalpha_trainer.running import check_reads, check_running
 from memalpha_trainer.runs import report
-from memalpha_trainer.runs.files import replace_json
 from memalpha_trainer.runs.folder import RunFolder
 from memalpha_trainer.runs.live import Progress
 from memalpha_trainer.runs.observer import RunObserver

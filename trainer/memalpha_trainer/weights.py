@@ -24,9 +24,9 @@ from safetensors.torch import save_file
 
 from memalpha.api.policy.v1alpha1 import policy_service_pb2 as pb
 from memalpha.errors import InternalError, InvalidInputError, make
+from memalpha.files import sync
 from memalpha.policy.checkpoint import MANIFEST, PROMPT_PACK, Manifest, manifest, seal
 from memalpha_trainer import probes
-from memalpha_trainer.runs.files import sync
 
 Tensors = Mapping[str, torch.Tensor]
 

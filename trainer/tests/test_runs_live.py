@@ -10,11 +10,12 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
+from memalpha import files
 from memalpha.errors import UnsupportedError
 from memalpha_trainer.config import resolve
 from memalpha_trainer.credit.rows import rows
 from memalpha_trainer.records import Answered, ChunkSample, Operation, Rollout, Span
-from memalpha_trainer.runs import columns, files, live
+from memalpha_trainer.runs import columns, live
 from memalpha_trainer.runs.folder import RunFolder
 from memalpha_trainer.runs.live import Progress
 from memalpha_trainer.runs.observer import RunObserver

@@ -20,8 +20,8 @@ from memalpha.errors import (
     InvalidInputError,
     NotFoundError,
 )
+from memalpha.files import replace_json
 from memalpha_trainer.config import Config
-from memalpha_trainer.runs.files import replace_json
 from memalpha_trainer.runs.folder import RunFolder
 from memalpha_trainer.service.events import Event, whole_lines
 from memalpha_trainer.service.manager import JobManager, Limits, check_id
@@ -150,14 +150,19 @@ def test_a_job_that_is_asked_to_stop_does_in_good_order(manager: JobManager, tmp
     assert manager.cancel("a").standing.state == "cancelled"
 
 
-def test_a_run_that_is_gone_on_with_by_hand_is_told_of_after_the_end_of_its_job(
-    manager: JobManager, tmp_path: Path
-) -> None:
-    manager.create(configured(tmp_path, "a", steps=NEVER))
+def cancelled(manager: JobManager, root: Path) -> tuple[list[Event], int]:
+    """Cancels job a once it trains; its events, and the steps that it has done."""
+    manager.create(configured(root, "a", steps=NEVER))
     until(manager, lambda: manager.get("a").standing.step > 2)
     manager.cancel("a")
     ended(manager, "a")
-    before, done = events(manager, "a"), manager.get("a").standing.step
+    return events(manager, "a"), manager.get("a").standing.step
+
+
+def test_a_run_that_is_gone_on_with_by_hand_is_told_of_after_the_end_of_its_job(
+    manager: JobManager, tmp_path: Path
+) -> None:
+    before, done = cancelled(manager, tmp_path)
     with RunFolder.resume(configured(tmp_path, "a", steps=NEVER)) as run:
         # Its checkpoint is of the step before the last: one step is done again, and told once.
         run.cut(done - 1)
@@ -193,11 +198,7 @@ def gone_on_with(root: Path, how: str, done: int) -> None:
 def test_how_a_run_ended_that_was_gone_on_with_by_hand_is_told_with_its_steps(
     manager: JobManager, tmp_path: Path, how: str, found: str
 ) -> None:
-    manager.create(configured(tmp_path, "a", steps=NEVER))
-    until(manager, lambda: manager.get("a").standing.step > 2)
-    manager.cancel("a")
-    ended(manager, "a")
-    before, done = events(manager, "a"), manager.get("a").standing.step
+    before, done = cancelled(manager, tmp_path)
     gone_on_with(tmp_path, how, done)
     standing = manager.get("a").standing
     assert (standing.state, standing.step) == (found, done + 2)

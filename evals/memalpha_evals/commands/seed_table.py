@@ -13,9 +13,9 @@ import typer
 from rich.console import Console
 
 from memalpha.agent.presets import PRESETS
+from memalpha.files import replace
 from memalpha_evals import endpoints, pages, suites, systems
 from memalpha_evals.commands.options import WriteDocs, words
-from memalpha_evals.files import replace
 from memalpha_evals.runs.compose import READER_FORMS
 from memalpha_evals.scheduler import Limits, Outage
 from memalpha_evals.seed_table import page, plans

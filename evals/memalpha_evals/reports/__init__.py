@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from memalpha.files import replace
 from memalpha_evals.compare.sides import opened
-from memalpha_evals.files import replace
 from memalpha_evals.reports.content import content
 from memalpha_evals.reports.markdown import markdown
 from memalpha_evals.reports.page import page

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from memalpha.errors import AlreadyExistsError, CorruptionError, InvalidInputError, NotFoundError, make
-from memalpha_evals.files import replace
+from memalpha.files import replace
 from memalpha_evals.rows import Row
 from memalpha_evals.runs import lines, manifest
 from memalpha_evals.runs.journal import Journal

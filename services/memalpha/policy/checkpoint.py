@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from memalpha.api.policy.v1alpha1 import policy_service_pb2 as pb
 from memalpha.errors import CorruptionError, InvalidInputError, UnsupportedError, make
+from memalpha.files import replace
 
 MANIFEST = "memalpha.json"
 TOKENIZER = "tokenizer.json"
@@ -82,7 +83,7 @@ def seal(folder: Path, training: Training, *, policy_version: int = 1, tokenizer
         trained_with=training,
         files={name: _digest(folder / name, sync=True) for name in names},
     )
-    _replace(folder / MANIFEST, sealed.model_dump_json(indent=2) + "\n")
+    replace(folder / MANIFEST, sealed.model_dump_json(indent=2) + "\n")
     return sealed
 
 
@@ -166,17 +167,3 @@ def _digest(path: Path, *, sync: bool = False) -> str:
         if sync:
             os.fsync(file.fileno())
         return file_digest(file, "sha256").hexdigest()
-
-
-def _replace(path: Path, text: str) -> None:
-    draft = path.with_suffix(".draft")
-    with draft.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from engines_bench.compare import LEAST_EQUAL, MOST_MISMATCH, Curve
+from memalpha.files import replace, replace_json
 from memalpha.tasks.pages import between
-from memalpha_trainer.runs.files import replace, replace_json
 
 DOCS = Path(__file__).parents[3] / "docs"
 BEGIN = "<!-- trainer:begin, written by just bench-engines -->"

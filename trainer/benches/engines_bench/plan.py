@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from memalpha.errors import ConflictError, InvalidInputError, make
+from memalpha.files import replace_json
 from memalpha.policy.checkpoint import MANIFEST
 from memalpha_trainer.models import digest
-from memalpha_trainer.runs.files import replace_json
 
 LEAST_STEPS = 5
 """An interval needs as many."""

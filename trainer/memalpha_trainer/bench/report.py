@@ -16,9 +16,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from memalpha.errors import InternalError, InvalidInputError, make
+from memalpha.files import replace, replace_json
 from memalpha_trainer.bench.workload import Device, workload
 from memalpha_trainer.runs import environment
-from memalpha_trainer.runs.files import replace, replace_json
 
 MOST_CPU_MS = 3.0
 """What a row may cost beside generation, forward and backward pass."""

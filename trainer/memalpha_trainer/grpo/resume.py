@@ -17,7 +17,7 @@ from accelerate import PartialState
 from transformers import TrainerCallback
 
 from memalpha.errors import UnsupportedError, make
-from memalpha_trainer.runs.files import sync
+from memalpha.files import sync
 
 MARK = "resumable.json"
 _NAME = re.compile(r"checkpoint-(\d+)")

@@ -23,11 +23,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from memalpha.errors import AlreadyExistsError, InvalidInputError, make
+from memalpha.files import replace, replace_json
 from memalpha_trainer.config import Config
 from memalpha_trainer.records import Rollout
 from memalpha_trainer.runs import environment, lines, status
 from memalpha_trainer.runs.credits import RolloutCredit
-from memalpha_trainer.runs.files import replace, replace_json
 from memalpha_trainer.runs.free import FREE, differing
 from memalpha_trainer.runs.lines import JsonLines
 from memalpha_trainer.runs.lock import Lock

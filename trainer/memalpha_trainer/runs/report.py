@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from memalpha.files import replace
 from memalpha_trainer.config import Config
 from memalpha_trainer.evaluation import Result
 from memalpha_trainer.runs import curves
 from memalpha_trainer.runs.columns import COLUMNS, Column, Line, duration, mean
-from memalpha_trainer.runs.files import replace
 from memalpha_trainer.runs.reading import RunFiles
 from memalpha_trainer.runs.toml import flat
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from memalpha.errors import ConflictError, CorruptionError, make
-from memalpha_trainer.runs.files import replace_json
+from memalpha.files import replace_json
 
 State = Literal["created", "running", "stopped", "failed", "done", "died"]
 

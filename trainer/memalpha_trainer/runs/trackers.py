@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from memalpha.errors import UnsupportedError, make
+from memalpha.files import replace_json
 from memalpha_trainer.config import Config
-from memalpha_trainer.runs.files import replace_json
 from memalpha_trainer.runs.reading import finite
 
 

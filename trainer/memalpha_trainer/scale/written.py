@@ -11,9 +11,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from memalpha.files import replace, replace_json
 from memalpha_trainer.config import resolve
 from memalpha_trainer.runs import environment
-from memalpha_trainer.runs.files import replace, replace_json
 from memalpha_trainer.scale.dry_run import Report, dry_run, gib, two_digits
 
 Overrides = tuple[str, ...]

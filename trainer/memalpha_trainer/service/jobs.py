@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Literal
 
 from memalpha.errors import AlreadyExistsError, ConflictError, CorruptionError, make
+from memalpha.files import replace, replace_json
 from memalpha_trainer.config import Config, resolve
 from memalpha_trainer.runs import lock
-from memalpha_trainer.runs.files import replace, replace_json
 from memalpha_trainer.runs.reading import CONFIG, RunFiles
 from memalpha_trainer.runs.status import Status
 from memalpha_trainer.runs.toml import dumps

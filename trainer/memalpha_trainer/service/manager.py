@@ -23,9 +23,9 @@ from memalpha.errors import (
     NotFoundError,
     make,
 )
+from memalpha.files import sync
 from memalpha_trainer.config import Config
 from memalpha_trainer.runs import lock
-from memalpha_trainer.runs.files import sync
 from memalpha_trainer.runs.lock import Lock
 from memalpha_trainer.service.events import Clock, Event, EventLog
 from memalpha_trainer.service.jobs import Job, Standing, digest, is_job

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from memalpha.cli.style import plural
 from memalpha.errors import NotFoundError, make
+from memalpha.files import replace
 from memalpha_trainer.records import Rollout
 from memalpha_trainer.runs import lines
 from memalpha_trainer.runs.columns import COLUMNS
-from memalpha_trainer.runs.files import replace
 from memalpha_trainer.runs.reading import RunFiles
 from memalpha_trainer.view.cells import Column, column_cells, table
 from memalpha_trainer.view.html import Html, join, tag, text

@@ -10,10 +10,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from memalpha.client import AsyncPolicyClient
+from memalpha.files import replace_json
 from memalpha_trainer import tasks
 from memalpha_trainer.config import Config, quoted, resolve
 from memalpha_trainer.models import digest, fitted
-from memalpha_trainer.runs.files import replace_json
 from memalpha_trainer.served import served
 from memalpha_trainer.warmstart.gates import Gate, entry
 from memalpha_trainer.warmstart.make import Recipe, warm_start

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 
-def replace(path: Path, text: str) -> None:
-    """Writes a file in one go: a reader sees the old one or the new one."""
+def replace(path: Path, text: str | Iterable[str]) -> None:
+    """Writes a text, or its pieces, in one go: a reader sees the old file or the new one."""
     draft = path.with_name(f".{path.name}.draft")
     with draft.open("w", encoding="utf-8") as file:
-        file.write(text)
+        file.writelines([text] if isinstance(text, str) else text)
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
