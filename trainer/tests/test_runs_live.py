@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import sqlite3
 import sys
 from contextlib import closing
@@ -10,7 +11,6 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from memalpha import files
 from memalpha.errors import UnsupportedError
 from memalpha_trainer.config import resolve
 from memalpha_trainer.credit.rows import rows
@@ -220,7 +220,7 @@ def test_how_far_a_tracker_was_told_is_durable_and_nothing_where_it_cannot_be_re
     tmp_path, monkeypatch, left
 ):
     known, synced = told(tmp_path), []
-    monkeypatch.setattr(files.os, "fsync", synced.append)
+    monkeypatch.setattr(os, "fsync", synced.append)
     known.keep("trackio", 2)
     assert known.last("trackio") == 2
     assert len(synced) == 2  # the file, and its name
