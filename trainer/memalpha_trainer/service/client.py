@@ -121,6 +121,8 @@ class TrainerClient(Client[GrpcTransport]):
     def watch(self, job_id: str, start_sequence: int = 0) -> Iterator[pb.WatchTrainingJobResponse]:
         """What happens in a job until it has ended, each event once, over restarts of the service.
 
+        If its run is taken up again, another call tells what came after.
+
         Args:
             job_id: Which.
             start_sequence: The first event; 0 means from the start.

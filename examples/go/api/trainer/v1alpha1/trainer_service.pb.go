@@ -794,7 +794,7 @@ type isWatchTrainingJobResponse_Event interface {
 }
 
 type WatchTrainingJobResponse_StateChange struct {
-	// Its state changed. The last event of a job is the one that says how it ended.
+	// Its state changed. The event that says how it ended is the last, unless its run is taken up again.
 	StateChange *StateChange `protobuf:"bytes,3,opt,name=state_change,json=stateChange,proto3,oneof"`
 }
 

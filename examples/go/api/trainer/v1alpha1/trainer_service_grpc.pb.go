@@ -42,7 +42,8 @@ type TrainerServiceClient interface {
 	ListTrainingJobs(ctx context.Context, in *ListTrainingJobsRequest, opts ...grpc.CallOption) (*ListTrainingJobsResponse, error)
 	// Asks a job to stop with a checkpoint, and kills it if it takes too long. Safe to repeat.
 	CancelTrainingJob(ctx context.Context, in *CancelTrainingJobRequest, opts ...grpc.CallOption) (*CancelTrainingJobResponse, error)
-	// Streams what happens in a job, what happened before included, until it has ended.
+	// Streams what happens in a job, what happened before included, until it has ended. If its run is taken up
+	// again, another call tells what came after.
 	WatchTrainingJob(ctx context.Context, in *WatchTrainingJobRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchTrainingJobResponse], error)
 	// Lists the numbers of a job's steps.
 	ListMetrics(ctx context.Context, in *ListMetricsRequest, opts ...grpc.CallOption) (*ListMetricsResponse, error)
@@ -140,7 +141,8 @@ type TrainerServiceServer interface {
 	ListTrainingJobs(context.Context, *ListTrainingJobsRequest) (*ListTrainingJobsResponse, error)
 	// Asks a job to stop with a checkpoint, and kills it if it takes too long. Safe to repeat.
 	CancelTrainingJob(context.Context, *CancelTrainingJobRequest) (*CancelTrainingJobResponse, error)
-	// Streams what happens in a job, what happened before included, until it has ended.
+	// Streams what happens in a job, what happened before included, until it has ended. If its run is taken up
+	// again, another call tells what came after.
 	WatchTrainingJob(*WatchTrainingJobRequest, grpc.ServerStreamingServer[WatchTrainingJobResponse]) error
 	// Lists the numbers of a job's steps.
 	ListMetrics(context.Context, *ListMetricsRequest) (*ListMetricsResponse, error)

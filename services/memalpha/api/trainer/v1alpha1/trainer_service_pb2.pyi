@@ -377,7 +377,7 @@ class WatchTrainingJobResponse(_message.Message):
 
     @_builtins.property
     def state_change(self) -> Global___StateChange:
-        """Its state changed. The last event of a job is the one that says how it ended."""
+        """Its state changed. The event that says how it ended is the last, unless its run is taken up again."""
 
     @_builtins.property
     def metrics(self) -> Global___StepMetrics:

@@ -101,7 +101,8 @@ class TrainerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchTrainingJob(self, request, context):
-        """Streams what happens in a job, what happened before included, until it has ended.
+        """Streams what happens in a job, what happened before included, until it has ended. If its run is taken up
+        again, another call tells what came after.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

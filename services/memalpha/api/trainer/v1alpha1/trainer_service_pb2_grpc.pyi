@@ -44,7 +44,9 @@ class TrainerServiceStub:
     CancelTrainingJob: _grpc.UnaryUnaryMultiCallable[_trainer_service_pb2.CancelTrainingJobRequest, _trainer_service_pb2.CancelTrainingJobResponse]
     """Asks a job to stop with a checkpoint, and kills it if it takes too long. Safe to repeat."""
     WatchTrainingJob: _grpc.UnaryStreamMultiCallable[_trainer_service_pb2.WatchTrainingJobRequest, _trainer_service_pb2.WatchTrainingJobResponse]
-    """Streams what happens in a job, what happened before included, until it has ended."""
+    """Streams what happens in a job, what happened before included, until it has ended. If its run is taken up
+    again, another call tells what came after.
+    """
     ListMetrics: _grpc.UnaryUnaryMultiCallable[_trainer_service_pb2.ListMetricsRequest, _trainer_service_pb2.ListMetricsResponse]
     """Lists the numbers of a job's steps."""
 
@@ -64,7 +66,9 @@ class TrainerServiceAsyncStub(TrainerServiceStub):
     CancelTrainingJob: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.CancelTrainingJobRequest, _trainer_service_pb2.CancelTrainingJobResponse]  # type: ignore[assignment]
     """Asks a job to stop with a checkpoint, and kills it if it takes too long. Safe to repeat."""
     WatchTrainingJob: _aio.UnaryStreamMultiCallable[_trainer_service_pb2.WatchTrainingJobRequest, _trainer_service_pb2.WatchTrainingJobResponse]  # type: ignore[assignment]
-    """Streams what happens in a job, what happened before included, until it has ended."""
+    """Streams what happens in a job, what happened before included, until it has ended. If its run is taken up
+    again, another call tells what came after.
+    """
     ListMetrics: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.ListMetricsRequest, _trainer_service_pb2.ListMetricsResponse]  # type: ignore[assignment]
     """Lists the numbers of a job's steps."""
 
@@ -111,7 +115,9 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _trainer_service_pb2.WatchTrainingJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_trainer_service_pb2.WatchTrainingJobResponse], _abc.AsyncIterator[_trainer_service_pb2.WatchTrainingJobResponse]]:
-        """Streams what happens in a job, what happened before included, until it has ended."""
+        """Streams what happens in a job, what happened before included, until it has ended. If its run is taken up
+        again, another call tells what came after.
+        """
 
     @_abc_1.abstractmethod
     def ListMetrics(
