@@ -1,7 +1,6 @@
 """Other tools read what was exported, and find the same numbers."""
 
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from made_runs import often, row, rows, write
 from memalpha.agent import wire
 from memalpha.agent.tools import ToolCall
 from memalpha.errors import UnsupportedError
+from memalpha.up.ports import free_port
 from memalpha_evals import export, runs
 from memalpha_evals.export.paths import without_paths
 from memalpha_evals.export.tool_calls import by_stream
@@ -182,9 +182,7 @@ def test_a_log_has_no_path_of_this_machine(run, tmp_path) -> None:
 
 
 def test_inspects_viewer_opens_a_log(logs) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port("127.0.0.1")
     folder = str(logs[0].parent)
     command = [sys.executable, "-m", "inspect_ai", "view", "start", "--log-dir", folder, "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as viewer:

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,14 +16,13 @@ from memalpha.api.memory.v1alpha1.memory_pb2 import Bank
 from memalpha.client import MemoryClient
 from memalpha.errors import MemalphaError, UnavailableError
 from memalpha.sources import read
+from memalpha.up.ports import free_port
 
 PATIENCE_SECONDS = 30
 
 
 def free_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    return f"127.0.0.1:{free_port('127.0.0.1')}"
 
 
 class Machine:

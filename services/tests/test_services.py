@@ -33,6 +33,7 @@ from memalpha.services import agent as agent_service
 from memalpha.services.policy import PolicyServicer
 from memalpha.services.policy import run as run_policy
 from memalpha.services.serving import Gate, check_address, serve
+from memalpha.up.ports import free_port
 
 
 class Engine:
@@ -74,9 +75,7 @@ pytestmark = pytest.mark.usefixtures("_signals_and_logs_as_before")
 
 
 def free_address() -> str:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{listener.getsockname()[1]}"
+    return f"127.0.0.1:{free_port('127.0.0.1')}"
 
 
 async def until_serving(name, address) -> None:

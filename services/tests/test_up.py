@@ -18,7 +18,8 @@ from memalpha import app, config, up
 from memalpha.api.agent.v1alpha1 import agent_service_pb2 as pb
 from memalpha.errors import ConflictError, InvalidInputError
 from memalpha.policy.local import libraries
-from memalpha.up.ports import owner
+from memalpha.up import ports
+from memalpha.up.ports import free_port, owner
 from memalpha.up.screen import Screen, readable
 
 LAUNCHER = """
@@ -166,6 +167,24 @@ def test_a_free_port_has_no_owner() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         assert owner(listener.getsockname()[1]) is None
+
+
+def test_a_free_port_is_none_that_a_connection_or_another_process_is_given() -> None:
+    given_from = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    found = {free_port("127.0.0.1") for _ in range(8)}
+    assert len(found) > 1
+    assert all(1024 < port < given_from for port in found)
+    with pytest.raises(OSError, match="assign requested address"):
+        free_port("192.0.2.1")  # RFC 5737: of nobody
+
+
+def test_a_port_that_is_taken_is_not_called_free(monkeypatch) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        taken = listener.getsockname()[1]
+        monkeypatch.setattr(ports, "_OWN", [taken] * 100)
+        assert free_port("127.0.0.1") not in (0, taken)
 
 
 def test_a_service_that_there_is_not_is_refused(tmp_path) -> None:

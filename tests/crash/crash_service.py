@@ -6,13 +6,14 @@ time of reaching it. All lives share one directory and one address, as a restart
 
 import random
 import signal
-import socket
 import subprocess
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+
+from memalpha.up.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 BINARY = ROOT / "target" / "release" / "memcore-sim"
@@ -53,15 +54,7 @@ def _times(point: str) -> tuple[int, ...]:
 
 def free_address() -> str:
     """A loopback address that nobody listens on, and that no outgoing connection takes."""
-    for port in random.Random().sample(range(20_000, 32_000), 100):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return f"127.0.0.1:{port}"
-    raise RuntimeError("no free port among 100 between 20000 and 32000")
+    return f"127.0.0.1:{free_port('127.0.0.1')}"
 
 
 class Service:

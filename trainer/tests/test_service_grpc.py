@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -29,6 +28,7 @@ from memalpha.errors import (
     UnavailableError,
 )
 from memalpha.transport import GrpcTransport
+from memalpha.up.ports import free_port
 from memalpha_trainer.runs.reading import RunFiles
 from memalpha_trainer.service import TrainerClient
 from memalpha_trainer.service.client import LIST, METRICS, TRAINER
@@ -64,9 +64,7 @@ class Service:
     def __init__(self, root: Path, command: tuple[str, ...] = FAKE) -> None:
         self.root = root
         self.command = command
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            self.address = f"127.0.0.1:{listener.getsockname()[1]}"
+        self.address = f"127.0.0.1:{free_port('127.0.0.1')}"
         self.start()
 
     def start(self) -> None:

@@ -1,5 +1,4 @@
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -8,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from memalpha.up.ports import free_port
 
 torch: Any = pytest.importorskip("torch", reason="needs torch: pip install memalpha-trainer")
 pytest.importorskip("trl")
@@ -38,7 +39,7 @@ class Ranks:
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> Ranks:
     folder = tmp_path_factory.mktemp("ranks")
     model = checkpoint(folder / "model")
-    port = _port()
+    port = free_port("127.0.0.1")
     started = [_start(model, folder, rank, port) for rank in range(2)]
     try:
         _wait(started, folder, "control", MOST_SECONDS)
@@ -110,12 +111,6 @@ def _wait(started: list[subprocess.Popen[bytes]], folder: Path, mark: str, secon
         if any(codes) or all(code == 0 for code in codes):
             return
         time.sleep(0.2)
-
-
-def _port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def _difference(found: dict[str, Any], expected: dict[str, Any]) -> float:

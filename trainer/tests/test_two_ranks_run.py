@@ -5,7 +5,6 @@ Steps are counted and no bits are compared: how two ranks add up is up to the li
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import pytest
 
 pytest.importorskip("trl")
 
+from memalpha.up.ports import free_port
 from memalpha_trainer.grpo.resume import latest
 from memalpha_trainer.runs.reading import RunFiles
 
@@ -32,7 +32,7 @@ MOST_SECONDS = 900
 
 def started(folder: Path, *more: str) -> list[subprocess.Popen[bytes]]:
     """Both ranks of a run. What they say goes to files: a pipe that nobody reads would block them."""
-    port = _port()
+    port = free_port("127.0.0.1")
     command = [sys.executable, "-m", *_training(folder, *more)]
     ranks = []
     for rank in range(2):
@@ -105,7 +105,12 @@ def test_a_launcher_that_is_interrupted_leaves_its_ranks_as_long_as_it_is_told_t
 
 def launched(folder: Path, patience: str, *more: str) -> subprocess.Popen[bytes]:
     """Both ranks, by torch's launcher."""
-    launcher = ["torch.distributed.run", "--nproc-per-node=2", f"--master-port={_port()}", "-m"]
+    launcher = [
+        "torch.distributed.run",
+        "--nproc-per-node=2",
+        f"--master-port={free_port('127.0.0.1')}",
+        "-m",
+    ]
     with _said(folder, 0).open("ab") as log:
         environment = _usual() | {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": patience}
         command = [sys.executable, "-m", *launcher, *_training(folder, *more)]
@@ -129,9 +134,3 @@ def _environment(rank: int, port: int) -> dict[str, str]:
 
 def _usual() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-
-
-def _port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]

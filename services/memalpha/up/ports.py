@@ -1,6 +1,8 @@
 """Who listens on a TCP port of this machine, as far as Linux tells; elsewhere nobody is ever found."""
 
+import errno
 import os
+import random
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
@@ -8,6 +10,9 @@ from pathlib import Path
 
 _PROC = Path("/proc")
 _LISTENING = "0A"
+_OWN = range(20_000, 32_000)
+"""Ports that Linux gives to nobody who asks for any: neither to listeners nor to outgoing connections."""
+_TRIES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,17 +24,31 @@ class Owner:
 
 
 def free_port(host: str) -> int:
-    """A port of this machine that nobody listens on now."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as listener:
-        listener.bind((host, 0))
-        return listener.getsockname()[1]
+    """A port of this machine that nobody listens on now, and that hardly anybody takes until it is used.
+
+    Raises:
+        OSError: The host is none of this machine.
+    """
+    # Drawn anew by each process: those that start at once find others.
+    for port in random.SystemRandom().sample(_OWN, _TRIES):
+        try:
+            return _bound(host, port)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+    return _bound(host, 0)
 
 
 def owner(port: int) -> Owner | None:
     """The process that listens on a port, or None if there is none or it belongs to somebody else."""
     sockets = _listening_sockets(port)
     return next((Owner(pid, _command(pid)) for pid in _pids() if sockets & _sockets(pid)), None)
+
+
+def _bound(host: str, port: int) -> int:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
+        listener.bind((host, port))
+        return listener.getsockname()[1]
 
 
 def _listening_sockets(port: int) -> set[str]:
