@@ -11,13 +11,18 @@ from typing import Any
 
 def replace(path: Path, text: str | Iterable[str]) -> None:
     """Writes a text, or its pieces, in one go: a reader sees the old file or the new one."""
-    draft = path.with_name(f".{path.name}.draft")
-    with draft.open("w", encoding="utf-8") as file:
+    drafted = draft(path)
+    with drafted.open("w", encoding="utf-8") as file:
         file.writelines([text] if isinstance(text, str) else text)
         file.flush()
         os.fsync(file.fileno())
-    draft.replace(path)
+    drafted.replace(path)
     sync(path.parent)
+
+
+def draft(path: Path) -> Path:
+    """Where a text stands until it takes its place; what is left there by a process that ended is nothing."""
+    return path.with_name(f".{path.name}.draft")
 
 
 def replace_json(path: Path, content: Mapping[str, Any]) -> None:

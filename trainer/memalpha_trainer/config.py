@@ -205,9 +205,10 @@ class ScaleTable(_Table):
 
     # Ranks of the trainer, one GPU each; parameters, gradients and optimizer are sharded over them (FSDP2).
     world: int = Field(default=1, ge=1, le=4096)
-    # Memory of a GPU in GiB, and what of it is left to the driver, to communication and to fragments.
+    # Memory of a GPU in GiB, and what of it is left to the driver, to communication and to what torch's
+    # allocator keeps for later: 3 to 14 GiB were seen beyond the dry run's peak (docs/policy.md, "On a GPU").
     gpu_gib: float = Field(default=80.0, gt=0)
-    reserve_gib: float = Field(default=6.0, ge=0)
+    reserve_gib: float = Field(default=16.0, ge=0)
     # Most tokens of a prompt; with `agent.max_new_tokens` more, the longest row that has to fit.
     prompt_tokens: int = Field(default=6144, ge=1, le=1 << 20)
     # Mean tokens of a prompt and of what is written about it, as they were measured; 0: not known, and a

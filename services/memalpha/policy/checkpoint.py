@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from memalpha.api.policy.v1alpha1 import policy_service_pb2 as pb
 from memalpha.errors import CorruptionError, InvalidInputError, UnsupportedError, make
-from memalpha.files import replace
+from memalpha.files import draft, replace
 
 MANIFEST = "memalpha.json"
 TOKENIZER = "tokenizer.json"
@@ -72,7 +72,9 @@ def seal(folder: Path, training: Training, *, policy_version: int = 1, tokenizer
     Raises:
         InvalidInputError: CHECKPOINT_NOT_SEALABLE: there is nothing to seal, or no tokenizer.
     """
-    names = sorted(path.name for path in folder.iterdir() if path.is_file() and path.name != MANIFEST)
+    # A draft of the manifest is left where sealing was cut off.
+    own = (MANIFEST, draft(folder / MANIFEST).name)
+    names = sorted(path.name for path in folder.iterdir() if path.is_file() and path.name not in own)
     digest = tokenizer_digest(folder) or tokenizer
     if not names or not re.fullmatch(_HASH, digest):
         message = f"folder {folder} must hold files, and {TOKENIZER} unless the tokenizer's digest is given"

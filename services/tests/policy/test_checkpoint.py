@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from memalpha.errors import CorruptionError, InvalidInputError, UnsupportedError
+from memalpha.files import draft
 from memalpha.policy.checkpoint import MANIFEST, Training, seal, tokenizer_digest, verified
 
 TRAINING = Training("d" * 64, "lines", "relevant(4,4)", 32)
@@ -39,6 +40,12 @@ def test_sealing_again_after_a_change_makes_it_whole_again(folder: Path) -> None
     found = verified(folder)
     assert found is not None
     assert found.policy_version == 2
+
+
+def test_a_folder_whose_sealing_was_cut_off_is_sealed_whole(folder: Path) -> None:
+    draft(folder / MANIFEST).write_text("{")
+    assert "chat_template.jinja" in seal(folder, TRAINING).files
+    assert verified(folder) is not None
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "chat_template.jinja"])

@@ -101,6 +101,7 @@ tokens a chunk, everything on one thread. All numbers but memory are from the se
   {MOST_CPU_MS:g}. Its parts stand behind it: rollouts (the agent's loop, the memory, calls to the service),
   credit, packing, weights (written, hashed and probed), records on disk, and the rest, which is
   all that no clock was put around: the optimizer, its framework, and whatever else the process does.
+  Checkpoints to go on from (`save.every`) are in none of them.
 """
 
 

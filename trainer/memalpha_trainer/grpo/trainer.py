@@ -202,6 +202,13 @@ class ChunkGRPOTrainer(GRPOTrainer):
     def _send_telemetry(self) -> None:
         """Tells nobody."""
 
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """Says what a checkpoint lacks, among which a tied head, which stands in no file, is not counted."""
+        if self._tied():
+            missing = [name for name in load_result.missing_keys if not name.endswith("lm_head.weight")]
+            load_result = load_result._replace(missing_keys=missing)
+        super()._issue_warnings_after_load(load_result)
+
     def _collect(self) -> Packed[Row]:
         self.publish()
         step = self.state.global_step
@@ -274,9 +281,13 @@ class ChunkGRPOTrainer(GRPOTrainer):
         optim = self._config.optim
         return servable(
             state,
-            tied=bool(self.model.config.get_text_config().tie_word_embeddings),
+            tied=self._tied(),
             scaling=optim.lora_alpha / optim.lora_rank if optim.lora_rank else None,
         )
+
+    def _tied(self) -> bool:
+        """Whether the head is the embedding."""
+        return bool(self.model.config.get_text_config().tie_word_embeddings)
 
     def _serve(self, state: dict[str, torch.Tensor], asked: WeightProbe) -> None:
         assert self._folders is not None
