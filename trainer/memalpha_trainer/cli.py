@@ -133,16 +133,26 @@ def seal(
 def serve(
     address: Annotated[str, typer.Option(help="Where to listen: host:port.")] = "127.0.0.1:50054",
     out: Annotated[Path, typer.Option(help="Folder of runs.")] = Path("runs"),
+    places: Annotated[int, typer.Option(min=1, help="Jobs that work at once; the others wait.")] = 1,
+    grace_seconds: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="Time for a cancelled job to stop, until it is killed; longer than a collection takes.",
+        ),
+    ] = 600.0,
 ) -> None:
     """Be the trainer service: runs jobs for clients over gRPC, until told to stop.
 
-    Example: `memalpha-trainer serve --out runs`
+    Example: `memalpha-trainer serve --out runs --grace-seconds 3600`
 
-    Jobs go on when the service stops, and are found again when it starts.
+    Jobs go on when the service stops, and are found again when it starts. A job that is cancelled stops after
+    the collection at hand; what it did since its last checkpoint is lost if it is killed before.
     """
     from memalpha_trainer import service
+    from memalpha_trainer.service.manager import Limits
 
-    raise typer.Exit(service.serve(address, out))
+    raise typer.Exit(service.serve(address, out, limits=Limits(places, grace_seconds)))
 
 
 @commands.command("view")

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from google.protobuf import json_format
 from grpc_health.v1 import health_pb2
+from typer.testing import CliRunner
 
 from memalpha.api.trainer.v1alpha1 import trainer_service_pb2 as pb
 from memalpha.api.trainer.v1alpha1.trainer_service_pb2 import TrainingJob, WatchTrainingJobResponse
@@ -29,9 +30,11 @@ from memalpha.errors import (
 )
 from memalpha.transport import GrpcTransport
 from memalpha.up.ports import free_port
+from memalpha_trainer import cli
 from memalpha_trainer.runs.reading import RunFiles
 from memalpha_trainer.service import TrainerClient
 from memalpha_trainer.service.client import LIST, METRICS, TRAINER
+from memalpha_trainer.service.manager import Limits
 from memalpha_trainer.service.processes import JobProcess
 from memalpha_trainer.service.server import COMMAND
 
@@ -126,6 +129,31 @@ def states(events: list[WatchTrainingJobResponse]) -> list[str]:
         for event in events
         if event.HasField("state_change")
     ]
+
+
+@pytest.mark.parametrize(
+    ("options", "limits"),
+    [
+        ([], Limits()),
+        (["--places", "3", "--grace-seconds", "1200.5"], Limits(places=3, grace_seconds=1200.5)),
+    ],
+)
+def test_places_and_grace_are_given_on_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, options: list[str], limits: Limits
+) -> None:
+    asked = list[Limits]()
+    monkeypatch.setattr(
+        "memalpha_trainer.service.serve", lambda address, out, *, limits: asked.append(limits) or 0
+    )
+    assert CliRunner().invoke(cli.commands, ["serve", *options]).exit_code == 0
+    assert asked == [limits]
+
+
+@pytest.mark.parametrize("option", ["--places=0", "--grace-seconds=-1"])
+def test_no_places_and_less_than_no_grace_are_refused(option: str) -> None:
+    done = CliRunner().invoke(cli.commands, ["serve", option])
+    assert done.exit_code == 2
+    assert option.split("=")[0] in done.output
 
 
 def test_a_job_goes_from_its_call_to_its_end(service: Service, client: TrainerClient) -> None:

@@ -1,12 +1,13 @@
 """Jobs over processes of a fake trainer: made once, started in order, stopped, found again."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from memalpha_trainer.config import Config
 from memalpha_trainer.runs.folder import RunFolder
 from memalpha_trainer.service.events import Event, whole_lines
 from memalpha_trainer.service.manager import JobManager, Limits, check_id
+from memalpha_trainer.service.processes import JobProcess
 
 FAKE = (sys.executable, str(Path(__file__).with_name("fake_trainer.py")))
 NEVER = 10**6
@@ -225,6 +227,8 @@ with RunFolder.resume(resolve(Path(sys.argv[1]))) as run:
     except KeyboardInterrupt:
         if sys.argv[3] == "stubborn":
             time.sleep(600)
+        if sys.argv[3] == "fails":
+            raise RuntimeError("not enough memory") from None
         raise
 """
 
@@ -266,14 +270,26 @@ def test_a_run_that_is_gone_on_with_by_hand_is_asked_to_stop_as_its_job_was(tmp_
             manager.tick()
             assert process.poll() is None
             # Nor does what was asked of one that had its number before.
-            before = {"time": "2000-01-01T00:00:00+00:00", "pid": process.pid}
-            replace_json(tmp_path / "a" / "job" / "cancel.json", before)
+            asked_before(tmp_path, process.pid)
             manager.tick()
             assert process.poll() is None
             assert manager.cancel("a").job.cancelled == clock.now
             process.wait(60)
         assert state(manager, "a") == "cancelled"
         assert manager.get("a").standing.message.startswith("KeyboardInterrupt")
+        with resumed(manager, "a", "fails") as process:
+            # And if this one fails, that is no answer to it.
+            asked_before(tmp_path, process.pid)
+            process.send_signal(signal.SIGINT)
+            process.wait(60)
+        standing = manager.get("a").standing
+        assert (standing.state, standing.error) == ("failed", "RuntimeError: not enough memory")
+
+
+def asked_before(root: Path, pid: int) -> None:
+    """Job a as if a process had been asked to stop that had this number before."""
+    before = {"time": "2000-01-01T00:00:00+00:00", "pid": pid}
+    replace_json(root / "a" / "job" / "cancel.json", before)
 
 
 def test_a_run_that_is_gone_on_with_by_hand_and_does_not_stop_is_killed(tmp_path: Path) -> None:
@@ -325,6 +341,190 @@ def test_a_job_that_waits_is_cancelled_at_once_and_never_started(tmp_path: Path)
         assert manager.cancel("a").standing.state == "cancelled"
         manager.tick()
         assert not manager.get("a").job.process.launched
+
+
+@contextmanager
+def begun_by_hand(manager: JobManager, job_id: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that begins a job's run by hand, once it is at work."""
+    job = manager.get(job_id).job
+    with subprocess.Popen([*FAKE, "--config", str(job.config_file)]) as process:
+        try:
+            while not (job.run.status_file.exists() and job.run.status().step):
+                assert process.poll() is None
+                time.sleep(0.02)
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_job_that_waits_and_is_begun_by_hand_has_no_process_beside_that(
+    manager: JobManager, tmp_path: Path, asked: bool
+) -> None:
+    manager.create(configured(tmp_path, "a", steps=NEVER))
+    if asked:
+        assert manager.cancel("a").standing.state == "cancelled"
+    manager.create(configured(tmp_path, "b"))
+    with begun_by_hand(manager, "a") as process:
+        manager.tick()
+        manager.tick()
+        assert state(manager, "a") == "running"
+        # It has the only place; the control: a job that waits and was not begun by hand is started, below.
+        assert [view.job.process.launched for view in manager.list()] == [False, False]
+        manager.cancel("a")
+        # 130: it was asked to stop, and did.
+        assert process.wait(60) == 130
+    ended(manager, "b")
+    assert manager.get("a").standing.message.startswith("asked to stop at step")
+    assert [view.standing.state for view in manager.list()] == ["succeeded", "cancelled"]
+    assert [view.job.process.launched for view in manager.list()] == [True, False]
+
+
+def require_unknown(manager: JobManager, job_id: str) -> None:
+    for call in (manager.get, manager.cancel, lambda name: manager.events(name, 0)):
+        with pytest.raises(NotFoundError, match=f"no job '{job_id}'"):
+            call(job_id)
+    assert job_id not in [view.job.record.job_id for view in manager.list()]
+
+
+@pytest.mark.parametrize("found_by", ["create", "tick", "get", "list"])
+def test_a_job_whose_folder_was_deleted_is_forgotten_and_its_id_is_free(
+    manager: JobManager, tmp_path: Path, found_by: str
+) -> None:
+    manager.create(configured(tmp_path, "a", steps=2), "call")
+    ended(manager, "a")
+    shutil.rmtree(tmp_path / "a")
+    if found_by == "tick":
+        manager.tick()
+    if found_by == "list":
+        assert manager.list() == []
+    if found_by != "create":
+        require_unknown(manager, "a")
+        manager.tick()
+        assert not (tmp_path / "a").exists()
+    # Neither its id nor its call is taken, though another configuration is asked for.
+    manager.create(configured(tmp_path, "a", steps=3), "call")
+    ended(manager, "a")
+    assert (state(manager, "a"), manager.get("a").standing.step) == ("succeeded", 3)
+    assert [event.step for event in events(manager, "a") if event.metrics] == [1, 2, 3]
+
+
+def test_a_job_that_ended_is_not_begun_anew_while_its_folder_is_being_deleted(
+    manager: JobManager, tmp_path: Path
+) -> None:
+    manager.create(configured(tmp_path, "a", steps=2))
+    ended(manager, "a")
+    before = events(manager, "a")
+    # As `rm -r` leaves it that has not come to the end: what is here looks like a job that waits.
+    for name in ("status.json", "job/process.lock", "job/process.pid"):
+        (tmp_path / "a" / name).unlink()
+    assert events(manager, "a") == before
+    manager.tick()
+    manager.tick()
+    assert events(manager, "a") == before
+    assert not (tmp_path / "a" / "job" / "process.lock").exists()
+
+
+def test_a_job_that_works_in_a_deleted_folder_is_killed(tmp_path: Path) -> None:
+    first = JobManager(tmp_path, FAKE)
+    first.create(configured(tmp_path, "a", steps=NEVER))
+    until(first, lambda: first.get("a").standing.step > 0)
+    number = pid(first, "a")
+    first.close()
+    # It would end by itself at its next step, and may write while its folder is deleted.
+    os.kill(number, signal.SIGSTOP)
+    try:
+        with managed(tmp_path) as second:
+            second.tick()
+            shutil.rmtree(tmp_path / "a")
+            second.tick()
+            assert os.waitpid(number, 0)[1] == signal.SIGKILL
+            assert not (tmp_path / "a").exists()
+            require_unknown(second, "a")
+            second.create(configured(tmp_path, "a", steps=2))
+            ended(second, "a")
+            assert state(second, "a") == "succeeded"
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)
+
+
+def test_a_job_whose_lock_alone_was_deleted_has_no_second_process(
+    manager: JobManager, tmp_path: Path
+) -> None:
+    manager.create(configured(tmp_path, "a", steps=NEVER))
+    until(manager, lambda: manager.get("a").standing.step > 0)
+    number = pid(manager, "a")
+    try:
+        for name in ("lock", "job/process.lock", "job/process.pid"):
+            (tmp_path / "a" / name).unlink()
+        manager.tick()
+        assert not (tmp_path / "a" / "job" / "process.pid").exists()
+        assert manager.get("a").job.worker == number
+        manager.cancel("a")
+        ended(manager, "a")
+        assert state(manager, "a") == "cancelled"
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)
+
+
+def test_a_folder_that_is_deleted_under_a_tick_is_not_brought_back(tmp_path: Path) -> None:
+    first = JobManager(tmp_path, FAKE)
+    first.create(configured(tmp_path, "a", steps=NEVER))
+    until(first, lambda: first.get("a").standing.step > 0)
+    number = pid(first, "a")
+    first.close()
+    os.kill(number, signal.SIGKILL)
+    os.waitpid(number, 0)
+
+    def clock() -> datetime:
+        # Asked when there is something to be written down: here that the job has failed.
+        shutil.rmtree(tmp_path / "a")
+        return datetime(2100, 1, 1, tzinfo=UTC)
+
+    with managed(tmp_path, clock=clock) as second:
+        second.tick()
+        assert not (tmp_path / "a").exists()
+        require_unknown(second, "a")
+
+
+def test_a_folder_that_is_deleted_before_its_job_starts_stops_nobody_else(
+    manager: JobManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch = JobProcess.launch
+
+    def deleted_before(process: JobProcess, command: list[str]) -> subprocess.Popen[bytes]:
+        shutil.rmtree(tmp_path / "a", ignore_errors=True)
+        return launch(process, command)
+
+    monkeypatch.setattr(JobProcess, "launch", deleted_before)
+    for name in "ab":
+        manager.create(configured(tmp_path, name))
+    ended(manager, "b")
+    assert state(manager, "b") == "succeeded"
+    require_unknown(manager, "a")
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    "left", ["config.toml", "status.json", "checkpoints/x", "job/process.lock", "job/events.jsonl"]
+)
+def test_what_is_left_of_a_run_is_not_taken_for_a_new_one(
+    manager: JobManager, tmp_path: Path, left: str
+) -> None:
+    file = tmp_path / "a" / left
+    file.parent.mkdir(parents=True)
+    file.touch()
+    with pytest.raises(AlreadyExistsError, match="or what is left of it, exists and is no job"):
+        manager.create(configured(tmp_path, "a"))
+    # The control: what a call leaves that was killed while it made a job is no hindrance.
+    file.unlink()
+    if left.startswith("checkpoints"):
+        file.parent.rmdir()
+    (tmp_path / "a" / "job").mkdir(exist_ok=True)
+    (tmp_path / "a" / "job" / "config.toml").touch()
+    manager.create(configured(tmp_path, "a"))
 
 
 def test_the_same_call_makes_one_job(manager: JobManager, tmp_path: Path) -> None:

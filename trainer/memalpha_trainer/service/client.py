@@ -96,10 +96,11 @@ class TrainerClient(Client[GrpcTransport]):
                 return
 
     def cancel(self, job_id: str) -> pb.TrainingJob:
-        """Asks a job to stop; it may take a while to.
+        """Asks a job to stop; it may take a while to, and is killed after the service's grace.
 
         Raises:
             NotFoundError: NO_JOB.
+            ConflictError: JOB_OUT_OF_REACH: its run was taken up again by a process that cannot be signalled.
         """
         request = pb.CancelTrainingJobRequest(job_id=job_id)
         return self._transport.call(CANCEL, request, timeout=deadline(request)).job

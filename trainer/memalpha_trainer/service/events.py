@@ -19,7 +19,7 @@ from typing import Any
 from memalpha_trainer.runs import lines
 from memalpha_trainer.runs.lines import JsonLines
 from memalpha_trainer.runs.reading import finite
-from memalpha_trainer.service.jobs import ENDED, Job, Standing
+from memalpha_trainer.service.jobs import ENDED, EVENTS, Job, Standing
 
 _WEIGHTS = re.compile(r"v(\d{6,})")
 Clock = Callable[[], datetime]
@@ -57,7 +57,7 @@ class EventLog:
         """Reads those that were noticed before."""
         self._job = job
         self._clock = clock
-        self._file = job.folder / "events.jsonl"
+        self._file = job.folder / EVENTS
         self.events = [
             Event(number, **json.loads(line)) for number, line in enumerate(lines.read(self._file), 1)
         ]
@@ -92,8 +92,12 @@ class EventLog:
             self._writer = None
 
     def _went_on(self, standing: Standing) -> bool:
-        """Whether it was taken up again since it ended, if only to end likewise some steps later."""
-        return standing.state != self._state or standing.step > self.events[-1].step
+        """Whether it was taken up again since it ended, if only to end likewise some steps later.
+
+        A folder that is being deleted looks like that of a job that waits, and is not.
+        """
+        moved = standing.state != self._state or standing.step > self.events[-1].step
+        return moved and self._job.has_begun
 
     def _metrics(self) -> Iterator[dict[str, Any]]:
         found, self._read = whole_lines(self._job.run.metrics_file, self._read)
@@ -124,6 +128,8 @@ class EventLog:
             step = max(step, each.pop("step"))
             added.append(Event(len(self.events) + len(added) + 1, step, time, **each))
         if self._writer is None:
+            # Unlike the writer this makes no folder, where that was deleted meanwhile.
+            self._file.touch()
             self._writer = JsonLines(self._file)
         self._writer.append([_line(event) for event in added])
         self.events += added
@@ -131,15 +137,20 @@ class EventLog:
 
 def weights(root: Path) -> list[tuple[int, Path]]:
     """Versioned weights below a folder, oldest first."""
-    folders = root.iterdir() if root.is_dir() else ()
+    try:
+        folders = list(root.iterdir())
+    except FileNotFoundError:
+        return []
     return sorted((int(match[1]), each) for each in folders if (match := _WEIGHTS.fullmatch(each.name)))
 
 
 def whole_lines(file: Path, start: int) -> tuple[list[bytes], int]:
     """The whole lines from a place on, and the place after them; from 0 on if the file became shorter."""
-    if not file.exists():
+    try:
+        read = file.open("rb")
+    except FileNotFoundError:
         return [], 0
-    with file.open("rb") as read:
+    with read:
         read.seek(start if start <= read.seek(0, os.SEEK_END) else 0)
         data = read.read()
         end = read.tell()

@@ -34,6 +34,7 @@ from memalpha_trainer.service.processes import JobProcess
 
 JobState = Literal["pending", "running", "succeeded", "failed", "cancelled"]
 ENDED: tuple[JobState, ...] = ("succeeded", "failed", "cancelled")
+EVENTS = "events.jsonl"
 _LAST_LINES = 20
 _LAST_BYTES = 4000
 
@@ -103,12 +104,14 @@ class Job:
         """Makes the folder of a job, which is its run's.
 
         Raises:
-            AlreadyExistsError: RUN_EXISTS, if there is a run that is no job.
+            AlreadyExistsError: RUN_EXISTS, if there is a run that is no job, or what is left of a run or job.
         """
-        if (config.folder / CONFIG).exists():
-            message = f"run {config.folder} exists and is no job: choose another id"
-            raise make(AlreadyExistsError, "RUN_EXISTS", message, path=config.folder)
         folder = config.folder / "job"
+        run = RunFiles(config.folder)
+        left = (run.path / CONFIG, run.status_file, run.checkpoints, folder / EVENTS)
+        if any(each.exists() for each in left) or JobProcess(folder).launched:
+            message = f"run {config.folder}, or what is left of it, exists and is no job: choose another id"
+            raise make(AlreadyExistsError, "RUN_EXISTS", message, path=config.folder)
         folder.mkdir(parents=True, exist_ok=True)
         record = Record(config.name, request_id, now.isoformat(timespec="microseconds"), digest(config))
         replace(folder / CONFIG, dumps(config))
@@ -128,18 +131,19 @@ class Job:
     @property
     def stopping(self) -> datetime | None:
         """When the process that works on it was asked to stop; None if that one was not."""
-        noted = self._cancellation()
-        if noted is None or noted.pid != self.worker:
-            return None
-        status = self._status()
-        # Ids of processes come again, after a restart of the machine soon.
-        is_later = status is not None and datetime.fromisoformat(status.started) > noted.time
-        return None if is_later and not self.process.alive else noted.time
+        pid = self.worker
+        noted = self._asked(pid, self._status()) if pid else None
+        return noted.time if noted else None
 
     @property
     def worker(self) -> int:
         """The process that works on it, its own or one that took up its run again; 0 if none does."""
         return self.process.pid if self.process.alive else lock.owner(self.run.lock_file)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether somebody works on its run, or left a word of it."""
+        return lock.held(self.run.lock_file) or self._status() is not None
 
     def cancel(self, now: datetime) -> None:
         """Asks whoever works on it to stop as Ctrl-C does, and notes that.
@@ -174,13 +178,24 @@ class Job:
         state = status.state if status else "died"
         if state == "done":
             return Standing("succeeded", step)
-        noted = self._cancellation()
-        if state == "stopped" or (noted and (status is None or noted.pid == status.pid)):
+        asked = self._asked(status.pid, status) if status else self._cancellation()
+        if state == "stopped" or asked:
             return Standing("cancelled", step, status.message if status else "killed before it began")
         reason = status.message if status and state == "failed" else "its process is gone without a word"
         # Who took it up again wrote elsewhere.
         words = tail(self.process.last_words) if status is None or status.pid == self.process.pid else ""
         return Standing("failed", step, reason, f"{reason}\n{words}".strip())
+
+    def _asked(self, pid: int, status: Status | None) -> _Cancellation | None:
+        """What was asked of a process, if anything was, and not of one that had its id before.
+
+        Ids of processes come again, after a restart of the machine soon.
+        """
+        noted = self._cancellation()
+        if noted is None or noted.pid != pid:
+            return None
+        is_later = status is not None and datetime.fromisoformat(status.started) > noted.time
+        return None if is_later and not self.process.alive else noted
 
     def _signal(self, pid: int, number: signal.Signals) -> None:
         if self.process.alive:

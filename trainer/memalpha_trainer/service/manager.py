@@ -2,6 +2,9 @@
 
 One service at a time works on a folder. `tick` is its clock: it notices what happened, starts what waits
 while there are places, and kills what was asked to stop and did not. Everything else answers from files.
+
+A job whose folder was deleted is forgotten. What the service saw at work on it is killed: it could save
+nothing, and would write into the folder of a new job of that id.
 """
 
 from __future__ import annotations
@@ -10,8 +13,9 @@ import re
 import subprocess
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
@@ -49,11 +53,12 @@ class Limits:
 
     Attributes:
         places: Jobs that work at once; the others wait.
-        grace_seconds: Time for a job that was asked to stop, until it is killed.
+        grace_seconds: Time for a job that was asked to stop, until it is killed. Training stops only between
+            two collections.
     """
 
     places: int = 1
-    grace_seconds: float = 120.0
+    grace_seconds: float = 600.0
 
 
 class JobManager:
@@ -96,8 +101,9 @@ class JobManager:
     def close(self) -> None:
         """Gives the folder back; jobs work on."""
         with self._busy:
-            for log in self._logs.values():
-                log.close()
+            for name, job in self._jobs.items():
+                self._logs[name].close()
+                job.process.close()
             for child in self._children:
                 # Whoever still works does so without us, and Popen need not warn of it.
                 child.returncode = child.poll() or 0
@@ -172,32 +178,38 @@ class JobManager:
         """Notices, starts and kills. Called again and again."""
         with self._busy:
             self._children = [child for child in self._children if child.poll() is None]
-            open_jobs = [job for job in self._in_order() if self._is_open(job)]
-            standings = {job.record.job_id: self._logs[job.record.job_id].notice() for job in open_jobs}
-            going = [job for job in open_jobs if not standings[job.record.job_id].ended]
+            going = [job for job in self._in_order() if self._goes_on(job)]
             self._kill_overdue(going)
-            self._start([job for job in going if not job.process.launched], going)
+            self._start(going)
 
-    def _is_open(self, job: Job) -> bool:
-        """Whether something may happen to it: it has not ended, or was taken up again."""
-        return self._logs[job.record.job_id].ended is None or lock.held(job.run.lock_file)
+    def _goes_on(self, job: Job) -> bool:
+        """Notices what happened to it; whether something may yet: it has not ended, or was taken up again."""
+        log = self._logs[job.record.job_id]
+        if log.ended is not None and not lock.held(job.run.lock_file):
+            return False
+        try:
+            return not log.notice().ended
+        except FileNotFoundError:  # its folder is being deleted; another tick forgets it
+            return False
 
-    def _start(self, waiting: list[Job], going: list[Job]) -> None:
+    def _start(self, going: list[Job]) -> None:
+        waiting = [job for job in going if not _is_begun(job)]
         free = self._limits.places - (len(going) - len(waiting))
         for job in waiting[: max(free, 0)]:
             command = [*self._command, "--config", str(job.config_file)]
-            self._children.append(job.process.launch(command))
+            with suppress(FileNotFoundError):  # as above
+                self._children.append(job.process.launch(command))
 
     def _kill_overdue(self, going: list[Job]) -> None:
-        grace = timedelta(seconds=self._limits.grace_seconds)
         for job in going:
             asked = job.stopping
-            if asked is not None and self._clock() - asked >= grace:
+            if asked is not None and (self._clock() - asked).total_seconds() >= self._limits.grace_seconds:
                 job.kill()
 
     def _known(self, config: Config, request_id: str) -> Job | None:
         """The job that the same call made before."""
-        repeated = [job for job in self._jobs.values() if request_id and job.record.request_id == request_id]
+        jobs = self._in_order()
+        repeated = [job for job in jobs if request_id and job.record.request_id == request_id]
         found = repeated[0] if repeated else self._jobs.get(config.name)
         if found is None or found.record.digest == digest(config):
             return found
@@ -212,13 +224,29 @@ class JobManager:
         return View(job, log.notice(), log.ended)
 
     def _job(self, job_id: str) -> Job:
-        if job_id not in self._jobs:
+        if not self._has(job_id):
             raise make(NotFoundError, "NO_JOB", f"there is no job {job_id!r:.120}", job_id=job_id)
         return self._jobs[job_id]
 
+    def _has(self, job_id: str) -> bool:
+        """Whether there is such a job. Forgets one whose folder was deleted, and kills what works on it."""
+        if job_id not in self._jobs or is_job(self._jobs[job_id].run.path):
+            return job_id in self._jobs
+        job = self._jobs.pop(job_id)
+        self._logs.pop(job_id).close()
+        job.process.kill()
+        job.process.close()
+        return False
+
     def _in_order(self) -> list[Job]:
         """Oldest first."""
-        return sorted(self._jobs.values(), key=lambda job: (job.record.created, job.record.job_id))
+        jobs = [self._jobs[job_id] for job_id in list(self._jobs) if self._has(job_id)]
+        return sorted(jobs, key=lambda job: (job.record.created, job.record.job_id))
+
+
+def _is_begun(job: Job) -> bool:
+    """Whether it was started, by the service or by hand; two processes would work on one run."""
+    return job.process.launched or lock.held(job.run.lock_file)
 
 
 def _locked(root: Path) -> Lock:

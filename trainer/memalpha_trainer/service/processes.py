@@ -1,7 +1,7 @@
 """A job's process: started apart from the service, found again by a lock, stopped by signals.
 
 The process inherits a locked file and keeps the lock for as long as it lives. So no process id is ever taken
-for one that was given to somebody else since.
+for one that was given to somebody else since, and a process is known though its job's folder was deleted.
 """
 
 from __future__ import annotations
@@ -13,21 +13,24 @@ import subprocess
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-
-from memalpha_trainer.runs import lock
 
 # The shell writes its process id, which is then the trainer's.
 _SHIM = 'echo $$ >"$1" && shift && exec "$@"'
 _PAUSE = 0.005
 
 
-@dataclass(frozen=True, slots=True)
 class JobProcess:
-    """The process of a job, or the place of one, in the job's folder."""
+    """The process of a job, or the place of one, in the job's folder.
 
-    folder: Path
+    Once seen alive it is known by its lock, which stays open, and its id, whatever becomes of the folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """In a job's folder."""
+        self.folder = folder
+        self._lock: int | None = None
+        self._pid = 0
 
     @property
     def lock_file(self) -> Path:
@@ -37,12 +40,23 @@ class JobProcess:
     @property
     def launched(self) -> bool:
         """Whether it was started at some time."""
-        return self.lock_file.exists()
+        return bool(self._pid) or self.lock_file.exists()
 
     @property
     def alive(self) -> bool:
         """Whether it lives now."""
-        return lock.held(self.lock_file)
+        if self._lock is None:
+            try:
+                self._lock = os.open(self.lock_file, os.O_RDONLY)
+            except FileNotFoundError:
+                return False
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._pid = self.pid
+            return True
+        self.close()
+        return False
 
     @property
     def pid(self) -> int:
@@ -50,7 +64,7 @@ class JobProcess:
         try:
             return int(self._pid_file.read_text())
         except (FileNotFoundError, ValueError):
-            return 0
+            return self._pid
 
     @property
     def last_words(self) -> Path:
@@ -68,7 +82,7 @@ class JobProcess:
             child = self._started(command, held)
         finally:
             os.close(held)
-        while not self.pid and child.poll() is None:
+        while self.alive and not self._pid:
             time.sleep(_PAUSE)
         return child
 
@@ -82,6 +96,12 @@ class JobProcess:
         with suppress(ProcessLookupError):
             if pid and self.alive:
                 os.killpg(pid, number) if number is signal.SIGKILL else os.kill(pid, number)
+
+    def close(self) -> None:
+        """Closes its lock; it works on, and is found again by the folder."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def _started(self, command: Sequence[str], held: int) -> subprocess.Popen[bytes]:
         shell = ["/bin/sh", "-c", _SHIM, "sh", str(self._pid_file), *command]

@@ -40,7 +40,10 @@ type TrainerServiceClient interface {
 	GetTrainingJob(ctx context.Context, in *GetTrainingJobRequest, opts ...grpc.CallOption) (*GetTrainingJobResponse, error)
 	// Lists jobs.
 	ListTrainingJobs(ctx context.Context, in *ListTrainingJobsRequest, opts ...grpc.CallOption) (*ListTrainingJobsResponse, error)
-	// Asks a job to stop with a checkpoint, and kills it if it takes too long. Safe to repeat.
+	// Asks a job to stop with a checkpoint, and kills it after a grace of 600 seconds, or as the service was started with
+	// (`memalpha-trainer serve --grace-seconds`): training stops only between two collections, which may be longer apart,
+	// and what was done since the last checkpoint is lost then. Safe to repeat.
+	// Fails with ABORTED, JOB_OUT_OF_REACH, if its run was taken up again by a process that the service cannot signal.
 	CancelTrainingJob(ctx context.Context, in *CancelTrainingJobRequest, opts ...grpc.CallOption) (*CancelTrainingJobResponse, error)
 	// Streams what happens in a job, what happened before included, until it has ended. If its run is taken up
 	// again, another call tells what came after.
@@ -139,7 +142,10 @@ type TrainerServiceServer interface {
 	GetTrainingJob(context.Context, *GetTrainingJobRequest) (*GetTrainingJobResponse, error)
 	// Lists jobs.
 	ListTrainingJobs(context.Context, *ListTrainingJobsRequest) (*ListTrainingJobsResponse, error)
-	// Asks a job to stop with a checkpoint, and kills it if it takes too long. Safe to repeat.
+	// Asks a job to stop with a checkpoint, and kills it after a grace of 600 seconds, or as the service was started with
+	// (`memalpha-trainer serve --grace-seconds`): training stops only between two collections, which may be longer apart,
+	// and what was done since the last checkpoint is lost then. Safe to repeat.
+	// Fails with ABORTED, JOB_OUT_OF_REACH, if its run was taken up again by a process that the service cannot signal.
 	CancelTrainingJob(context.Context, *CancelTrainingJobRequest) (*CancelTrainingJobResponse, error)
 	// Streams what happens in a job, what happened before included, until it has ended. If its run is taken up
 	// again, another call tells what came after.

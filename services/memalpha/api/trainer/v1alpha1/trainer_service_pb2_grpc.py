@@ -94,7 +94,10 @@ class TrainerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelTrainingJob(self, request, context):
-        """Asks a job to stop with a checkpoint, and kills it if it takes too long. Safe to repeat.
+        """Asks a job to stop with a checkpoint, and kills it after a grace of 600 seconds, or as the service was started with
+        (`memalpha-trainer serve --grace-seconds`): training stops only between two collections, which may be longer apart,
+        and what was done since the last checkpoint is lost then. Safe to repeat.
+        Fails with ABORTED, JOB_OUT_OF_REACH, if its run was taken up again by a process that the service cannot signal.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

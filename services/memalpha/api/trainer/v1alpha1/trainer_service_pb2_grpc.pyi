@@ -42,7 +42,11 @@ class TrainerServiceStub:
     ListTrainingJobs: _grpc.UnaryUnaryMultiCallable[_trainer_service_pb2.ListTrainingJobsRequest, _trainer_service_pb2.ListTrainingJobsResponse]
     """Lists jobs."""
     CancelTrainingJob: _grpc.UnaryUnaryMultiCallable[_trainer_service_pb2.CancelTrainingJobRequest, _trainer_service_pb2.CancelTrainingJobResponse]
-    """Asks a job to stop with a checkpoint, and kills it if it takes too long. Safe to repeat."""
+    """Asks a job to stop with a checkpoint, and kills it after a grace of 600 seconds, or as the service was started with
+    (`memalpha-trainer serve --grace-seconds`): training stops only between two collections, which may be longer apart,
+    and what was done since the last checkpoint is lost then. Safe to repeat.
+    Fails with ABORTED, JOB_OUT_OF_REACH, if its run was taken up again by a process that the service cannot signal.
+    """
     WatchTrainingJob: _grpc.UnaryStreamMultiCallable[_trainer_service_pb2.WatchTrainingJobRequest, _trainer_service_pb2.WatchTrainingJobResponse]
     """Streams what happens in a job, what happened before included, until it has ended. If its run is taken up
     again, another call tells what came after.
@@ -64,7 +68,11 @@ class TrainerServiceAsyncStub(TrainerServiceStub):
     ListTrainingJobs: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.ListTrainingJobsRequest, _trainer_service_pb2.ListTrainingJobsResponse]  # type: ignore[assignment]
     """Lists jobs."""
     CancelTrainingJob: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.CancelTrainingJobRequest, _trainer_service_pb2.CancelTrainingJobResponse]  # type: ignore[assignment]
-    """Asks a job to stop with a checkpoint, and kills it if it takes too long. Safe to repeat."""
+    """Asks a job to stop with a checkpoint, and kills it after a grace of 600 seconds, or as the service was started with
+    (`memalpha-trainer serve --grace-seconds`): training stops only between two collections, which may be longer apart,
+    and what was done since the last checkpoint is lost then. Safe to repeat.
+    Fails with ABORTED, JOB_OUT_OF_REACH, if its run was taken up again by a process that the service cannot signal.
+    """
     WatchTrainingJob: _aio.UnaryStreamMultiCallable[_trainer_service_pb2.WatchTrainingJobRequest, _trainer_service_pb2.WatchTrainingJobResponse]  # type: ignore[assignment]
     """Streams what happens in a job, what happened before included, until it has ended. If its run is taken up
     again, another call tells what came after.
@@ -107,7 +115,11 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _trainer_service_pb2.CancelTrainingJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_trainer_service_pb2.CancelTrainingJobResponse, _abc.Awaitable[_trainer_service_pb2.CancelTrainingJobResponse]]:
-        """Asks a job to stop with a checkpoint, and kills it if it takes too long. Safe to repeat."""
+        """Asks a job to stop with a checkpoint, and kills it after a grace of 600 seconds, or as the service was started with
+        (`memalpha-trainer serve --grace-seconds`): training stops only between two collections, which may be longer apart,
+        and what was done since the last checkpoint is lost then. Safe to repeat.
+        Fails with ABORTED, JOB_OUT_OF_REACH, if its run was taken up again by a process that the service cannot signal.
+        """
 
     @_abc_1.abstractmethod
     def WatchTrainingJob(
