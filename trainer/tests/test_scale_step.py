@@ -200,7 +200,7 @@ def test_the_launcher_starts_what_the_configuration_is_sized_for(name: str) -> N
 
 
 def test_a_rank_that_fits_is_said_to_fit(model: Path) -> None:
-    report = dry_run(_config(f"policy.model='{model}'"), gpu_gib=7)
+    report = dry_run(_config(f"policy.model='{model}'"), gpu_gib=17)
 
     assert report.fits
     assert report.verdict().startswith("Fits: a rank needs 0.0")

@@ -134,7 +134,7 @@ def _run(config: Config, folder: Path, architecture: Architecture, assumed: Assu
     memories = [
         measure(architecture, config, counted.micro_rows, checkpointing=each) for each in (first, not first)
     ]
-    usable = int((config.scale.gpu_gib - config.scale.reserve_gib) * _GIB)
+    usable = max(0, int((config.scale.gpu_gib - config.scale.reserve_gib) * _GIB))
     return Report(config, model, counted, assumed, (memories[0], memories[1]), usable)
 
 
