@@ -50,6 +50,11 @@ def test_data_is_found_by_file_by_folder_and_below_the_folder_of_all_data(tmp_pa
     assert ids(suites.load("locomo")) == ["conv-26"]
     assert suites.present(SUITES["locomo"])
     assert not suites.present(SUITES["beam"])
+    # two copies are no less there than one
+    (tmp_path / "locomo" / "locomo10.json.gz").touch()
+    with pytest.raises(DatasetError, match="both fit"):
+        suites.load("locomo")
+    assert suites.present(SUITES["locomo"])
 
 
 def test_a_packed_file_is_the_same_data(tmp_path) -> None:

@@ -216,6 +216,15 @@ def test_a_suite_that_cannot_be_read_is_a_row_and_those_behind_it_are_read(data,
     assert str(data) not in text
 
 
+def test_a_suite_of_which_two_files_fit_is_a_row_that_says_so(data, docs) -> None:
+    (data / "hotpotqa" / "hotpot_dev_distractor_v1.json.gz").touch()
+    assert whole.names(data) == ["hotpotqa-10k"]
+    done = evals(data, "--json")
+    assert done.exit_code == 1
+    (found,) = json.loads(done.stdout)["suites"]
+    assert "in hotpotqa both fit hotpot_dev_distractor*.json*: keep one" in found["error"]
+
+
 def test_a_suite_whose_process_is_killed_is_a_row_too(data, docs, monkeypatch) -> None:
     monkeypatch.setattr(whole.sys, "executable", "/bin/false")
     found = whole.apart("hotpotqa-10k", data, MOST)

@@ -89,6 +89,8 @@ def apart(name: str, data: Path, most_tokens: int) -> dict[str, Any]:
 def names(data: Path) -> list[str]:
     """The suites whose files a folder of all data has, but for those of the same files at greater lengths.
 
+    One of which several files fit is among them, and its row says so.
+
     Raises:
         DatasetError: There is no such folder, or it has no suite's files.
     """
@@ -125,7 +127,7 @@ def of_files(name: str, data: Path | None = None) -> dict[str, Any]:
     """Names and bytes of a suite's files; `data` is the folder of all data, None: that of MEMALPHA_DATA.
 
     Raises:
-        DatasetError: There is no such suite, or its files are missing.
+        DatasetError: There is no such suite, its files are missing, or several fit.
     """
     suite = suites.named(name)
     _, ask = suite.locate(data / suite.folder if data else None)

@@ -92,7 +92,7 @@ def _notes(content: dict[str, Any]) -> Iterator[str]:
     names = [name for row in content["suites"] for name in row.get("files", ())]
     for mark, said in _PARTS.items():
         if any(mark in name for name in names):
-            yield f"{said} It is not to be had under that name; the published file is read in the same way."
+            yield f"{said} It is not to be had under that name."
 
 
 def _files(names: Sequence[str]) -> str:

@@ -18,11 +18,11 @@ from memalpha_evals import endpoints, pages, suites, systems
 from memalpha_evals.commands.options import WriteDocs, words
 from memalpha_evals.runs.compose import READER_FORMS
 from memalpha_evals.scheduler import Limits, Outage
-from memalpha_evals.seed_table import page, plans
+from memalpha_evals.seed_table import page, plans, published
 from memalpha_evals.seed_table.plans import Job, Settings, Size
 from memalpha_evals.seed_table.published import Cell, chosen
 from memalpha_evals.seed_table.reprint import reprinted
-from memalpha_evals.seed_table.running import Made, carry_out
+from memalpha_evals.seed_table.running import Made, carry_out, take_finished
 
 INTERRUPTED, FAILED = 130, 1
 """Exit codes of a table that was stopped by a person; by what it needs, or has a cell without an answer."""
@@ -95,12 +95,12 @@ def seed_table(
     write_docs: WriteDocs = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """The cells that Mem-alpha and its best competitor are published for, with ours beside them.
+    """The cells that Mem-alpha is published for and the best of the same source, with ours beside them.
 
     Example: evals seed-table --data DATA --policy HOST:PORT --reader openai:MODEL
 
-    The same command goes on where it was stopped. Figures of a reader that is no model, or one for tests, are
-    plumbing and stand apart.
+    The same command goes on where it was stopped, and takes other cells of --out that were finished with the
+    same settings. Figures of a reader that is no model, or one for tests, are plumbing and stand apart.
     """
     if write_docs:
         page.require_page()
@@ -108,8 +108,10 @@ def seed_table(
         _require_alone(context)
         _finish(*reprinted(out), out, as_json, write_docs)
         return
+    _require_folder(data)
     if brief:
-        policy = reader = _made_brief(context, out)
+        # one name, however the folder was named
+        policy = reader = _made_brief(context, out.resolve())
     wanted, named = chosen(",".join(cells or ())), words(names or ["memalpha"])
     settings = Settings(data, named, policy, reader, preset, questions, seed)
     jobs = plans.jobs(wanted, settings)
@@ -117,8 +119,21 @@ def seed_table(
         _plan(jobs, as_json)
         return
     made = _carried_out(jobs, out, slots)
+    take_finished(made, out, settings)
     made.plumbing |= plumbing
-    _finish(wanted, made, settings, out, as_json, write_docs)
+    _finish(_with_finished(wanted, made), made, settings, out, as_json, write_docs)
+
+
+def _require_folder(data: Path | None) -> None:
+    root = plans.root_of(data)
+    if root and not root.is_dir():
+        rule = f"must be the folder of all data, and there is no folder {root}"
+        raise typer.BadParameter(rule, param_hint="--data")
+
+
+def _with_finished(wanted: tuple[Cell, ...], made: Made) -> tuple[Cell, ...]:
+    """Cells that are wanted, and behind them the others that have figures."""
+    return (*wanted, *(cell for cell in published.cells() if cell not in wanted and made.ours.get(cell.name)))
 
 
 def _made_brief(context: typer.Context, out: Path) -> str:

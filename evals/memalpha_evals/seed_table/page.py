@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from memalpha.cli.style import plural
+from memalpha.errors import InvalidInputError, make
 from memalpha_evals import pages
 from memalpha_evals.pages import Page, Titled
 from memalpha_evals.seed_table import plans, published
@@ -27,9 +27,17 @@ _PLUMBED = (
 )
 _ELSEWHERE = "plumbing, see below"
 _UNWANTED = "not run: not among --cells"
-_FOLDER = re.compile(r"transformers:([^,]+)")
 
-_HEADER = ["cell", "Mem-α published", "best published", "system", "ours", "95 %", "strict", "questions"]
+_HEADER = [
+    "cell",
+    "Mem-α published",
+    "best of the same source",
+    "system",
+    "ours",
+    "95 %",
+    "strict",
+    "questions",
+]
 _PLUMBING_HEADER = [
     "cell",
     "system",
@@ -55,6 +63,8 @@ def tables(cells: Sequence[Cell], made: Made) -> list[Titled]:
 def notes(cells: Sequence[Cell], settings: Settings) -> list[str]:
     """What has to be known to read the table: protocols, sources, and how small a difference can be seen."""
     lines = [
+        "Beside the figure of Mem-α stands the best of the same source; those of other sources, some of them "
+        "better, are listed below.",
         "`ours` is by the scorer of the published figures, `strict` by the one of this project; failed rows "
         "score 0 in both. Readers, backbones and splits of published figures differ from ours.",
         "The 95 % interval is Wilson's, of as many independent questions as have the clustered error (Korn "
@@ -80,7 +90,7 @@ def _seen(questions: int) -> str:
 
 def markdown(cells: Sequence[Cell], made: Made, settings: Settings) -> str:
     """The whole page."""
-    parts = ["# Seed table", _said(settings)]
+    parts = ["# Seed table", _said(made, settings)]
     parts += map(pages.markdown, tables(cells, made))
     parts.append("### Protocols and sources\n\n" + "\n".join(f"- {line}" for line in notes(cells, settings)))
     return "\n\n".join(parts) + "\n"
@@ -90,13 +100,17 @@ def write_docs(wanted: Sequence[Cell], made: Made, settings: Settings, date: str
     """Writes document and page of `docs`, of all cells; where the document is.
 
     Raises:
-        InvalidInputError: As `pages.require`.
+        InvalidInputError: NO_FIGURES: no cell has one, and what was written before stays; or as
+            `pages.require`.
     """
+    if not any(made.ours.values()):
+        message = "no cell has a figure of ours, so the page stays as it is: see --data, --reader and --cells"
+        raise make(InvalidInputError, "NO_FIGURES", message)
     cells = published.cells()
     unwanted = {cell.name: _UNWANTED for cell in cells if cell not in wanted}
     whole = replace(made, reasons=unwanted | made.reasons)
     content = {"date": date, **document(cells, whole, settings)}
-    head = f"{date}. {_said(settings).removesuffix('.')}"
+    head = f"{date}. {_said(made, settings).removesuffix('.')}"
     listed = [*([_PLUMBED] if whole.plumbing else []), *notes(cells, settings)]
     return pages.write(_page(date), content, head, tables(cells, whole), listed)
 
@@ -122,10 +136,12 @@ def _page(date: str) -> Page:
 def document(cells: Sequence[Cell], made: Made, settings: Settings) -> dict[str, Any]:
     """Everything as plain values; shares are from 0 to 1, published figures in percent as they stand.
 
-    Of folders only their names: where they lie says nothing to a reader.
+    Of folders only their names, and of services no address: where they are says nothing to a reader.
     """
     return {
         "settings": asdict(_placeless(settings)) | {"data": settings.data.name if settings.data else ""},
+        "writers": [asdict(each) for each in made.writers],
+        "readers": [asdict(each) for each in made.readers],
         "plumbing": made.plumbing,
         "cells": [
             {
@@ -139,21 +155,36 @@ def document(cells: Sequence[Cell], made: Made, settings: Settings) -> dict[str,
     }
 
 
-def _said(settings: Settings) -> str:
+def _said(made: Made, settings: Settings) -> str:
+    """Who wrote and who answered as the runs say it, or as they were named if there is no run."""
     placeless = _placeless(settings)
+    writers = [each.said for each in made.writers] or [f"`{placeless.policy}`"]
+    readers = [each.said for each in made.readers] or [f"`{placeless.reader or 'none'}`"]
     return (
-        f"Memory is written by `{placeless.policy}`, preset `{settings.preset}`; "
-        f"the reader is `{placeless.reader or 'none'}`; seed {settings.seed}."
+        f"Memory is written by {' and '.join(writers)}, preset `{settings.preset}`; "
+        f"the reader is {' and '.join(readers)}; seed {settings.seed}."
     )
 
 
 def _placeless(settings: Settings) -> Settings:
-    return replace(settings, policy=_shown(settings.policy), reader=_shown(settings.reader))
+    return replace(settings, policy=_shown(settings.policy), reader=_shown_reader(settings.reader))
+
+
+def _shown_reader(spec: str) -> str:
+    name, _, policy = spec.partition(":")
+    return f"{name}:{_shown(policy)}" if policy and name in ("policy", "choice") else _shown(spec)
 
 
 def _shown(spec: str) -> str:
-    """A model by its folder's name."""
-    return _FOLDER.sub(lambda found: f"transformers:{Path(found[1]).name}", spec)
+    """A model by its folder's name, and `a service` for an address."""
+    return ",".join(map(_shown_one, spec.split(",")))
+
+
+def _shown_one(spec: str) -> str:
+    engine, _, rest = spec.partition(":")
+    if engine == "transformers":
+        return f"transformers:{Path(rest).name}"
+    return spec if engine == "openai" or not rest else "a service"
 
 
 def _compared(cells: Sequence[Cell], made: Made) -> Iterator[list[str]]:

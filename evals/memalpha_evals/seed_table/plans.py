@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -105,9 +106,17 @@ def size(plan: Plan) -> Size:
     )
 
 
-def unreadable(error: DatasetError, plan: Plan) -> str:
-    """The reason of a cell whose files are there and not of their form; where they lie is not told."""
-    return f"not run: {str(error).replace(f'{plan.data}/', '') if plan.data else error}"
+def unreadable(error: DatasetError, place: str) -> str:
+    """The reason of a cell whose files are there and cannot be read; where they lie is not told.
+
+    Args:
+        error: Why not.
+        place: Their folder, as the error has it.
+    """
+    said = str(error)
+    if place:
+        said = said.replace(f"{place}/", "").replace(place, Path(place).name)
+    return f"not run: {said}"
 
 
 def sized(jobs: Iterable[Job]) -> tuple[list[Job], dict[str, Size]]:
@@ -119,25 +128,19 @@ def sized(jobs: Iterable[Job]) -> tuple[list[Job], dict[str, Size]]:
             try:
                 sizes[job.cell.name] = size(job.plan)
             except DatasetError as error:
-                reason = unreadable(error, job.plan)
+                reason = unreadable(error, job.plan.data)
         found.append(replace(job, reason=reason))
     return found, sizes
 
 
-def _job(cell: Cell, settings: Settings) -> Job:
-    if not cell.suite:
-        return Job(cell)
+def plan(cell: Cell, settings: Settings) -> Plan:
+    """What is run for a cell that is no mean; nothing is looked for."""
     suite = suites.named(cell.suite)
-    place = settings.data / suite.folder if settings.data else None
-    try:
-        suite.locate(place)
-    except DatasetError:
-        wanted = " + ".join(suite.layouts[0].patterns)
-        return Job(cell, reason=f"no data file: {suite.folder}/ {wanted}")
+    root = root_of(settings.data)
     own = suite.protocol
-    plan = Plan(
+    return Plan(
         suite=suite.name,
-        data=str(place.resolve()) if place else "",
+        data=str((root / suite.folder).resolve()) if root else "",
         systems=settings.systems,
         policy=settings.policy,
         reader=settings.reader,
@@ -149,4 +152,23 @@ def _job(cell: Cell, settings: Settings) -> Job:
         seed=settings.seed,
         draw_seed=own.seed,
     )
-    return Job(cell, plan) if settings.reader else replace(Job(cell, plan), reason=NO_READER)
+
+
+def root_of(data: Path | None) -> Path | None:
+    """The folder of all data: the one that is named, else that of MEMALPHA_DATA, if there is one."""
+    named = os.environ.get(suites.VARIABLE, "")
+    return data or (Path(named) if named else None)
+
+
+def _job(cell: Cell, settings: Settings) -> Job:
+    if not cell.suite:
+        return Job(cell)
+    suite, wanted = suites.named(cell.suite), plan(cell, settings)
+    try:
+        suite.locate(Path(wanted.data) if wanted.data else None)
+    except suites.NoData:
+        files = " + ".join(suite.layouts[0].patterns)
+        return Job(cell, reason=f"no data file: {suite.folder}/ {files}")
+    except DatasetError as error:
+        return Job(cell, reason=unreadable(error, wanted.data))
+    return Job(cell, wanted, "" if settings.reader else NO_READER)

@@ -18,7 +18,8 @@ class Figure:
 
     Attributes:
         query_aware: The system reads with the question before it, as Mem-alpha does not.
-        come_by: How, if it was not read where it stands: `second-hand`, or `computed` from others here.
+        come_by: How, if it was not read where it stands: `second-hand`, `not seen` in any table, or
+            `computed` from others here.
     """
 
     system: str
@@ -38,8 +39,8 @@ class Cell:
         score: Ours that is compared with the published figures; a name of `scorers`.
         protocol: What is done here; `{questions}` stands for how many are asked.
         memalpha: Published of Mem-alpha.
-        best: The best published beside it.
-        others: Further ones, mostly of other readers and splits.
+        best: The best of the same source; other sources have better ones.
+        others: Of other sources, with other readers and splits.
         suite: What is run; empty: the mean of other cells.
         mean_of: Their names.
     """

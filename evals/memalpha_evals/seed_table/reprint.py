@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from memalpha.errors import CorruptionError, NotFoundError, make
-from memalpha_evals.runs import Run, folder, read
 from memalpha_evals.seed_table import page, plans
 from memalpha_evals.seed_table.figures import of_mean
 from memalpha_evals.seed_table.plans import Settings
 from memalpha_evals.seed_table.published import Cell, cells, means_last
-from memalpha_evals.seed_table.running import Made
+from memalpha_evals.seed_table.running import Made, finished
 
 
 def reprinted(out: Path) -> tuple[tuple[Cell, ...], Made, Settings]:
@@ -51,17 +50,10 @@ def _known(name: str, out: Path) -> Cell:
 def _take(cell: Cell, out: Path, reason: str, made: Made) -> None:
     if not cell.suite:
         made.ours[cell.name] = of_mean(cell, made.ours)
-    elif run := _finished(out / plans.folder(cell)):
+    elif run := finished(out / plans.folder(cell)):
         made.take(cell, run)
     else:
         made.reasons[cell.name] = reason or "not finished: the command that began it goes on"
-
-
-def _finished(path: Path) -> Run | None:
-    if not (path / folder.MANIFEST).exists():
-        return None
-    run = read(path)
-    return run if run.done else None
 
 
 def _document(path: Path) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from memalpha_evals.datasets import Dataset
 from memalpha_evals.datasets.draws import Draw, drawn
 from memalpha_evals.suites.benchmarks import BENCHMARKS
 from memalpha_evals.suites.conversations import CONVERSATIONS
-from memalpha_evals.suites.model import VARIABLE, Protocol, Suite
+from memalpha_evals.suites.model import VARIABLE, NoData, Protocol, Suite
 from memalpha_evals.suites.passages import LEDGER, PASSAGE_SET, PASSAGES, among, ledger
 
-__all__ = ["SUITES", "VARIABLE", "Protocol", "Suite", "load", "named", "present"]
+__all__ = ["SUITES", "VARIABLE", "NoData", "Protocol", "Suite", "load", "named", "present"]
 
 SUITES: Mapping[str, Suite] = {suite.name: suite for suite in (*CONVERSATIONS, *PASSAGES, *BENCHMARKS)}
 """Every suite by its name. Any length may be named: `ledger-1x` to `ledger-60x`, `hotpotqa-6400docs`."""
@@ -57,9 +57,9 @@ def load(name: str, data: Path | None = None, *, draw: Draw | None = None) -> Da
 
 
 def present(suite: Suite, data: Path | None = None) -> bool:
-    """Whether its files are there; what they hold is not looked at."""
+    """Whether its files are there, be it in two copies; what they hold is not looked at."""
     try:
         suite.locate(data)
-    except DatasetError:
-        return False
+    except DatasetError as error:
+        return not isinstance(error, NoData)
     return True

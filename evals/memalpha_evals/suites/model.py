@@ -18,6 +18,10 @@ FOLDER = "."
 """The pattern of a set that is a folder."""
 
 
+class NoData(DatasetError):
+    """A suite's files are not there; of files that are there and cannot be told apart it is not said."""
+
+
 @dataclass(frozen=True, slots=True)
 class Protocol:
     """How a suite is run unless told otherwise.
@@ -117,7 +121,8 @@ class Suite:
         """The form in which the files are there, and what its reader is given.
 
         Raises:
-            DatasetError: there are no such files, or no place was named.
+            NoData: there are no such files, or no place was named.
+            DatasetError: several files fit a pattern that takes one.
         """
         root = _root()
         if self.generated:
@@ -128,7 +133,7 @@ class Suite:
         for layout in self.layouts:
             if paths := layout.find(folder):
                 return layout, Ask(paths, self.protocol.draw, root)
-        raise DatasetError(f"no data for {self.name} in {folder}: it needs {self.files}")
+        raise NoData(f"no data for {self.name} in {folder}: it needs {self.files}")
 
     def _of_one_file(self) -> Layout | None:
         return next((layout for layout in self.layouts if layout.single), None)
@@ -136,11 +141,11 @@ class Suite:
     def _place(self, data: Path | None, root: Path | None) -> Path:
         if data:
             if not data.exists():
-                raise DatasetError(f"cannot read {data}: there is no such file or folder")
+                raise NoData(f"cannot read {data}: there is no such file or folder")
             return data.parent if data.is_file() else data
         if root:
             return root / self.folder
-        raise DatasetError(
+        raise NoData(
             f"no data for {self.name}, which needs {self.files}: "
             f"name its place with --data, or the folder of all data with {VARIABLE}"
         )
