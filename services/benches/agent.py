@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -52,12 +51,12 @@ def main() -> int:
     given = parser.parse_args()
     if given.stub:
         return children.be_stub(given.stub)
-    scale, load = parts.QUICK if given.quick else parts.Scale(), os.getloadavg()[0]
+    scale, start = parts.QUICK if given.quick else parts.Scale(), page.start()
     found = asyncio.run(measured(scale, lambda line: print(line, file=sys.stderr, flush=True)))
     tables = page.tables(found, scale)
     print("\n\n".join(tables))
     if not given.quick:
-        page.write(found, scale, load, tables)
+        page.write(found, scale, start, tables)
     return 1 if page.too_dear(found) else 0
 
 

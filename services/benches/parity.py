@@ -1,7 +1,8 @@
 """What every engine keeps, and what engines say of their own tokens: conformance suite and parity table.
 
 Prints both; without `--quick` it also writes `docs/policy/DATE.json` and the part of `docs/policy.md` between
-its markers. What the suite showed is printed and kept before the table begins, which may break off.
+its markers. What the suite showed is printed and kept in `DATE.partial.json` before the table begins: if that
+breaks off, the file stays, and what an earlier run of the day has written stays as well.
 
     python services/benches/parity.py
 """
@@ -10,11 +11,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import sys
 import tempfile
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from parity_bench import conformance, measure, page
@@ -41,15 +40,15 @@ def main() -> int:
     )
     quick: bool = parser.parse_args().quick
     engines, scale = (QUICK_ENGINES, measure.QUICK) if quick else (conformance.ENGINES, measure.Scale())
-    load, now = os.getloadavg()[0], datetime.now(UTC)
+    start = page.start()
     found = page.Found(conformance.run(engines), [])
     print(page.outcomes(found.conformance), flush=True)
     if not quick:
-        page.keep(page.document(found, load, now))
+        page.keep(page.document(found, start))
     found = replace(found, rows=asyncio.run(_table(scale)))
     print(f"\n{page.tables(found)[-1]}")
     if not quick:
-        page.write(found, page.document(found, load, now))
+        page.write(found, page.document(found, start))
     faults = found.faults(engines)
     for fault in faults:
         print(f"not as it must be: {fault}", file=sys.stderr)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from memalpha_trainer.runs import environment
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -19,23 +21,27 @@ def table(lead: str, head: Sequence[str], rows: Mapping[str, Sequence[str]]) -> 
     return "\n".join([lead, "", *(f"| {' | '.join(cells)} |" for cells in lines)])
 
 
-def ran_on(load: float, now: datetime, libraries: Sequence[str]) -> dict[str, Any]:
-    """The day, the machine, how busy it was before, and the versions of those libraries that are here."""
+def ran_on(libraries: Sequence[str]) -> dict[str, Any]:
+    """The day, the code, the machine, how busy it is, and the versions of those libraries that are here.
+
+    For the beginning of a measurement: at its end it has made the machine busy, and the code may be another.
+    """
     return {
-        "date": now.date().isoformat(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "git": environment.describe(0, 0, {})["git"],
         "machine": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
-        "load_before": round(load, 1),
+        "load_before": round(os.getloadavg()[0], 1),
         "versions": {"python": platform.python_version(), **dict(_versions(libraries))},
     }
 
 
 def said_of(document: Mapping[str, Any], more: str = "") -> str:
-    """The day, the machine and the versions of a document that holds `ran_on`, in words."""
+    """The day, the code, the machine and the versions of a document that holds `ran_on`, in words."""
     versions = ", ".join(f"{name} {number}" for name, number in document["versions"].items())
     return (
-        f"{document['date']}, {document['cores']} cores, load {document['load_before']} before;"
-        f"{f' {more};' if more else ''} {versions}"
+        f"{document['date']}, {environment.code(document['git'])}, {document['cores']} cores,"
+        f" load {document['load_before']} before;{f' {more};' if more else ''} {versions}"
     )
 
 

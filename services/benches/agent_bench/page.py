@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from statistics import median
 from typing import Any
 
@@ -13,6 +11,7 @@ from shown import DOCS, ran_on, said_of, table
 
 from agent_bench.parts import KINDS, Scale
 from agent_bench.runs import Run
+from memalpha import files
 from memalpha.tasks.pages import between
 
 Say = Callable[[str], None]
@@ -137,10 +136,15 @@ def _share(runs: Sequence[Run], name: str) -> str:
     return f"{100 * middle(runs, lambda run: getattr(run, name)):.0f} %"
 
 
-def document(found: Parts, scale: Scale, load: float, now: datetime) -> dict[str, Any]:
+def start() -> dict[str, Any]:
+    """What a measurement runs on; asked for before it begins."""
+    return ran_on(_LIBRARIES)
+
+
+def document(found: Parts, scale: Scale, start: Mapping[str, Any]) -> dict[str, Any]:
     """Everything, as JSON has it."""
     return {
-        **ran_on(load, now, _LIBRARIES),
+        **start,
         "scale": asdict(scale),
         "parts": {
             part: {
@@ -152,17 +156,15 @@ def document(found: Parts, scale: Scale, load: float, now: datetime) -> dict[str
     }
 
 
-def write(found: Parts, scale: Scale, load: float, texts: Sequence[str]) -> None:
+def write(found: Parts, scale: Scale, start: Mapping[str, Any], texts: Sequence[str]) -> None:
     """Writes the document, and the tables into the page.
 
     Raises:
         InvalidInputError: NO_MARKERS; nothing is written.
     """
     page = DOCS / "policy.md"
-    now = datetime.now(UTC)
-    path = DOCS / "policy" / f"agent-{now.date().isoformat()}.json"
-    said = document(found, scale, load, now)
-    about = f"{said_of(said, f'medians of {scale.repeats}')} ([all runs](policy/{path.name}))."
+    path = DOCS / "policy" / f"agent-{start['date']}.json"
+    about = f"{said_of(start, f'medians of {scale.repeats}')} ([all runs](policy/{path.name}))."
     text = between(page.read_text("utf-8"), BEGIN, END, "\n\n".join([about, *texts]))
-    path.write_text(json.dumps(said, indent=1) + "\n", "utf-8")
-    page.write_text(text, "utf-8")
+    files.replace_json(path, document(found, scale, start))
+    files.replace(page, text)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from shown import DOCS, ran_on, said_of, table
 
+from memalpha import files
 from memalpha.tasks.pages import between
 from parity_bench import conformance
 from parity_bench.rows import ALLOWED, Row
@@ -100,10 +99,15 @@ def _warm(rows: Sequence[Row]) -> str:
     return f"; with an empty / a warm cache, where {_range(shares)} % of the prompts' tokens were cached"
 
 
-def document(found: Found, load: float, now: datetime) -> dict[str, Any]:
+def start() -> dict[str, Any]:
+    """What a measurement runs on; asked for before it begins."""
+    return ran_on(_LIBRARIES)
+
+
+def document(found: Found, start: Mapping[str, Any]) -> dict[str, Any]:
     """Everything, as JSON has it: a difference that is no number is null."""
     return {
-        **ran_on(load, now, _LIBRARIES),
+        **start,
         "faults": found.faults(),
         "conformance": {engine: asdict(each) for engine, each in found.conformance.items()},
         "allowed": ALLOWED,
@@ -118,13 +122,12 @@ def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def keep(said: Mapping[str, Any]) -> None:
-    """Writes the document of its day."""
-    text = json.dumps(said, indent=1, allow_nan=False)
-    _path(said).write_text(text + "\n", "utf-8")
+    """Writes what there is before the end, beside the document of its day."""
+    files.replace_json(_partial(said), said)
 
 
 def write(found: Found, said: Mapping[str, Any]) -> None:
-    """Writes the document, and the tables into the page.
+    """Writes the document of its day, and the tables into the page; what was kept before the end goes.
 
     Raises:
         InvalidInputError: NO_MARKERS; nothing is written.
@@ -132,9 +135,14 @@ def write(found: Found, said: Mapping[str, Any]) -> None:
     page = DOCS / "policy.md"
     about = f"{said_of(said)} ([all outcomes and lines](policy/{_path(said).name}))."
     text = between(page.read_text("utf-8"), BEGIN, END, "\n\n".join([about, *tables(found)]))
-    keep(said)
-    page.write_text(text, "utf-8")
+    files.replace_json(_path(said), said)
+    files.replace(page, text)
+    _partial(said).unlink(missing_ok=True)
 
 
 def _path(said: Mapping[str, Any]) -> Path:
     return DOCS / "policy" / f"{said['date']}.json"
+
+
+def _partial(said: Mapping[str, Any]) -> Path:
+    return _path(said).with_suffix(".partial.json")

@@ -30,7 +30,8 @@ class LocalEmbedder:
             InvalidInputError: EMBEDDER_NOT_INSTALLED: there is no sentence-transformers.
         """
         if find_spec("sentence_transformers") is None:
-            message = "embedder sentence-transformers needs its library: pip install 'memalpha[embed-local]'"
+            how = "in a checkout, `uv sync --inexact --package memalpha --extra embed-local`"
+            message = f"embedder sentence-transformers needs its library: {how}"
             raise make(InvalidInputError, "EMBEDDER_NOT_INSTALLED", message)
         self._settings = settings
         self._dimensions = settings.dimensions or 0

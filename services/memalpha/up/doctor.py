@@ -17,6 +17,7 @@ from memalpha.config import PolicySettings, Settings
 from memalpha.errors import MemalphaError
 from memalpha.policy.architecture import CONFIG, Architecture
 from memalpha.policy.checkpoint import manifest, verified
+from memalpha.policy.local.libraries import HOW
 from memalpha.policy.vllm import refusals
 from memalpha.policy.vllm.process import engine_arguments
 from memalpha.policy.vllm.refusals import RULES, Case
@@ -46,7 +47,7 @@ def _libraries(build: str, runs_on: str, lacks: Lacks) -> Iterator[Finding]:
     for name in (build or "vllm", "torch", "transformers"):
         found = refusals.installed(name)
         fits = bool(found) and (not name.startswith("vllm") or found.startswith(_VERSION))
-        said = found or "not installed: pip install 'memalpha[policy-gpu]', or [policy-cpu]"
+        said = found or f"not installed: {HOW['vllm']}"
         yield Finding(
             name, "ok" if fits else lacks, said if fits or not found else f"{found}, not {_VERSION}x"
         )

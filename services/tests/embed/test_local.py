@@ -96,7 +96,7 @@ async def test_a_model_that_cannot_be_loaded_is_named() -> None:
 
 def test_without_the_library_the_extra_is_named(monkeypatch) -> None:
     monkeypatch.setattr(local, "find_spec", lambda _: None)
-    with pytest.raises(InvalidInputError, match=r"pip install 'memalpha\[embed-local\]'"):
+    with pytest.raises(InvalidInputError, match="--package memalpha --extra embed-local"):
         LocalEmbedder(settings())
 
 

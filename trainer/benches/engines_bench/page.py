@@ -11,6 +11,7 @@ from typing import Any
 from engines_bench.compare import LEAST_EQUAL, MOST_MISMATCH, Curve
 from memalpha.files import replace, replace_json
 from memalpha.tasks.pages import between
+from memalpha_trainer.runs import environment
 
 DOCS = Path(__file__).parents[3] / "docs"
 BEGIN = "<!-- trainer:begin, written by just bench-engines -->"
@@ -86,7 +87,8 @@ def write(found: Found, start: Mapping[str, Any], name: str) -> None:
 
 def _ran_on(start: Mapping[str, Any], name: str) -> str:
     versions = ", ".join(f"{each} {number}" for each, number in start["packages"].items())
-    return f"{start['time'][:10]}, {start['cores']} cores, {versions} ([all numbers](policy/{name}))."
+    ran = f"{start['time'][:10]}, {environment.code(start['git'])}, {start['cores']} cores"
+    return f"{ran}, {versions} ([all numbers](policy/{name}))."
 
 
 def _row(each: Curve) -> str:

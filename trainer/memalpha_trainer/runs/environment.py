@@ -36,6 +36,13 @@ def describe(seed: int, step: int, origin: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def code(git: Mapping[str, Any] | None) -> str:
+    """In words, of which commit the code is."""
+    if git is None:
+        return "no commit known"
+    return f"commit {git['commit'][:10]}{', with files that differ from it' if git['changed'] else ''}"
+
+
 def _version(package: str) -> str:
     try:
         return version(package)

@@ -28,11 +28,13 @@ tokenizers: Any = Library("tokenizers")
 safetensors: Any = Library("safetensors.torch")
 
 
-# What an engine is made of, and the extra that installs it.
-_NEEDS = {
-    "transformers": (("torch", "transformers"), "pip install 'memalpha[transformers]'"),
-    "vllm": (("vllm",), "pip install 'memalpha[policy-gpu]', or [policy-cpu]"),
+# What an engine is made of.
+_NEEDS = {"transformers": ("torch", "transformers"), "vllm": ("vllm",)}
+HOW = {
+    "transformers": "in a checkout, `uv sync --package memalpha --extra transformers`",
+    "vllm": "in a checkout, `uv sync --package memalpha --extra policy-cpu`, for GPUs `--extra policy-gpu`",
 }
+"""How an engine is installed; no index has memalpha's packages yet."""
 
 
 def check_installed(engine: str) -> None:
@@ -41,11 +43,9 @@ def check_installed(engine: str) -> None:
     Raises:
         InvalidInputError: ENGINE_NOT_INSTALLED.
     """
-    names, how = _NEEDS.get(engine, ((), ""))
-    for name in names:
+    for name in _NEEDS.get(engine, ()):
         if find_spec(name) is None:
-            here = f"in a checkout, `just up --policy {engine}`"
-            message = f"policy engine {engine} needs {name}: {how}; {here}"
+            message = f"policy engine {engine} needs {name}: {HOW[engine]}; or `just up --policy {engine}`"
             raise make(InvalidInputError, "ENGINE_NOT_INSTALLED", message, library=name)
 
 
