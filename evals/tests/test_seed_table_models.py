@@ -10,8 +10,12 @@ import pytest
 
 from memalpha_evals.seed_table.page import PLUMBING
 
-pytest.importorskip("torch", reason="needs torch and transformers: pip install 'memalpha[transformers]'")
-pytest.importorskip("transformers", reason="needs transformers: pip install 'memalpha[transformers]'")
+pytest.importorskip(
+    "torch", reason="needs torch and transformers: uv sync --package memalpha --extra transformers"
+)
+pytest.importorskip(
+    "transformers", reason="needs transformers: uv sync --package memalpha --extra transformers"
+)
 
 
 @pytest.fixture(scope="module")

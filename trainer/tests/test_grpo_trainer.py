@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("torch", reason="needs torch: pip install memalpha-trainer")
+pytest.importorskip("torch", reason="needs torch: uv sync --group train")
 pytest.importorskip("trl")
 
 import torch

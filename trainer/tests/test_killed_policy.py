@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("trl", reason="needs the trainer's libraries: pip install memalpha-trainer")
+pytest.importorskip("trl", reason="needs the trainer's libraries: uv sync --group train")
 
 from memalpha.agent.protocols import Completion
 from memalpha.api.policy.v1alpha1.policy_service_pb2 import GenerateRequest

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-torch: Any = pytest.importorskip("torch", reason="needs torch: pip install memalpha-trainer")
+torch: Any = pytest.importorskip("torch", reason="needs torch: uv sync --group train")
 pytest.importorskip("trl")
 safetensors: Any = pytest.importorskip("safetensors.torch")
 

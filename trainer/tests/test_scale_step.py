@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-torch: Any = pytest.importorskip("torch", reason="needs torch: pip install memalpha-trainer")
+torch: Any = pytest.importorskip("torch", reason="needs torch: uv sync --group train")
 pytest.importorskip("trl")
 
 import torch.distributed as dist  # noqa: E402

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("trl", reason="needs the trainer's libraries: pip install memalpha-trainer")
+pytest.importorskip("trl", reason="needs the trainer's libraries: uv sync --group train")
 
 import torch
 from typer.testing import CliRunner

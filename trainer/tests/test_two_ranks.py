@@ -10,7 +10,7 @@ import pytest
 
 from memalpha.up.ports import free_port
 
-torch: Any = pytest.importorskip("torch", reason="needs torch: pip install memalpha-trainer")
+torch: Any = pytest.importorskip("torch", reason="needs torch: uv sync --group train")
 pytest.importorskip("trl")
 
 from . import two_ranks  # noqa: E402

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("trl", reason="needs the trainer's libraries: pip install memalpha-trainer")
+pytest.importorskip("trl", reason="needs the trainer's libraries: uv sync --group train")
 
 import torch
 from transformers import AutoModelForCausalLM

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("torch", reason="needs torch: pip install memalpha-trainer")
+pytest.importorskip("torch", reason="needs torch: uv sync --group train")
 pytest.importorskip("trl")
 
 import grpc
@@ -36,7 +36,9 @@ from .grpo_trainers import model, trainer
 PARITY = 1e-4
 # vLLM takes its time to start, and its libraries warn of one another.
 _VLLM = [
-    pytest.mark.skipif(find_spec("vllm") is None, reason="needs vllm: pip install 'memalpha[policy-cpu]'"),
+    pytest.mark.skipif(
+        find_spec("vllm") is None, reason="needs vllm: uv sync --package memalpha --extra policy-cpu"
+    ),
     pytest.mark.timeout(600),
     pytest.mark.filterwarnings("ignore"),
 ]

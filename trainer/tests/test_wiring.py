@@ -2,7 +2,7 @@
 
 import pytest
 
-pytest.importorskip("trl", reason="needs the trainer's libraries: pip install memalpha-trainer")
+pytest.importorskip("trl", reason="needs the trainer's libraries: uv sync --group train")
 
 import torch
 from transformers import AutoModelForCausalLM
