@@ -73,7 +73,7 @@ def test_a_policy_without_logprobs_refuses_to_score() -> None:
 
 @pytest.mark.timeout(600)
 def test_a_model_in_this_process_writes_memory_answers_and_chooses(tmp_path: Path) -> None:
-    pytest.importorskip("torch", reason="needs torch: uv sync --package memalpha --extra transformers")
+    pytest.importorskip("torch", reason="needs torch: uv sync --group train")
     folder = tmp_path / "model"
     tiny(folder, Shape(layers=1, hidden=64, vocabulary=512), Training("", "lines", "", 0))
 

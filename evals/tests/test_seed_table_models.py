@@ -10,12 +10,8 @@ import pytest
 
 from memalpha_evals.seed_table.page import PLUMBING
 
-pytest.importorskip(
-    "torch", reason="needs torch and transformers: uv sync --package memalpha --extra transformers"
-)
-pytest.importorskip(
-    "transformers", reason="needs transformers: uv sync --package memalpha --extra transformers"
-)
+pytest.importorskip("torch", reason="needs torch: uv sync --group train")
+pytest.importorskip("transformers", reason="needs transformers: uv sync --group train")
 
 
 @pytest.fixture(scope="module")

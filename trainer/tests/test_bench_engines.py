@@ -1,6 +1,7 @@
 """Training over two engines, compared: what is said of runs that are alike, and of those that are not."""
 
 import json
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -83,6 +84,14 @@ def test_runs_that_cannot_be_compared_are_refused(steps, said) -> None:
 
 def test_the_largest_mismatch_is_that_of_the_worst_step() -> None:
     assert compare.largest_mismatch(lines()) == pytest.approx(6e-6)
+
+
+@pytest.mark.parametrize("place", [0, 5], ids=["first", "last"])
+def test_a_mismatch_that_is_no_number_is_beyond_what_is_allowed(place) -> None:
+    steps = lines()
+    steps[place]["mismatch/max"] = math.nan
+    # `max` alone would keep it where it comes first, and it is beyond no bound; and drop it elsewhere.
+    assert found(mismatch={"vllm": compare.largest_mismatch(steps)}).broken() == ["vllm: mismatch inf"]
 
 
 def test_ids_are_equal_place_by_place() -> None:

@@ -16,6 +16,7 @@ from memalpha.api.policy.v1alpha1 import policy_service_pb2 as pb
 from memalpha.config import PolicySettings
 from memalpha.errors import (
     ConflictError,
+    InternalError,
     InvalidInputError,
     OutOfRangeError,
     UnsupportedError,
@@ -254,6 +255,19 @@ def model_folder(settings: PolicySettings) -> Path:
         message = f"policy.model must be the folder of a checkpoint, with a config.json; {where}"
         raise make(InvalidInputError, "MODEL_NOT_FOUND", message, path=folder)
     return folder
+
+
+def scored(found: list[list[float]]) -> list[pb.SequenceScore]:
+    """Logprobs of sequences as they go out.
+
+    Raises:
+        InternalError: GENERATION_FAILED: one is not finite.
+    """
+    wrong = [each for logprobs in found for each in logprobs if not math.isfinite(each)]
+    if wrong:
+        message = f"the model failed: a token's logprob must be finite; it is {wrong[0]}"
+        raise make(InternalError, "GENERATION_FAILED", message)
+    return [pb.SequenceScore(logprobs=logprobs) for logprobs in found]
 
 
 def probe_error(probe: pb.WeightProbe, found: list[list[float]]) -> float:

@@ -153,9 +153,7 @@ async def test_a_call_that_can_be_carried_out_is_let_through(
 
 @pytest.mark.parametrize("call", [*GOOD, *BAD])
 def test_the_grammar_that_is_sampled_under_lets_through_the_same(call: ToolCall) -> None:
-    llguidance = pytest.importorskip(
-        "llguidance", reason="comes with vllm: uv sync --package memalpha --extra policy-cpu"
-    )
+    llguidance = pytest.importorskip("llguidance", reason="comes with vllm: uv sync --group vllm")
     tokenizer = llguidance.LLTokenizer("byte")
     grammar = llguidance.LLMatcher.grammar_from_json_schema(
         json.dumps(schema(view())), overrides={"whitespace_flexible": False}

@@ -57,6 +57,8 @@ class Model:
     legs: list[tuple[int, list[int], int]] = field(default_factory=list)
     open_legs: int = 0
     fails: bool = False
+    # Of each token, in the place of the right logprob.
+    logprob: float | None = None
     # Why nothing is ready once it has started.
     unready: Exception | None = None
     scoring: list[int] = field(default_factory=lambda: [0, 0])
@@ -112,7 +114,8 @@ class Stand:
             for _ in range(request.left):
                 await asyncio.sleep(self.model.pause)
                 self._check()
-                yield Step([SAYS[self.weights]], [-float(SAYS[self.weights])], cached=3)
+                said, logprob = SAYS[self.weights], self.model.logprob
+                yield Step([said], [-float(said) if logprob is None else logprob], cached=3)
         finally:
             self.model.open_legs -= 1
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from memalpha.api.policy.v1alpha1 import policy_service_pb2 as pb
 from memalpha.client import AsyncMemoryClient
 from memalpha.errors import (
     BusyError,
+    ConflictError,
     InvalidInputError,
     OutOfRangeError,
     UnsupportedError,
@@ -37,10 +39,11 @@ def engine(request, record_property):
     record_property("engine", request.param)
     if request.param == "vllm":
         shared = request.getfixturevalue("vllm_core")()
-        return lambda pause=0.0, **settings: over(shared, weights_root=shared[0].parent, **settings)
+        # Above all tiny checkpoints, which have folders of their own.
+        return lambda pause=0.0, **settings: over(shared, weights_root=shared[0].parents[1], **settings)
     if request.param == "transformers":
         folder = request.getfixturevalue("tiny_folder")()
-        return lambda pause=0.0, **settings: local(folder, weights_root=folder.parent, **settings)
+        return lambda pause=0.0, **settings: local(folder, weights_root=folder.parents[1], **settings)
     if request.param == "openai":
         return lambda pause=0.0, **settings: behind(Endpoint(pause=pause), **settings)
     return lambda **_: serving("extractive")
@@ -214,6 +217,80 @@ async def test_weights_are_exchanged_or_said_not_to_be(engine) -> None:
             with pytest.raises(UnsupportedError) as caught:
                 await service.client.load_weights(made)
             assert caught.value.reason == "UNIMPLEMENTED"
+
+
+async def test_scores_are_the_logprobs_that_tokens_were_drawn_with_or_said_not_to_be_had(engine) -> None:
+    async with engine() as service:
+        if not service.described.scores:
+            with pytest.raises(UnsupportedError) as caught:
+                await service.client.score(pb.ScoreRequest(sequences=[pb.TokenizedPrompt(token_ids=[5, 6])]))
+            assert caught.value.reason == "UNIMPLEMENTED"
+            return
+        await check_scores(service)
+
+
+async def check_scores(service: Service) -> None:
+    """Compares scores with the logprobs of what was drawn at temperature 1."""
+    from .test_local_parity import PARITY
+
+    drawn, other = [await service.client.generate(asked(tokens=True, seed=n, temperature=1)) for n in (1, 2)]
+    rows = [[*drawn.prompt_token_ids, *each.token_ids] for each in (drawn, other)]
+    made = pb.ScoreRequest(sequences=[pb.TokenizedPrompt(token_ids=row) for row in rows])
+    found, control = [
+        list(each.logprobs[len(drawn.prompt_token_ids) - 1 :])
+        for each in (await service.client.score(made)).scores
+    ]
+    assert found == pytest.approx(drawn.logprobs, abs=PARITY)
+    # The control: what else was drawn has other logprobs.
+    assert control == pytest.approx(other.logprobs, abs=PARITY)
+    assert control != pytest.approx(drawn.logprobs, abs=100 * PARITY)
+
+
+async def test_new_weights_are_served_once_their_probe_holds_or_said_not_to_be(engine, request) -> None:
+    async with engine() as service:
+        if not service.described.loads_weights:
+            with pytest.raises(UnsupportedError) as caught:
+                await service.client.load_weights(pb.LoadWeightsRequest(policy_version=2, path="nowhere"))
+            assert caught.value.reason == "UNIMPLEMENTED"
+            return
+        await check_exchange(service, request.getfixturevalue("tiny_folder"))
+
+
+async def check_exchange(service: Service, tiny_folder: Any) -> None:
+    """Has new weights served, and the first ones refused whose probe is of the new ones."""
+    from .test_local_parity import PARITY, full_pass, reference
+
+    first, new = tiny_folder(), tiny_folder(seed=1)
+    row, models = (5, 9, 77, 300, 8, 8), [reference(new), reference(first)]
+    probed, control = [full_pass(model, row[:1], row[1:], 1.0) for model in models]
+    assert probed != pytest.approx(control, abs=100 * PARITY)
+    version = service.described.policy.policy_version
+
+    def load(folder: Path, number: int) -> pb.LoadWeightsRequest:
+        probe = pb.WeightProbe(sequences=[pb.TokenizedPrompt(token_ids=row)], tolerance=PARITY)
+        probe.scores.add(logprobs=probed)
+        return pb.LoadWeightsRequest(policy_version=number, path=str(folder), probe=probe)
+
+    async def served() -> None:
+        """What is written and scored is by the new weights, and not by the first ones."""
+        found = await service.client.generate(asked(tokens=True, seed=1, temperature=1))
+        assert set(found.versions) == {version + 1}
+        told = [full_pass(model, found.prompt_token_ids, found.token_ids, 1.0) for model in models]
+        assert list(found.logprobs) == pytest.approx(told[0], abs=PARITY)
+        assert list(found.logprobs) != pytest.approx(told[1], abs=100 * PARITY)
+        made = pb.ScoreRequest(sequences=[pb.TokenizedPrompt(token_ids=row)])
+        reply = await service.client.score(made)
+        assert reply.policy.policy_version == version + 1
+        assert list(reply.scores[0].logprobs) == pytest.approx(probed, abs=PARITY)
+
+    reply = await service.client.load_weights(load(new, version + 1))
+    assert reply.policy.policy_version == version + 1
+    assert reply.probe_error <= PARITY
+    await served()
+    with pytest.raises(ConflictError) as caught:
+        await service.client.load_weights(load(first, version + 2))
+    assert caught.value.reason == "PROBE_FAILED"
+    await served()
 
 
 # What ends for whoever writes it; a model that was never trained keeps open what it may.

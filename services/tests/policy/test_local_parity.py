@@ -18,7 +18,7 @@ from memalpha.policy.served import largest
 from .conftest import TRAINING
 from .engines import Service, local
 
-torch: Any = pytest.importorskip("torch", reason="needs torch: pip install 'memalpha[transformers]'")
+torch: Any = pytest.importorskip("torch", reason="needs torch: uv sync --group train")
 transformers: Any = pytest.importorskip("transformers")
 
 PARITY = 1e-4

@@ -10,7 +10,7 @@ from memalpha.errors import InvalidInputError
 from memalpha.policy.checks import checked_score
 from memalpha.policy.local.sampling import Sampling, draw, logprobs
 
-torch: Any = pytest.importorskip("torch", reason="needs torch: pip install 'memalpha[transformers]'")
+torch: Any = pytest.importorskip("torch", reason="needs torch: uv sync --group train")
 
 # Probabilities 0.4, 0.3, 0.2, 0.1 in another order.
 SHARES = [0.2, 0.4, 0.1, 0.3]

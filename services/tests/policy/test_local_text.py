@@ -12,9 +12,7 @@ from memalpha.policy.local.tokens import Decoder, Tokenizer
 
 from .engines import local
 
-transformers: Any = pytest.importorskip(
-    "transformers", reason="needs transformers: pip install 'memalpha[transformers]'"
-)
+transformers: Any = pytest.importorskip("transformers", reason="needs transformers: uv sync --group train")
 FOREIGN = "Ann: I ❤️ café 東京 👩‍👩‍👧 — naïve\n\n\tend "
 
 

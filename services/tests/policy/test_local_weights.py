@@ -18,12 +18,14 @@ from memalpha.errors import (
     UnsupportedError,
 )
 from memalpha.policy.checkpoint import MANIFEST, Training, seal
+from memalpha.policy.local.engine import TransformersEngine
 from memalpha.policy.local.model import Model, finite
 
 from .conftest import TRAINING
 from .engines import Service, local
+from .test_conformance import check_exchange, check_scores
 
-torch: Any = pytest.importorskip("torch", reason="needs torch: pip install 'memalpha[transformers]'")
+torch: Any = pytest.importorskip("torch", reason="needs torch: uv sync --group train")
 safetensors: Any = pytest.importorskip("safetensors.torch")
 
 ROWS = [[5, 9, 77, 300], [8, 8, 8]]
@@ -223,6 +225,26 @@ async def test_weights_of_another_form_are_refused(tiny_folder, tmp_path, change
     assert said in str(error)
 
 
+@pytest.mark.parametrize("size", [1.0, 0.99], ids=["the same", "another"])
+async def test_a_model_is_served_with_a_tied_head_in_its_file_that_is_its_embedding_and_with_no_other(
+    tiny_folder, tmp_path, size
+) -> None:
+    def headed(tensors: dict[str, Any]) -> None:
+        tensors["lm_head.weight"] = size * tensors["model.embed_tokens.weight"]
+
+    folder = copied(tiny_folder(), tmp_path / "base", headed)
+    async with local(tiny_folder()) as service:
+        expected = await scores(service)
+    if size == 1:
+        async with local(folder) as service:
+            assert await scores(service) == expected
+        return
+    with pytest.raises(UnsupportedError, match="to which it is tied") as caught:
+        async with local(folder):
+            pass
+    assert caught.value.reason == "MODEL_NOT_LOADED"
+
+
 async def test_a_torn_folder_is_refused(tiny_folder, tmp_path) -> None:
     copied(tiny_folder(seed=1), tmp_path / "new")
     data = (tmp_path / "new" / "model.safetensors").read_bytes()
@@ -342,3 +364,40 @@ async def test_a_file_that_no_library_can_read_is_refused(tiny_folder, tmp_path,
         async with local(folder):
             pass
     assert caught.value.reason == "MODEL_NOT_LOADED"
+
+
+async def takes_nothing(engine: Any, asked: pb.LoadWeightsRequest) -> pb.LoadWeightsResponse:
+    """Loads, as far as it says, whatever it is told."""
+    engine._served.version = asked.policy_version
+    engine._worker._batch._version = asked.policy_version
+    return pb.LoadWeightsResponse(policy=engine._served.identity(asked.policy_version))
+
+
+async def takes_all(engine: Any, asked: pb.LoadWeightsRequest) -> pb.LoadWeightsResponse:
+    """Loads, and looks at no probe."""
+    asked.ClearField("probe")
+    return await engine._load_weights(asked)
+
+
+async def says_nothing(engine: Any, asked: pb.ScoreRequest) -> pb.ScoreResponse:
+    """Scores by zeros."""
+    scores = [pb.SequenceScore(logprobs=[0.0] * (len(each.token_ids) - 1)) for each in asked.sequences]
+    return pb.ScoreResponse(scores=scores, policy=engine._served.identity(engine._served.version))
+
+
+@pytest.mark.parametrize(
+    ("call", "broken", "said"),
+    [
+        ("load_weights", takes_nothing, "approx"),
+        ("load_weights", takes_all, "DID NOT RAISE"),
+        ("score", says_nothing, "approx"),
+    ],
+)
+async def test_an_engine_that_only_says_that_it_loads_or_scores_does_not_pass_the_conformance_suite(
+    tiny_folder, monkeypatch, call, broken, said
+) -> None:
+    monkeypatch.setattr(TransformersEngine, call, broken)
+    folder = tiny_folder()
+    async with local(folder, weights_root=folder.parents[1]) as service:
+        with pytest.raises((AssertionError, pytest.fail.Exception), match=said):
+            await (check_scores(service) if call == "score" else check_exchange(service, tiny_folder))

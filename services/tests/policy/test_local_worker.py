@@ -1,22 +1,30 @@
 """The thread that generates, when it is short of rows, when a pass fails, and when it ends."""
 
 import asyncio
+import math
 import re
 from typing import Any
 
 import pytest
 
+import memcore
+from memalpha.agent import Agent, AgentSettings
+from memalpha.agent.protocols import Completion
+from memalpha.api.agent.v1alpha1 import agent_service_pb2 as agent_pb
 from memalpha.api.policy.v1alpha1 import policy_service_pb2 as pb
+from memalpha.client import AsyncMemoryClient
 from memalpha.config import PolicySettings
 from memalpha.errors import InternalError, UnavailableError
 from memalpha.policy.engine import InProcessPolicy, opened
+from memalpha.policy.local import batch, sampling
 from memalpha.policy.local.batch import Batch, _passes
 from memalpha.policy.local.job import Job
 from memalpha.policy.local.model import Model
+from memalpha.transport import AsyncEmbeddedTransport
 
 from .engines import local
 
-torch: Any = pytest.importorskip("torch", reason="needs torch: pip install 'memalpha[transformers]'")
+torch: Any = pytest.importorskip("torch", reason="needs torch: uv sync --group train")
 
 
 def asked(seed: int, *, most: int = 30) -> pb.GenerateRequest:
@@ -58,6 +66,71 @@ async def test_a_pass_that_fails_ends_its_completions_and_nothing_else(
         assert failed
         assert {each.reason for each in failed} == {"GENERATION_FAILED"}
         assert (await service.client.generate(asked(1))).token_ids == expected
+
+
+def unsure(monkeypatch: pytest.MonkeyPatch, logprob: float, *, among: int) -> None:
+    """Has the last of so many rows draw its token with this logprob."""
+    draw = sampling.draw
+
+    def drawn(*given: Any) -> tuple[list[int], list[float]]:
+        tokens, scores = draw(*given)
+        return tokens, [*scores[:-1], logprob] if len(scores) == among else scores
+
+    monkeypatch.setattr(batch, "draw", drawn)
+
+
+@pytest.mark.parametrize("logprob", [math.nan, math.inf, -math.inf, -1e30])
+async def test_a_logprob_that_is_not_finite_fails_its_completion_and_no_other(
+    tiny_folder, monkeypatch, logprob
+) -> None:
+    made = [asked(n, most=200) for n in range(4)]
+    async with local(tiny_folder(), rows=4) as service:
+        expected = [(await service.client.generate(each)).token_ids for each in made]
+        unsure(monkeypatch, logprob, among=4)
+        found = await asyncio.gather(
+            *(service.client.generate(each) for each in made), return_exceptions=True
+        )
+    failed = [each for each in found if isinstance(each, BaseException)]
+    # Of four rows one fails, which leaves three. The control: one that is finite, if unlikely, fails none.
+    assert len(failed) == (0 if math.isfinite(logprob) else 1)
+    assert all(isinstance(each, InternalError) and "must be finite" in str(each) for each in failed)
+    assert all(isinstance(each, InternalError) and each.reason == "GENERATION_FAILED" for each in failed)
+    kept = [(each, ids) for each, ids in zip(found, expected, strict=True) if isinstance(each, Completion)]
+    assert all(each.token_ids == ids for each, ids in kept)
+    assert len(kept) == 4 - len(failed)
+
+
+@pytest.mark.parametrize("logprob", [math.nan, -1.0])
+async def test_an_agent_files_nothing_of_a_model_whose_logprobs_are_no_numbers(
+    tiny_folder, monkeypatch, logprob
+) -> None:
+    unsure(monkeypatch, logprob, among=1)
+    item = agent_pb.MemorizeItem(item_id="1", text="Ann: I baked bread in Leeds.", event_time="2023-05-09")
+    made = agent_pb.MemorizeRequest(bank_id="ann", items=[item], create_bank=True, wait=True)
+    with memcore.Store.in_memory() as store:
+        memory = AsyncMemoryClient(AsyncEmbeddedTransport(store))
+        async with local(tiny_folder()) as service:
+            agent = Agent(memory, service.client, AgentSettings(max_new_tokens=8, backoff_seconds=0.001))
+            reply = await agent.memorize(made, timeout=60)
+        bank = await memory.get_bank("ann")
+    if math.isnan(logprob):
+        assert [each.state for each in reply.receipts] == [agent_pb.CHUNK_STATE_PARKED]
+        assert "must be finite" in bank.failures.message
+    else:  # the control
+        assert [each.state for each in reply.receipts] == [agent_pb.CHUNK_STATE_MEMORIZED]
+
+
+@pytest.mark.parametrize("wrong", [math.nan, -math.inf])
+async def test_a_score_that_is_not_finite_is_refused(tiny_folder, monkeypatch, wrong) -> None:
+    made = pb.ScoreRequest(sequences=[pb.TokenizedPrompt(token_ids=ids) for ids in ([5, 6, 7], [5])])
+    logits = Model.logits
+    async with local(tiny_folder()) as service:
+        monkeypatch.setattr(Model, "logits", lambda self, states: wrong * logits(self, states).abs())
+        with pytest.raises(InternalError, match="must be finite") as caught:
+            await service.client.score(made)
+        monkeypatch.undo()
+        assert [len(each.logprobs) for each in (await service.client.score(made)).scores] == [2, 0]
+    assert caught.value.reason == "GENERATION_FAILED"
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -15,9 +15,7 @@ from memalpha.policy.tiny.make import Shape, tiny
 
 from .conftest import TRAINING
 
-transformers: Any = pytest.importorskip(
-    "transformers", reason="needs transformers: pip install 'memalpha[transformers]'"
-)
+transformers: Any = pytest.importorskip("transformers", reason="needs transformers: uv sync --group train")
 SMALL = Shape(layers=1, hidden=64, vocabulary=400, context=512)
 
 

@@ -19,7 +19,7 @@ from memalpha.policy.vllm.refusals import Case
 from .engines import PLACE, serving
 from .test_local_parity import BOTH, PARITY, full_pass, generated, largest_gap, reference, requests
 
-torch: Any = pytest.importorskip("torch", reason="needs torch: pip install 'memalpha[transformers]'")
+torch: Any = pytest.importorskip("torch", reason="needs torch: uv sync --group train")
 safetensors: Any = pytest.importorskip("safetensors.torch")
 
 RANK, SCALE = 4, 2.0

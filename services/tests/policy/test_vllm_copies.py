@@ -12,7 +12,7 @@ from .engines import PLACE, serving
 from .test_local_parity import PARITY, largest_gap, noisy, reference, requests
 from .test_local_weights import scores
 
-pytest.importorskip("vllm", reason="needs vllm: pip install 'memalpha[policy-cpu]'")
+pytest.importorskip("vllm", reason="needs vllm: uv sync --group vllm")
 
 # Each copy has processes of its own, which take their time to start; vLLM waits two minutes for the first.
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1500), pytest.mark.filterwarnings("ignore")]

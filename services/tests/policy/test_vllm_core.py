@@ -1,6 +1,7 @@
 """The thread that owns vLLM, over a stand-in for vLLM's processes; see test_vllm_* for the real ones."""
 
 import asyncio
+import math
 import threading
 import time
 from typing import Any
@@ -168,6 +169,22 @@ async def test_a_pass_that_fails_ends_its_completion_and_nothing_else() -> None:
         assert caught.value.reason == "GENERATION_FAILED"
         model.fails = False
         assert (await written(core, request()))[-1].reason
+
+
+@pytest.mark.parametrize("logprob", [math.nan, math.inf, -math.inf])
+async def test_a_logprob_that_is_not_finite_fails_its_completion_and_frees_the_row(logprob) -> None:
+    async with opened() as (core, model):
+        made = request(most=10_000)
+        running = asyncio.create_task(written(core, made))
+        await until(lambda: len(made.new) >= 3)
+        model.logprob = logprob
+        with pytest.raises(InternalError, match="must be finite") as caught:
+            await running
+        assert caught.value.reason == "GENERATION_FAILED"
+        await until(lambda: model.open_legs == 0 and core.count == 0)
+        # The control: one that is finite, unlikely as it may be.
+        model.logprob = -1e30
+        assert (await written(core, request()))[-1].reason == pb.FINISH_REASON_LENGTH
 
 
 async def test_vllm_that_dies_fails_at_once_and_comes_back_under_its_weights() -> None:

@@ -1,6 +1,7 @@
 """What the vllm engine does before and around vLLM, over a stand-in for the core; see test_vllm_weights."""
 
 import json
+import math
 import os
 import shutil
 from contextlib import AbstractAsyncContextManager
@@ -32,19 +33,21 @@ from memalpha.policy.vllm.weights import Weights
 
 from .conftest import TRAINING
 from .engines import Service, served
+from .test_local_weights import copied, put
 
-pytest.importorskip("torch", reason="needs torch: pip install 'memalpha[transformers]'")
+torch: Any = pytest.importorskip("torch", reason="needs torch: uv sync --group train")
 pytest.importorskip("transformers")
 
 
 class Stand:
-    """A stand-in for the core, whose scores are the number of its weights."""
+    """A stand-in for the core, whose scores are the number of its weights, or what it `says`."""
 
     def __init__(self) -> None:
         self.version = 1
         self.down: MemalphaError | None = None
         self.bare = False
         self.count = 0
+        self.says: float | None = None
         self.taken: list[Weights] = []
 
     def compare(self, weights: Weights) -> None:
@@ -57,7 +60,8 @@ class Stand:
     async def score(self, sequences: list[list[int]]) -> tuple[list[list[float]], int]:
         if self.down is not None:
             raise self.down
-        return [[float(self.version)] * (len(each) - 1) for each in sequences], self.version
+        said = float(self.version) if self.says is None else self.says
+        return [[said] * (len(each) - 1) for each in sequences], self.version
 
     async def exchange(
         self, weights: Weights, sequences: list[list[int]], probe: Probe
@@ -300,3 +304,71 @@ def test_a_configuration_that_is_none_is_refused(tiny_folder, tmp_path, name, te
     with pytest.raises(UnsupportedError, match="other cannot be served") as caught:
         engine(folder, Stand())
     assert caught.value.reason == "MODEL_NOT_LOADED"
+
+
+def a_number(wrong: float) -> Any:
+    """One number of many, in a layer in the middle."""
+
+    def change(tensors: dict[str, Any]) -> None:
+        tensors["model.layers.1.mlp.up_proj.weight"][3, 7] = wrong
+
+    return change
+
+
+def headed(tensors: dict[str, Any]) -> None:
+    """A head that is its embedding, in the place of the embedding."""
+    tensors["lm_head.weight"] = tensors.pop("model.embed_tokens.weight")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (a_number(math.nan), "up_proj.weight holds a number that is not finite"),
+        (a_number(-math.inf), "up_proj.weight holds a number that is not finite"),
+        (
+            put("model.norm.weight", torch.ones(64).to(torch.float8_e4m3fn)),
+            "model.norm.weight of torch.float8",
+        ),
+        (put("lm_head.weight", torch.zeros(512, 64)), "to which it is tied"),
+        (put("lm_head.weight", torch.zeros(512, 64).half()), "lm_head.weight"),
+        (headed, "to which it is tied"),
+    ],
+    ids=["nan", "infinite", "float8", "other head", "head of another type", "head alone"],
+)
+@pytest.mark.parametrize("sealed", [True, False], ids=["sealed", "unsealed"])
+def test_a_model_whose_weights_cannot_be_served_is_refused_before_it_is_started(
+    tiny_folder, tmp_path, change, said, sealed
+) -> None:
+    folder = copied(tiny_folder(), tmp_path / "base", change)
+    if not sealed:
+        (folder / MANIFEST).unlink()
+    with pytest.raises(UnsupportedError, match="base cannot be served") as caught:
+        engine(folder, Stand())
+    assert caught.value.reason == "MODEL_NOT_LOADED"
+    assert said in str(caught.value)
+
+
+def doubled(tensors: dict[str, Any]) -> None:
+    """A tied head in the file, as some libraries write it."""
+    tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].clone()
+
+
+@pytest.mark.parametrize("change", [None, a_number(1e30), doubled], ids=["as it is", "large", "with a head"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_model_whose_weights_can_be_served_is(tiny_folder, tmp_path, change, tied) -> None:
+    folder = copied(tiny_folder(tied=tied), tmp_path / "base", change)
+    assert engine(folder, Stand()).describe().policy.policy_id == "base"
+
+
+@pytest.mark.parametrize("said", [math.nan, math.inf, -math.inf])
+async def test_a_score_that_is_not_finite_is_refused(tiny_folder, tmp_path, said) -> None:
+    core = Stand()
+    asked = pb.ScoreRequest(sequences=[pb.TokenizedPrompt(token_ids=ids) for ids in ([5], [5, 6])])
+    async with over(tiny_folder(), core, tmp_path) as service:
+        core.says = said
+        with pytest.raises(InternalError, match="must be finite") as caught:
+            await service.client.score(asked)
+        assert caught.value.reason == "GENERATION_FAILED"
+        # The control.
+        core.says = -1e30
+        assert [len(each.logprobs) for each in (await service.client.score(asked)).scores] == [0, 1]

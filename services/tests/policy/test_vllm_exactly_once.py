@@ -28,7 +28,7 @@ from memalpha.transport import AsyncEmbeddedTransport
 
 from .engines import over
 
-pytest.importorskip("vllm", reason="needs vllm: pip install 'memalpha[policy-cpu]'")
+pytest.importorskip("vllm", reason="needs vllm: uv sync --group vllm")
 
 # vLLM takes its time to start, and its libraries warn of one another.
 pytestmark = [pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore")]

@@ -38,7 +38,7 @@ from memalpha.transport import AsyncEmbeddedTransport
 
 from .engines import PLACE, Service, served
 
-pytest.importorskip("vllm", reason="needs vllm: pip install 'memalpha[policy-cpu]'")
+pytest.importorskip("vllm", reason="needs vllm: uv sync --group vllm")
 jsonschema: Any = pytest.importorskip("jsonschema")
 
 # vLLM takes its time to start, and its libraries warn of one another.

@@ -14,11 +14,12 @@ import pytest
 
 from memalpha.api.policy.v1alpha1 import policy_service_pb2 as pb
 from memalpha.errors import UnsupportedError
+from memalpha.policy.served import largest
 
 from .engines import PLACE, Service, over
 from .test_local_parity import PARITY, full_pass, generated, largest_gap, noisy, reference, requests
 
-vllm: Any = pytest.importorskip("vllm", reason="needs vllm: pip install 'memalpha[policy-cpu]'")
+vllm: Any = pytest.importorskip("vllm", reason="needs vllm: uv sync --group vllm")
 torch: Any = pytest.importorskip("torch")
 
 # vLLM takes its time to start, and its libraries warn of one another.
@@ -197,7 +198,7 @@ async def test_a_tied_head_left_as_it_was_packed_is_seen(
     ids = tuple(output.token_ids)
     found = [table[token].logprob for token, table in zip(ids, output.logprobs, strict=True)]
     gaps = [abs(a - b) for a, b in zip(found, full_pass(model, tuple(prompt), ids, 1.0), strict=True)]
-    assert (max(gaps) <= PARITY) == repacked
+    assert (largest(gaps) <= PARITY) == repacked
 
 
 @ON_CPU
@@ -215,7 +216,7 @@ def test_scores_of_several_sequences_are_exact_by_parts(tiny_folder, monkeypatch
             for row, output in zip(rows, outputs, strict=True)
         ]
         pairs = [zip(*each, strict=True) for each in zip(found, expected, strict=True)]
-        return max(abs(one - other) for pair in pairs for one, other in pair)
+        return largest(abs(one - other) for pair in pairs for one, other in pair)
 
     with in_this_process(tiny_folder(), monkeypatch) as llm:
         from memalpha.policy.vllm import worker

@@ -20,7 +20,7 @@ from .test_local_parity import PARITY, noisy, reference
 from .test_vllm_parity import anywhere, take
 
 torch: Any = pytest.importorskip("torch")
-pytest.importorskip("vllm", reason="needs vllm: pip install 'memalpha[policy-cpu]'")
+pytest.importorskip("vllm", reason="needs vllm: uv sync --group vllm")
 
 # vLLM takes its time to start, and its libraries warn of one another.
 pytestmark = [pytest.mark.timeout(900), pytest.mark.filterwarnings("ignore")]

@@ -109,7 +109,7 @@ def test_threads_that_are_set_win_over_the_environment(monkeypatch, settings, th
 
 
 def test_vllm_is_loaded_with_few_threads_bound_to_no_core_and_with_exact_products(monkeypatch) -> None:
-    pytest.importorskip("torch", reason="needs torch: pip install 'memalpha[transformers]'")
+    pytest.importorskip("torch", reason="needs torch: uv sync --group train")
     monkeypatch.setattr(libraries, "find_spec", lambda _name: True)
     for name in ("OMP_NUM_THREADS", "TOKENIZERS_PARALLELISM", process.OWNER, *process._ENVIRONMENT):
         # Set first, so that it is taken away again afterwards.

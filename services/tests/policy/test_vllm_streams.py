@@ -13,7 +13,7 @@ from memalpha.policy.local import job
 from .engines import over
 from .test_conformance import asked
 
-pytest.importorskip("vllm", reason="needs vllm: pip install 'memalpha[policy-cpu]'")
+pytest.importorskip("vllm", reason="needs vllm: uv sync --group vllm")
 
 # vLLM takes its time to start, and its libraries warn of one another.
 pytestmark = [pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore")]

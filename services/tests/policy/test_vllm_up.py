@@ -15,7 +15,7 @@ from memalpha.api.agent.v1alpha1 import agent_service_pb2 as pb
 
 from .test_up_models import SAID, ended, memorize, taught, up
 
-pytest.importorskip("vllm", reason="needs vllm: pip install 'memalpha[policy-cpu]'")
+pytest.importorskip("vllm", reason="needs vllm: uv sync --group vllm")
 psutil: Any = pytest.importorskip("psutil")
 
 __all__ = ["taught"]

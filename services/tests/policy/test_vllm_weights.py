@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from memalpha.api.policy.v1alpha1 import policy_service_pb2 as pb
-from memalpha.errors import CorruptionError, InvalidInputError, MemalphaError, UnavailableError
+from memalpha.errors import CorruptionError, InternalError, InvalidInputError, MemalphaError, UnavailableError
 from memalpha.policy.checkpoint import MANIFEST, Training
 from memalpha.policy.local import job
+from memalpha.policy.vllm import files
 
 from .engines import PLACE, Service, over, serving
 from .test_conformance import pieces
@@ -21,7 +22,7 @@ from .test_local_parity import PARITY, largest_gap, noisy, reference, requests
 from .test_local_weights import copied, drop, put, scores, sequences
 from .test_vllm_parity import anywhere, take
 
-pytest.importorskip("vllm", reason="needs vllm: pip install 'memalpha[policy-cpu]'")
+pytest.importorskip("vllm", reason="needs vllm: uv sync --group vllm")
 torch: Any = pytest.importorskip("torch")
 psutil: Any = pytest.importorskip("psutil")
 
@@ -81,6 +82,25 @@ async def test_weights_of_another_form_are_refused(vllm_core, tmp_path, change, 
         error = await refused(service, folder)
     assert error.reason == "MODEL_NOT_LOADED"
     assert said in str(error)
+
+
+async def test_what_is_written_or_scored_by_weights_that_are_no_numbers_fails(
+    vllm_core, tmp_path, monkeypatch
+) -> None:
+    shared = vllm_core()
+    nan = put("model.norm.weight", torch.full((64,), torch.nan))
+    async with anywhere(shared) as service:
+        with monkeypatch.context() as patch:
+            patch.setattr(files, "check", lambda *_, **__: None)
+            await take(service, copied(shared[0], tmp_path / "nan", nan))
+        for call in (*(service.client.generate(each) for each in requests(2)), scores(service)):
+            with pytest.raises(InternalError, match="must be finite") as caught:
+                await call
+            assert caught.value.reason == "GENERATION_FAILED"
+        # The control.
+        await take(service, noisy(shared[0], tmp_path / "new", size=0.02, version=3))
+        assert (await service.client.generate(requests(1)[0])).finish_reason
+        await scores(service)
 
 
 @pytest.mark.parametrize("what", ["torn", "no manifest", "tokenizer", "wire format", "twice"])

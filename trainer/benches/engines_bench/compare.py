@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from memalpha.policy.served import largest
 from memalpha.tasks.stats import paired_difference
 from memalpha_trainer.records import Rollout
 
@@ -65,8 +66,8 @@ def curves(ours: Lines, theirs: Lines) -> list[Curve]:
 
 
 def largest_mismatch(lines: Lines) -> float:
-    """Of all tokens of all steps."""
-    return max(line["mismatch/max"] for line in lines)
+    """Of all tokens of all steps; infinite if a step's is no number."""
+    return largest(line["mismatch/max"] for line in lines)
 
 
 def equal_share(ours: Iterable[Rollout], theirs: Iterable[Rollout], steps: range) -> tuple[float, int]:

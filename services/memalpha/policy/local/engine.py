@@ -23,7 +23,7 @@ from memalpha.policy.local.model import Model, check_configuration, configuratio
 from memalpha.policy.local.tokens import Decoder
 from memalpha.policy.local.worker import Worker
 from memalpha.policy.marks import Stamps, check_same, check_untouched, mark, sealed_mark
-from memalpha.policy.served import Served, duration, model_folder, probe_error
+from memalpha.policy.served import Served, duration, model_folder, probe_error, scored
 from memalpha.policy.stops import StopWatch
 
 
@@ -81,6 +81,7 @@ class TransformersEngine:
             OutOfRangeError: PROMPT_TOO_LONG.
             BusyError: POLICY_OVERLOADED.
             UnsupportedError: UNIMPLEMENTED, for a JSON schema.
+            InternalError: GENERATION_FAILED.
         """
         if request.sampling.json_schema:
             raise checks.unimplemented("engine transformers: has no grammars")
@@ -100,14 +101,14 @@ class TransformersEngine:
         Raises:
             InvalidInputError: INVALID_PROMPT.
             OutOfRangeError: PROMPT_TOO_LONG.
+            InternalError: GENERATION_FAILED.
         """
         model, version = self._model, self._served.version
         sequences = self._served.sequences(request)
         temperature = request.temperature if request.HasField("temperature") else 1.0
         run = asyncio.get_running_loop().run_in_executor
         scores = await run(self._beside, model.score, sequences, temperature)
-        replies = [pb.SequenceScore(logprobs=found) for found in scores]
-        return pb.ScoreResponse(scores=replies, policy=self._served.identity(version))
+        return pb.ScoreResponse(scores=scored(scores), policy=self._served.identity(version))
 
     async def load_weights(self, request: pb.LoadWeightsRequest) -> pb.LoadWeightsResponse:
         """See `LoadingEngine`.

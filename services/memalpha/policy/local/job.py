@@ -9,6 +9,7 @@ looks at each token.
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from memalpha.api.policy.v1alpha1 import policy_service_pb2 as pb
-from memalpha.errors import MemalphaError
+from memalpha.errors import InternalError, MemalphaError, make
 from memalpha.policy.local.sampling import Sampling
 from memalpha.policy.local.tokens import Decoder
 from memalpha.policy.stops import StopWatch
@@ -85,7 +86,14 @@ class Job:
         self._woken = 0.0
 
     def add(self, token: int, logprob: float, version: int) -> None:
-        """Takes the next token; the completion may end with it."""
+        """Takes the next token; the completion may end with it.
+
+        One whose logprob is not finite was drawn from no distribution: it is not taken, and all fails.
+        """
+        if not math.isfinite(logprob):
+            message = f"the model failed: a token's logprob must be finite; it is {logprob}"
+            self.fail(make(InternalError, "GENERATION_FAILED", message))
+            return
         self.new.append(token)
         text = self._heard([token]) if self._watched else ""
         reason = self._reason(token)

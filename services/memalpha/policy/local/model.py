@@ -53,6 +53,9 @@ class Model:
         off = {kind: sorted(map(str, names)) for kind, names in found.items() if names}
         if off:
             raise not_loaded(folder, "; ".join(f"{kind} {names[:3]}" for kind, names in off.items()))
+        # The library leaves them apart where a file has both and they differ.
+        if config.tie_word_embeddings and not _tied(network):
+            raise not_loaded(folder, "lm_head.weight must be the embedding, to which it is tied")
         check_finite(folder, network.state_dict().items())
         return cls(network.to(device).eval())
 

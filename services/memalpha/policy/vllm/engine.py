@@ -25,7 +25,7 @@ from memalpha.policy.local.libraries import transformers
 from memalpha.policy.local.model import check_configuration, configuration, loading
 from memalpha.policy.local.tokens import Decoder
 from memalpha.policy.marks import Mark, Stamps, mark, sealed_mark, stamps
-from memalpha.policy.served import Served, duration, model_folder, probe_error
+from memalpha.policy.served import Served, duration, model_folder, probe_error, scored
 from memalpha.policy.stops import StopWatch
 from memalpha.policy.vllm import adapter, files, refusals
 from memalpha.policy.vllm.core import Core
@@ -65,6 +65,8 @@ class VLLMEngine:
         self._served.has(vocabulary=config.vocab_size, context=config.max_position_embeddings)
         self._ends, self._config = _ends(folder, config), config.to_dict()
         self._shapes, self._tied = files.shapes(folder), files.tied(folder)
+        # vLLM would serve what is no number, and leave a head out that differs from its embedding.
+        files.check(folder, self._shapes, is_tied=self._tied)
         if settings.adapter is not None:
             adapter.check_finite(settings.adapter)
         self._own = core is None
@@ -101,6 +103,7 @@ class VLLMEngine:
             OutOfRangeError: PROMPT_TOO_LONG.
             BusyError: POLICY_OVERLOADED.
             UnavailableError: ENGINE_DIED, WEIGHTS_GONE or POLICY_CLOSED.
+            InternalError: GENERATION_FAILED.
         """
         job = self._request(request.sampling, self._served.prompt(request))
         self._core.submit(job, self.capacity)
@@ -120,12 +123,12 @@ class VLLMEngine:
             OutOfRangeError: PROMPT_TOO_LONG.
             UnsupportedError: UNIMPLEMENTED, for a temperature other than 1.
             UnavailableError: As `generate`; SCORES_INTERRUPTED.
+            InternalError: GENERATION_FAILED.
         """
         if request.HasField("temperature") and request.temperature != 1:
             raise checks.unimplemented("engine vllm: scores at temperature 1 only")
         scores, version = await self._core.score(self._served.sequences(request))
-        replies = [pb.SequenceScore(logprobs=found) for found in scores]
-        return pb.ScoreResponse(scores=replies, policy=self._served.identity(version))
+        return pb.ScoreResponse(scores=scored(scores), policy=self._served.identity(version))
 
     async def load_weights(self, request: pb.LoadWeightsRequest) -> pb.LoadWeightsResponse:
         """See `LoadingEngine`.

@@ -1,4 +1,4 @@
-"""Weights are looked at before a model gets them: vLLM's exchange is in place, and has no way back.
+"""Weights are looked at before a model gets them: vLLM serves what is no number, and an exchange is in place.
 
 A folder must hold the served model's tensors, all of them, of the same shapes and finite, for the same
 network; a tied head may be left out, and must else be its embedding.
@@ -34,7 +34,7 @@ def shapes(folder: Path) -> Shapes:
 
 
 def check(folder: Path, expected: Shapes, *, is_tied: bool) -> None:
-    """Refuses weights that cannot take the place of the served ones.
+    """Refuses weights that cannot be served, or not in the place of those that are.
 
     Raises:
         UnsupportedError: MODEL_NOT_LOADED.
@@ -50,8 +50,15 @@ def check(folder: Path, expected: Shapes, *, is_tied: bool) -> None:
         with loading(folder):
             tensor = part[:]
         check_finite(folder, [(name, tensor)])
-        if is_tied and name == _HEAD and not torch.equal(tensor, found[_EMBEDDING][:]):
-            raise not_loaded(folder, f"{_HEAD} must be {_EMBEDDING}, to which it is tied")
+        if is_tied and name == _HEAD:
+            _check_tie(folder, tensor, found.get(_EMBEDDING))
+
+
+def _check_tie(folder: Path, head: Any, embedding: Any) -> None:
+    with loading(folder, f"{_HEAD} and {_EMBEDDING}: "):
+        same = embedding is not None and torch.equal(head, embedding[:])
+    if not same:
+        raise not_loaded(folder, f"{_HEAD} must be {_EMBEDDING}, to which it is tied")
 
 
 def tied(folder: Path) -> bool:
