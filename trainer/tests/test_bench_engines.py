@@ -1,7 +1,6 @@
 """Training over two engines, compared: what is said of runs that are alike, and of those that are not."""
 
 import json
-import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -86,10 +85,17 @@ def test_the_largest_mismatch_is_that_of_the_worst_step() -> None:
     assert compare.largest_mismatch(lines()) == pytest.approx(6e-6)
 
 
+def test_a_reward_that_is_no_number_is_named() -> None:
+    steps = lines()
+    steps[2]["reward/total"] = None
+    with pytest.raises(ValueError, match="reward/total is no number in some step"):
+        compare.curves(steps, lines())
+
+
 @pytest.mark.parametrize("place", [0, 5], ids=["first", "last"])
 def test_a_mismatch_that_is_no_number_is_beyond_what_is_allowed(place) -> None:
     steps = lines()
-    steps[place]["mismatch/max"] = math.nan
+    steps[place]["mismatch/max"] = None  # as a run's file says it of what is no number
     # `max` alone would keep it where it comes first, and it is beyond no bound; and drop it elsewhere.
     assert found(mismatch={"vllm": compare.largest_mismatch(steps)}).broken() == ["vllm: mismatch inf"]
 

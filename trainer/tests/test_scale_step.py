@@ -250,6 +250,14 @@ def test_a_rank_that_does_not_fit_is_said_not_to_and_what_would_help(model: Path
     assert "set optim.gradient_checkpointing" in report.verdict()
 
 
+def test_a_rank_that_only_the_reserve_keeps_out_is_told_so(model: Path) -> None:
+    said = dry_run(
+        _config(f"policy.model='{model}'", "optim.gradient_checkpointing=true"), gpu_gib=7
+    ).verdict()
+    assert said.startswith("DOES NOT FIT")
+    assert "the reserve is 16 GiB (scale.reserve_gib)" in said
+
+
 def test_a_world_that_is_given_replaces_the_configured_one(model: Path) -> None:
     config = _config(f"policy.model='{model}'")
     one, four = (dry_run(config, world=world).memories[0].parameters for world in (1, 4))

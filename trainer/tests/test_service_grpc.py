@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from google.protobuf import json_format
@@ -36,7 +38,7 @@ from memalpha_trainer.service import TrainerClient
 from memalpha_trainer.service.client import LIST, METRICS, TRAINER
 from memalpha_trainer.service.manager import Limits
 from memalpha_trainer.service.processes import JobProcess
-from memalpha_trainer.service.server import COMMAND
+from memalpha_trainer.service.server import COMMAND, _after, _place
 
 from .test_service_jobs import FAKE, NEVER
 
@@ -202,6 +204,16 @@ def test_what_cannot_be_is_refused_by_name(client: TrainerClient) -> None:
         with pytest.raises(NotFoundError, match="no job 'nobody'"):
             call("nobody")
     assert "nobody" not in {job.job_id for job in client.list()}
+
+
+def test_a_page_goes_on_behind_a_job_that_was_deleted_meanwhile() -> None:
+    def view(created: str, job_id: str) -> Any:
+        return SimpleNamespace(job=SimpleNamespace(record=SimpleNamespace(created=created, job_id=job_id)))
+
+    views = [view("2026-02-01", "c"), view("2026-01-01", "b"), view("2026-01-01", "a")]
+    token = "/".join(_place(views[1]))
+    assert _after([views[0], views[2]], token) == [views[2]]
+    assert _after(views, "") == views
 
 
 def test_pages_hold_each_job_and_step_once(client: TrainerClient) -> None:

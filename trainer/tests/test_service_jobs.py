@@ -508,7 +508,11 @@ def test_a_folder_that_is_deleted_before_its_job_starts_stops_nobody_else(
 
 
 @pytest.mark.parametrize(
-    "left", ["config.toml", "status.json", "checkpoints/x", "job/process.lock", "job/events.jsonl"]
+    "left",
+    [
+        *("config.toml", "status.json", "metrics.jsonl", "checkpoints/x", "weights/v000001"),
+        *("job/process.lock", "job/events.jsonl"),
+    ],
 )
 def test_what_is_left_of_a_run_is_not_taken_for_a_new_one(
     manager: JobManager, tmp_path: Path, left: str
@@ -520,7 +524,7 @@ def test_what_is_left_of_a_run_is_not_taken_for_a_new_one(
         manager.create(configured(tmp_path, "a"))
     # The control: what a call leaves that was killed while it made a job is no hindrance.
     file.unlink()
-    if left.startswith("checkpoints"):
+    if left.startswith(("checkpoints", "weights")):
         file.parent.rmdir()
     (tmp_path / "a" / "job").mkdir(exist_ok=True)
     (tmp_path / "a" / "job" / "config.toml").touch()

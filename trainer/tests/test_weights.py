@@ -36,7 +36,7 @@ from .grpo_trainers import model, trainer
 PARITY = 1e-4
 # vLLM takes its time to start, and its libraries warn of one another.
 _VLLM = [
-    pytest.mark.skipif(find_spec("vllm") is None, reason="needs vllm: uv sync --group vllm"),
+    pytest.mark.skipif(find_spec("vllm") is None, reason="needs vllm: uv sync --group train --group vllm"),
     pytest.mark.timeout(600),
     pytest.mark.filterwarnings("ignore"),
 ]

@@ -8,6 +8,7 @@ lie within what is allowed, so that a run of too few steps fails too. The bounds
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -58,7 +59,7 @@ def curves(ours: Lines, theirs: Lines) -> list[Curve]:
     """Each number of `ALLOWED`, compared.
 
     Raises:
-        ValueError: The runs have different steps, or too few of them for an interval.
+        ValueError: The runs have different steps, too few of them for an interval, or a number that is none.
     """
     if [line["step"] for line in ours] != [line["step"] for line in theirs]:
         raise ValueError(f"runs must have the same steps, but have {len(ours)} and {len(theirs)}")
@@ -66,8 +67,9 @@ def curves(ours: Lines, theirs: Lines) -> list[Curve]:
 
 
 def largest_mismatch(lines: Lines) -> float:
-    """Of all tokens of all steps; infinite if a step's is no number."""
-    return largest(line["mismatch/max"] for line in lines)
+    """Of all tokens of all steps; infinite if a step's is no number, which a run writes down as null."""
+    found = (line["mismatch/max"] for line in lines)
+    return largest(math.nan if each is None else each for each in found)
 
 
 def equal_share(ours: Iterable[Rollout], theirs: Iterable[Rollout], steps: range) -> tuple[float, int]:
@@ -88,7 +90,10 @@ def equal_share(ours: Iterable[Rollout], theirs: Iterable[Rollout], steps: range
 
 
 def _both(name: str, ours: Lines, theirs: Lines) -> tuple[list[float], list[float]]:
-    return [line[name] for line in ours], [line[name] for line in theirs]
+    found = [line[name] for line in ours], [line[name] for line in theirs]
+    if None in (*found[0], *found[1]):
+        raise ValueError(f"{name} is no number in some step")
+    return found
 
 
 def _curve(name: str, ours: list[float], theirs: list[float]) -> Curve:

@@ -83,6 +83,8 @@ class Report:
         if self.fits:
             return f"Fits: {need}."
         help_ = "raise scale.world or optim.micro_batches, or train adapters (optim.lora_rank)"
+        if peak <= scale.gpu_gib * _GIB:
+            help_ = f"the reserve is {scale.reserve_gib:g} GiB (scale.reserve_gib); or {help_}"
         if not self.memories[0].checkpointing and self.memories[1].peak <= self.usable:
             help_ = "set optim.gradient_checkpointing"
         return f"DOES NOT FIT: {need}; {help_}."

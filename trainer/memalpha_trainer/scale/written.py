@@ -128,7 +128,7 @@ device and takes one step of one rank under fake tensors; no GPU was used. {date
 By live tensors, with rows of {tokens:,} tokens, in GiB; {usable} of {gpu:g} may be used, since on a GPU the
 process held 3 to 14 GiB more than these (docs/policy.md, "On a GPU"). Checkpointing is of activations, which
 are computed again. It is the trainer's memory alone: the policy service, and the models that answer and
-judge, need theirs, on GPUs beside these or in what a rank leaves of its own (`policy.gpu_memory`).
+judge, need theirs, on GPUs beside these or in what a rank leaves of its own (`MEMALPHA_POLICY__GPU_MEMORY`).
 
 {memory}
 

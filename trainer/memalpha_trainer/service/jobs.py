@@ -108,7 +108,8 @@ class Job:
         """
         folder = config.folder / "job"
         run = RunFiles(config.folder)
-        left = (run.path / CONFIG, run.status_file, run.checkpoints, folder / EVENTS)
+        kept = (run.path / CONFIG, run.status_file, run.metrics_file, run.rollouts_file, run.credit_file)
+        left = (*kept, run.checkpoints, run.weights, folder / EVENTS)
         if any(each.exists() for each in left) or JobProcess(folder).launched:
             message = f"run {config.folder}, or what is left of it, exists and is no job: choose another id"
             raise make(AlreadyExistsError, "RUN_EXISTS", message, path=config.folder)
@@ -195,7 +196,8 @@ class Job:
         if noted is None or noted.pid != pid:
             return None
         is_later = status is not None and datetime.fromisoformat(status.started) > noted.time
-        return None if is_later and not self.process.alive else noted
+        # Its own process is known by its lock.
+        return None if is_later and pid != self.process.pid else noted
 
     def _signal(self, pid: int, number: signal.Signals) -> None:
         if self.process.alive:

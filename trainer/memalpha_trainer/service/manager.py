@@ -3,8 +3,8 @@
 One service at a time works on a folder. `tick` is its clock: it notices what happened, starts what waits
 while there are places, and kills what was asked to stop and did not. Everything else answers from files.
 
-A job whose folder was deleted is forgotten. What the service saw at work on it is killed: it could save
-nothing, and would write into the folder of a new job of that id.
+A job whose folder was deleted is forgotten. Its process is killed: it could save nothing, and would write
+into the folder of a new job of that id. One that took up its run by hand is not the service's to kill so.
 """
 
 from __future__ import annotations

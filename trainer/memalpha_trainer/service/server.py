@@ -63,7 +63,7 @@ class TrainerServicer(TrainerServiceServicer):
         async with serving.Answer(self._calls, context):
             views = _after(await asyncio.to_thread(self._manager.list), request.page_token)
             page, more = _page(views, request.page_size)
-            token = page[-1].job.record.job_id if more else ""
+            token = "/".join(_place(page[-1])) if more else ""
             return pb.ListTrainingJobsResponse(jobs=map(job_message, page), next_page_token=token)
 
     async def CancelTrainingJob(
@@ -170,11 +170,16 @@ def _page(found: Sequence[T], size: int) -> tuple[Sequence[T], bool]:
 
 
 def _after(views: Sequence[View], token: str) -> Sequence[View]:
-    """Those after the job that a page ended with."""
-    places = [view.job.record.job_id for view in views]
-    if token and token not in places:
+    """Those behind the job that a page ended with, newest first, whether that is still there or not."""
+    created, slash, job_id = token.partition("/")
+    if token and not slash:
         raise _foreign(token)
-    return views[places.index(token) + 1 :] if token else views
+    return [view for view in views if not token or _place(view) < (created, job_id)]
+
+
+def _place(view: View) -> tuple[str, str]:
+    """Where a job stands in the order of all."""
+    return view.job.record.created, view.job.record.job_id
 
 
 def _step(token: str) -> int:
