@@ -34,7 +34,7 @@ def main() -> int:
     """Exit code 0 if all of it works."""
     overrides, lines = recipe(PAGE.read_text("utf-8"))
     # Else settings and environments of whoever calls would be tried, not the page.
-    ours = ("MEMALPHA_", "UV_PROJECT", "VIRTUAL_ENV")
+    ours = ("MEMALPHA_", "UV_PROJECT", "VIRTUAL_ENV", "CONDA_")
     env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     with tempfile.TemporaryDirectory(prefix="try-install-") as name:
         folder = Path(name)
@@ -74,7 +74,10 @@ def memorized(folder: Path, env: dict[str, str], line: str) -> int:
         return sum(move["raw_output"]["size_bytes"] for move in moves)
     finally:
         services.send_signal(signal.SIGINT)
-        services.wait(timeout=120)
+        try:
+            services.wait(timeout=120)
+        except subprocess.TimeoutExpired:
+            services.kill()
 
 
 if __name__ == "__main__":

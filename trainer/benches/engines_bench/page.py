@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -78,7 +79,9 @@ def tables(found: Found) -> str:
 
 def write(found: Found, start: Mapping[str, Any], name: str) -> None:
     """Writes the document of all numbers, and the part of the documentation between its markers."""
-    document = {"start": start, **asdict(found), "broken": found.broken()}
+    # JSON has no infinity.
+    mismatch = {name: most if math.isfinite(most) else None for name, most in found.mismatch.items()}
+    document = {"start": start, **asdict(found), "mismatch": mismatch, "broken": found.broken()}
     replace_json(DOCS / "policy" / name, json.loads(json.dumps(document)))
     page = DOCS / "policy.md"
     text = f"{_ran_on(start, name)}\n\n{tables(found)}"
@@ -87,7 +90,8 @@ def write(found: Found, start: Mapping[str, Any], name: str) -> None:
 
 def _ran_on(start: Mapping[str, Any], name: str) -> str:
     versions = ", ".join(f"{each} {number}" for each, number in start["packages"].items())
-    ran = f"{start['time'][:10]}, {environment.code(start['git'])}, {start['cores']} cores"
+    codes = " and ".join(map(environment.code, start["git"]))
+    ran = f"{start['time'][:10]}, {codes}, {start['cores']} cores"
     return f"{ran}, {versions} ([all numbers](policy/{name}))."
 
 

@@ -55,7 +55,8 @@ def _git(folder: Path) -> dict[str, Any] | None:
     commit = _output(folder, "rev-parse", "HEAD")
     if commit is None:
         return None
-    return {"commit": commit, "changed": bool(_output(folder, "status", "--porcelain", "-uno"))}
+    # One that git could not tell may differ.
+    return {"commit": commit, "changed": _output(folder, "status", "--porcelain", "-uno") != ""}
 
 
 def _output(folder: Path, *arguments: str) -> str | None:
