@@ -60,7 +60,7 @@ test-clients:
 # Policy services, training, and what large libraries show, in an environment of their own; installs torch
 [group('develop')]
 test-models *ARGS:
-    {{ with_train }} --group viewers pytest -q -m "not long" services/tests/policy trainer/tests evals/tests/test_{seed_table_models,exports,report_in_browser}.py "$@"
+    {{ with_train }} --group viewers pytest -q -m "not long" services/tests/policy trainer/tests evals/tests/test_{endpoints,seed_table_models,exports,report_in_browser}.py "$@"
 
 # What the vllm engine keeps, on a CPU, with vLLM started as seldom as can be; installs vLLM and torch
 [group('develop')]

@@ -19,10 +19,13 @@ from memalpha_evals.commands.options import WriteDocs, words
 from memalpha_evals.runs.compose import READER_FORMS
 from memalpha_evals.scheduler import Limits, Outage
 from memalpha_evals.seed_table import page, plans, published
+from memalpha_evals.seed_table.before import DOCUMENT, earlier
+from memalpha_evals.seed_table.made import Made
 from memalpha_evals.seed_table.plans import Job, Settings, Size
 from memalpha_evals.seed_table.published import Cell, chosen
 from memalpha_evals.seed_table.reprint import reprinted
-from memalpha_evals.seed_table.running import Made, carry_out, take_finished
+from memalpha_evals.seed_table.running import carry_out
+from memalpha_evals.seed_table.taking import take_finished
 
 INTERRUPTED, FAILED = 130, 1
 """Exit codes of a table that was stopped by a person; by what it needs, or has a cell without an answer."""
@@ -95,12 +98,13 @@ def seed_table(
     write_docs: WriteDocs = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """The cells that Mem-alpha is published for and the best of the same source, with ours beside them.
+    """The cells that Mem-alpha is published for, its figures and the best beside them, with ours.
 
     Example: evals seed-table --data DATA --policy HOST:PORT --reader openai:MODEL
 
     The same command goes on where it was stopped, and takes other cells of --out that were finished with the
-    same settings. Figures of a reader that is no model, or one for tests, are plumbing and stand apart.
+    same settings, data and models. Figures of a reader that is no model, or one for tests, are plumbing and
+    stand apart.
     """
     if write_docs:
         page.require_page()
@@ -118,8 +122,9 @@ def seed_table(
     if dry_run:
         _plan(jobs, as_json)
         return
+    before = earlier(out)
     made = _carried_out(jobs, out, slots)
-    take_finished(made, out, settings)
+    take_finished(made, out, settings, before)
     made.plumbing |= plumbing
     _finish(_with_finished(wanted, made), made, settings, out, as_json, write_docs)
 
@@ -132,8 +137,9 @@ def _require_folder(data: Path | None) -> None:
 
 
 def _with_finished(wanted: tuple[Cell, ...], made: Made) -> tuple[Cell, ...]:
-    """Cells that are wanted, and behind them the others that have figures."""
-    return (*wanted, *(cell for cell in published.cells() if cell not in wanted and made.ours.get(cell.name)))
+    """Cells that are wanted, and behind them the others that have figures, or a reason why not."""
+    others = [cell for cell in published.cells() if cell not in wanted]
+    return (*wanted, *(each for each in others if made.ours.get(each.name) or each.name in made.reasons))
 
 
 def _made_brief(context: typer.Context, out: Path) -> str:
@@ -188,14 +194,27 @@ def _carried_out(jobs: list[Job], out: Path, slots: int) -> Made:
 
 def _write(cells: tuple[Cell, ...], made: Made, settings: Settings, out: Path, as_json: bool) -> None:
     content = page.document(cells, made, settings)
-    out.mkdir(parents=True, exist_ok=True)
-    replace(out / page.DOCUMENT, [json.dumps(content, indent=1, ensure_ascii=False) + "\n"])
-    replace(out / page.MARKDOWN, [page.markdown(cells, made, settings)])
+    kept = _keeps(out, made)
+    if not kept:
+        out.mkdir(parents=True, exist_ok=True)
+        replace(out / DOCUMENT, [json.dumps(content, indent=1, ensure_ascii=False) + "\n"])
+        replace(out / page.MARKDOWN, [page.markdown(cells, made, settings)])
     if as_json:
         print(json.dumps(content))
-        return
-    pages.show(page.tables(cells, made), _plain())
-    print(f"written: {out / page.MARKDOWN}")
+    else:
+        pages.show(page.tables(cells, made), _plain())
+    if kept:
+        print(
+            f"{out / page.MARKDOWN} stays as it is: it has figures, and this table has none", file=sys.stderr
+        )
+    elif not as_json:
+        print(f"written: {out / page.MARKDOWN}")
+
+
+def _keeps(out: Path, made: Made) -> bool:
+    """Whether a folder's table stays: it has figures, which one without any would take from `--reprint`."""
+    before = None if any(made.ours.values()) else earlier(out)
+    return before is not None and before.has_figures
 
 
 def _plan(jobs: list[Job], as_json: bool) -> None:

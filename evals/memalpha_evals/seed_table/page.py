@@ -11,14 +11,14 @@ from memalpha.cli.style import plural
 from memalpha.errors import InvalidInputError, make
 from memalpha_evals import pages
 from memalpha_evals.pages import Page, Titled
-from memalpha_evals.seed_table import plans, published
+from memalpha_evals.seed_table import plans, published, who
 from memalpha_evals.seed_table.figures import Ours
+from memalpha_evals.seed_table.made import Made
 from memalpha_evals.seed_table.plans import Settings
 from memalpha_evals.seed_table.published import Cell, Figure
-from memalpha_evals.seed_table.running import Made
 from memalpha_evals.statistics import Mean, detectable, unpaired
 
-MARKDOWN, DOCUMENT = "seed-table.md", "seed-table.json"
+MARKDOWN = "seed-table.md"
 PLUMBING = "Plumbing: shows that the path works from data to figures, and says nothing about memory"
 """Title of the table of figures that mean nothing."""
 _PLUMBED = (
@@ -31,7 +31,7 @@ _UNWANTED = "not run: not among --cells"
 _HEADER = [
     "cell",
     "Mem-α published",
-    "best of the same source",
+    "best of the same source, or one inferred to be",
     "system",
     "ours",
     "95 %",
@@ -63,8 +63,9 @@ def tables(cells: Sequence[Cell], made: Made) -> list[Titled]:
 def notes(cells: Sequence[Cell], settings: Settings) -> list[str]:
     """What has to be known to read the table: protocols, sources, and how small a difference can be seen."""
     lines = [
-        "Beside the figure of Mem-α stands the best of the same source; those of other sources, some of them "
-        "better, are listed below.",
+        "Beside the figure of Mem-α stands the best of the same source, or one inferred to be: for "
+        "PersonaMem it is not known that both are of one. "
+        f"For {_better()} other sources have better ones, listed below.",
         "`ours` is by the scorer of the published figures, `strict` by the one of this project; failed rows "
         "score 0 in both. Readers, backbones and splits of published figures differ from ours.",
         "The 95 % interval is Wilson's, of as many independent questions as have the clustered error (Korn "
@@ -77,6 +78,16 @@ def notes(cells: Sequence[Cell], settings: Settings) -> list[str]:
         lines.append(f"**{cell.name}**: {plans.protocol(cell, settings)}; scored by `{cell.score}`.")
         lines += [f"{cell.name}, {_cited(each)}" for each in (cell.memalpha, cell.best, *cell.others)]
     return lines
+
+
+def _better() -> str:
+    """Cells of which another source has a better figure than the one that stands in the table."""
+    found = [
+        cell.name
+        for cell in published.cells()
+        if any(figure.value > cell.best.value for figure in cell.others)
+    ]
+    return " and ".join(found)
 
 
 def _seen(questions: int) -> str:
@@ -167,24 +178,7 @@ def _said(made: Made, settings: Settings) -> str:
 
 
 def _placeless(settings: Settings) -> Settings:
-    return replace(settings, policy=_shown(settings.policy), reader=_shown_reader(settings.reader))
-
-
-def _shown_reader(spec: str) -> str:
-    name, _, policy = spec.partition(":")
-    return f"{name}:{_shown(policy)}" if policy and name in ("policy", "choice") else _shown(spec)
-
-
-def _shown(spec: str) -> str:
-    """A model by its folder's name, and `a service` for an address."""
-    return ",".join(map(_shown_one, spec.split(",")))
-
-
-def _shown_one(spec: str) -> str:
-    engine, _, rest = spec.partition(":")
-    if engine == "transformers":
-        return f"transformers:{Path(rest).name}"
-    return spec if engine == "openai" or not rest else "a service"
+    return replace(settings, policy=who.shown(settings.policy), reader=who.shown_reader(settings.reader))
 
 
 def _compared(cells: Sequence[Cell], made: Made) -> Iterator[list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from memalpha.cli.style import plural
@@ -152,6 +152,12 @@ def plan(cell: Cell, settings: Settings) -> Plan:
         seed=settings.seed,
         draw_seed=own.seed,
     )
+
+
+def differing(before: Plan, now: Plan) -> list[str]:
+    """Names of the words that differ; data may lie elsewhere, and whether they are the same no word tells."""
+    old, new = asdict(before), asdict(replace(now, data=before.data))
+    return [name for name in new if old[name] != new[name]]
 
 
 def root_of(data: Path | None) -> Path | None:

@@ -39,7 +39,7 @@ class Cell:
         score: Ours that is compared with the published figures; a name of `scorers`.
         protocol: What is done here; `{questions}` stands for how many are asked.
         memalpha: Published of Mem-alpha.
-        best: The best of the same source; other sources have better ones.
+        best: The best of the same source, or of one inferred to be it; other sources may have better ones.
         others: Of other sources, with other readers and splits.
         suite: What is run; empty: the mean of other cells.
         mean_of: Their names.

@@ -50,6 +50,24 @@ def reader(run: Run) -> Who:
     return _policy(name, identity["policy"]) if "policy" in identity else Who("", name)
 
 
+def shown_reader(spec: str) -> str:
+    """A reader's word, as `shown`."""
+    name, _, policy = spec.partition(":")
+    return f"{name}:{shown(policy)}" if policy and name in ("policy", "choice") else shown(spec)
+
+
+def shown(spec: str) -> str:
+    """A policy's word with a model by its folder's name, and `a service` for an address; twice is as once."""
+    return ",".join(map(_shown_one, spec.split(",")))
+
+
+def _shown_one(spec: str) -> str:
+    engine, _, rest = spec.partition(":")
+    if engine == "transformers":
+        return f"transformers:{PurePath(rest).name}"
+    return spec if engine == "openai" or not rest else "a service"
+
+
 def _policy(role: str, identity: Mapping[str, Any]) -> Who:
     model = str(identity.get("model", ""))
     return Who(
