@@ -93,6 +93,13 @@ def events(manager: JobManager, job_id: str) -> list[Event]:
     return manager.events(job_id, 0)[0]
 
 
+def at_work(manager: JobManager, root: Path) -> int:
+    """Makes job a, which does not end by itself; its process, once it has done a step."""
+    manager.create(configured(root, "a", steps=NEVER))
+    until(manager, lambda: manager.get("a").standing.step > 0)
+    return pid(manager, "a")
+
+
 def pid(manager: JobManager, job_id: str) -> int:
     return int((manager.get(job_id).job.folder / "process.pid").read_text())
 
@@ -427,9 +434,7 @@ def test_a_job_that_ended_is_not_begun_anew_while_its_folder_is_being_deleted(
 
 def test_a_job_that_works_in_a_deleted_folder_is_killed(tmp_path: Path) -> None:
     first = JobManager(tmp_path, FAKE)
-    first.create(configured(tmp_path, "a", steps=NEVER))
-    until(first, lambda: first.get("a").standing.step > 0)
-    number = pid(first, "a")
+    number = at_work(first, tmp_path)
     first.close()
     # It would end by itself at its next step, and may write while its folder is deleted.
     os.kill(number, signal.SIGSTOP)
@@ -452,9 +457,7 @@ def test_a_job_that_works_in_a_deleted_folder_is_killed(tmp_path: Path) -> None:
 def test_a_job_whose_lock_alone_was_deleted_has_no_second_process(
     manager: JobManager, tmp_path: Path
 ) -> None:
-    manager.create(configured(tmp_path, "a", steps=NEVER))
-    until(manager, lambda: manager.get("a").standing.step > 0)
-    number = pid(manager, "a")
+    number = at_work(manager, tmp_path)
     try:
         for name in ("lock", "job/process.lock", "job/process.pid"):
             (tmp_path / "a" / name).unlink()
@@ -471,9 +474,7 @@ def test_a_job_whose_lock_alone_was_deleted_has_no_second_process(
 
 def test_a_folder_that_is_deleted_under_a_tick_is_not_brought_back(tmp_path: Path) -> None:
     first = JobManager(tmp_path, FAKE)
-    first.create(configured(tmp_path, "a", steps=NEVER))
-    until(first, lambda: first.get("a").standing.step > 0)
-    number = pid(first, "a")
+    number = at_work(first, tmp_path)
     first.close()
     os.kill(number, signal.SIGKILL)
     os.waitpid(number, 0)
@@ -591,9 +592,7 @@ def test_another_service_finds_waiting_working_and_ended_jobs(tmp_path: Path) ->
 
 def test_a_job_that_was_killed_while_no_service_ran_has_failed(tmp_path: Path) -> None:
     first = JobManager(tmp_path, FAKE)
-    first.create(configured(tmp_path, "a", steps=NEVER))
-    until(first, lambda: first.get("a").standing.step > 0)
-    number = pid(first, "a")
+    number = at_work(first, tmp_path)
     first.close()
     os.kill(number, signal.SIGKILL)
     with managed(tmp_path) as second:

@@ -17,7 +17,7 @@ from accelerate import PartialState
 from transformers import TrainerCallback
 
 from memalpha.errors import UnsupportedError, make
-from memalpha.files import sync
+from memalpha.files import replace_json, sync
 
 MARK = "resumable.json"
 _NAME = re.compile(r"checkpoint-(\d+)")
@@ -49,11 +49,7 @@ def mark(folder: Path, step: int, updates: int) -> None:
     """Says of a folder that it is whole, after everything in it is on disk."""
     for path in [*folder.rglob("*"), folder]:
         sync(path)
-    draft = folder / f".{MARK}"
-    draft.write_text(json.dumps({"step": step, "updates": updates}), "utf-8")
-    sync(draft)
-    draft.replace(folder / MARK)
-    sync(folder)
+    replace_json(folder / MARK, {"step": step, "updates": updates})
 
 
 def latest(root: Path, updates: int) -> Path | None:
